@@ -1,0 +1,238 @@
+"""Node scalings: the fixed shares lambda_j of the hidden nodes, Eq. (1) and (4).
+
+A law gives nonnegative weights `w_j`, j = 1..m; `mix_scalings` turns any weights into
+scalings that sum to 1. Every array here is float64. Take `sqrt(lambda_j)` before a cast to a
+smaller type: at small alpha the scalings underflow in float32, their roots much later.
+"""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+import numpy.typing as npt
+
+Float64Array = npt.NDArray[np.float64]
+
+
+def node_scalings(width: int, gamma: float, alpha: float) -> Float64Array:
+    """Scalings of the paper's experiments: Eq. (1) with the Zipf law of Eq. (4).
+
+    `lambda_j = gamma / m + (1 - gamma) * w_j / sum_k w_k`, `w_j = j**(-1 / alpha)`, j = 1..m.
+
+    Args:
+        width: Hidden nodes m, at least 1.
+        gamma: Symmetric share, in [0, 1]. 1 is the NTK case, `lambda_j = 1 / m`.
+        alpha: Exponent, in (0, 1); smaller is more asymmetrical. Checked, but without
+            effect, at gamma = 1.
+
+    Returns:
+        float64 `(width,)`, not increasing, with sum 1.
+
+    Raises:
+        TypeError: An argument is not a number.
+        ValueError: An argument lies outside its range.
+
+    Example:
+        >>> node_scalings(2, 0.5, 0.5)  # w = 1, 1/4
+        array([0.65, 0.35])
+    """
+    return mix_scalings(zipf_weights(width, alpha), gamma)
+
+
+def mix_scalings(weights: npt.ArrayLike, gamma: float) -> Float64Array:
+    """Eq. (1) for any law: `lambda_j = gamma / m + (1 - gamma) * w_j / sum_k w_k`.
+
+    The paper has weights that do not increase with j; that is not required here.
+
+    Args:
+        weights: Nonnegative finite numbers `(m,)`, not all zero, of any scale.
+        gamma: Symmetric share, in [0, 1]. At 0 a node of weight 0 is dead.
+
+    Returns:
+        float64 `(m,)`, with sum 1.
+
+    Raises:
+        TypeError: The weights are not real numbers, or gamma is not a number.
+        ValueError: The weights are not a nonempty vector, hold a negative or non-finite entry
+            or only zeros; or gamma lies outside [0, 1].
+    """
+    weights = _check_weights(weights)
+    gamma = _check_gamma(gamma)
+    return gamma / weights.size + (1.0 - gamma) * _normalise(weights)
+
+
+def zipf_weights(width: int, alpha: float) -> Float64Array:
+    """Zipf law, Eq. (4) up to its constant: `w_j = j**(-1 / alpha)`, j = 1..width.
+
+    Args:
+        width: Hidden nodes m, at least 1.
+        alpha: In (0, 1). Where `j**(-1 / alpha)` underflows (from j = 1,723 at alpha = 0.01),
+            the weight is 0.
+
+    Returns:
+        float64 `(width,)`, not normalised: the first entry is 1.
+
+    Raises:
+        TypeError: An argument is not a number.
+        ValueError: An argument lies outside its range.
+    """
+    width = _check_count(width, "width")
+    alpha = _check_open_unit(alpha, "alpha")
+    with np.errstate(under="ignore"):
+        return np.arange(1, width + 1, dtype=np.float64) ** (-1.0 / alpha)
+
+
+def geometric_weights(width: int, ratio: float) -> Float64Array:
+    """Geometric law: `w_j = ratio**(j - 1)`, j = 1..width.
+
+    Args:
+        width: Hidden nodes m, at least 1.
+        ratio: Share of a node's weight that the next one has, in (0, 1).
+
+    Returns:
+        float64 `(width,)`, not normalised: the first entry is 1.
+
+    Raises:
+        TypeError: An argument is not a number.
+        ValueError: An argument lies outside its range.
+    """
+    width = _check_count(width, "width")
+    ratio = _check_open_unit(ratio, "ratio")
+    with np.errstate(under="ignore"):
+        return ratio ** np.arange(width, dtype=np.float64)
+
+
+def finite_weights(width: int, nodes: int) -> Float64Array:
+    """Finite law of Section 2.1: `w_j = 1 / K` for j <= K and 0 after, K = `nodes`.
+
+    With gamma = 0 the network is one of width K.
+
+    Args:
+        width: Hidden nodes m, at least 1.
+        nodes: Nodes K that share the weight, 1 <= K <= width.
+
+    Returns:
+        float64 `(width,)`, with sum 1.
+
+    Raises:
+        TypeError: An argument is not a number.
+        ValueError: An argument lies outside its range.
+    """
+    width = _check_count(width, "width")
+    nodes = _check_count(nodes, "nodes")
+    if nodes > width:
+        raise ValueError(
+            f"nodes: expected at most width = {width}, received {nodes}, "
+            "do lower nodes or raise width"
+        )
+    weights = np.zeros(width, dtype=np.float64)
+    weights[:nodes] = 1.0 / nodes
+    return weights
+
+
+def concentration(weights: npt.ArrayLike) -> float:
+    """Sum of the squared normalised weights, in [1 / m, 1]; 1 when one node has everything.
+
+    By Eq. (12) the variance of the limiting NTG is proportional to
+    `(1 - gamma)**2 * concentration(weights)`: the distance from the kernel regime.
+
+    Args:
+        weights: Nonnegative finite numbers `(m,)`, not all zero, of any scale.
+
+    Raises:
+        TypeError: The weights are not real numbers.
+        ValueError: They are not a nonempty vector, hold a negative or non-finite entry, or
+            only zeros.
+    """
+    return float(np.sum(_normalise(_check_weights(weights)) ** 2))
+
+
+def zipf_concentration(alpha: float) -> float:
+    """Infinite-width concentration of the Zipf law: `zeta(2 / alpha) / zeta(1 / alpha)**2`.
+
+    The curve of Figure 5. Needs SciPy.
+
+    Args:
+        alpha: In (0, 1). The value falls from 1 at alpha -> 0 to 0 at alpha -> 1.
+
+    Raises:
+        TypeError: alpha is not a number.
+        ValueError: alpha lies outside (0, 1).
+    """
+    alpha = _check_open_unit(alpha, "alpha")
+    from scipy.special import zeta  # here: whoever only wants scalings need not wait for SciPy
+
+    return float(zeta(2.0 / alpha) / zeta(1.0 / alpha) ** 2)
+
+
+def _normalise(weights: Float64Array) -> Float64Array:
+    """Divides by the sum; by the largest first, so that no sum overflows or underflows."""
+    with np.errstate(under="ignore"):
+        weights = weights / weights.max()
+        return weights / weights.sum()
+
+
+def _check_weights(weights: npt.ArrayLike) -> Float64Array:
+    array = np.asarray(weights)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(
+            f"weights: expected real numbers, received dtype {array.dtype}, "
+            "do pass a list or array of floats"
+        )
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(
+            f"weights: expected a nonempty vector (m,), received shape {array.shape}, "
+            "do pass one weight per hidden node"
+        )
+    array = array.astype(np.float64)
+    bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0.0)))
+    if bad.size:
+        raise ValueError(
+            f"weights: expected finite nonnegative numbers, received {array[bad[0]]} "
+            f"at index {bad[0]}, do repair that weight"
+        )
+    if not array.any():
+        raise ValueError(
+            "weights: expected at least one positive weight, received only zeros, "
+            "do give some node a weight above 0"
+        )
+    return array
+
+
+def _check_real(value: object, name: str, expected: str) -> float:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"{name}: expected {expected}, received {value!r} of type {type(value).__name__}, "
+            "do pass a number"
+        )
+    return float(value)
+
+
+def _check_gamma(gamma: object) -> float:
+    value = _check_real(gamma, "gamma", "a number in [0, 1]")
+    if not 0.0 <= value <= 1.0:  # false for NaN too
+        raise ValueError(
+            f"gamma: expected a number in [0, 1], received {gamma}, "
+            "do use 1 for symmetric scalings and 0 for purely asymmetrical ones"
+        )
+    return value
+
+
+def _check_open_unit(number: object, name: str) -> float:
+    value = _check_real(number, name, "a number in (0, 1)")
+    if not 0.0 < value < 1.0:
+        raise ValueError(
+            f"{name}: expected a number in (0, 1), both ends excluded, received {number}, "
+            f"do choose {name} between them"
+        )
+    return value
+
+
+def _check_count(count: object, name: str) -> int:
+    _check_real(count, name, "an int of at least 1")
+    if not isinstance(count, numbers.Integral) or count < 1:
+        raise ValueError(
+            f"{name}: expected an int of at least 1, received {count!r}, do pass 1, 2, 3, ..."
+        )
+    return int(count)
