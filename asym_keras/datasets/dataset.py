@@ -1,0 +1,188 @@
+"""The one type that every loader of `asym_keras.datasets` returns."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Dataset:
+    """A supervised task, held in memory; checked when it is made.
+
+    Attributes:
+        name: Short name, as in run folders ("mnist").
+        x_train: Training inputs, float32 `(n, d)`.
+        y_train: Training targets, float32 `(n, K)`; one-hot for classification.
+        x_test: Test inputs, float32 `(n_test, d)`.
+        y_test: Test targets, float32 `(n_test, K)`.
+        labels_train: Classes of the training rows, int64 `(n,)` in 0..K-1; None for regression.
+        labels_test: The same of the test rows; given exactly if `labels_train` is.
+        transfer: A further task on the same d inputs, with no row of this one; or None.
+        source: Where the numbers came from, in words; recorded with each run.
+
+    Raises:
+        ValueError: An array has another dtype or rank, no row, or a non-finite entry; lengths or
+            dimensions disagree; labels are incomplete or outside 0..K-1. The message names the
+            array and the first offending row, counted from 0.
+    """
+
+    name: str
+    x_train: Float32Array
+    y_train: Float32Array
+    x_test: Float32Array
+    y_test: Float32Array
+    labels_train: Int64Array | None = None
+    labels_test: Int64Array | None = None
+    transfer: Dataset | None = None
+    source: str
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            self._check_part(part)
+        for array in ("x", "y"):
+            self._check_columns(array)
+        if (self.labels_train is None) != (self.labels_test is None):
+            raise self._error(
+                "labels_train and labels_test: expected both or neither, received one, "
+                "do pass both for classification"
+            )
+        if self.transfer is not None and self.transfer.input_dim != self.input_dim:
+            raise self._error(
+                f"transfer: expected input dimension {self.input_dim}, received "
+                f"{self.transfer.input_dim}, do build it from the same inputs"
+            )
+
+    @property
+    def input_dim(self) -> int:
+        """Input dimension d."""
+        return self.x_train.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        """Target columns K; the number of classes for classification."""
+        return self.y_train.shape[1]
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the rows have class labels."""
+        return self.labels_train is not None
+
+    def fingerprint(self) -> str:
+        """First 16 hexadecimal digits of a SHA-256 over shapes, targets and inputs.
+
+        Equal on every machine for equal training and test numbers; `name`, `source` and
+        `transfer` do not enter. A checkpoint keeps it, to refuse other data on resuming.
+        """
+        digest = hashlib.sha256()
+        for name in ("x_train", "y_train", "x_test", "y_test"):
+            array = getattr(self, name)
+            digest.update(f"{name}{array.shape}".encode())
+            digest.update(np.asarray(array, dtype="<f4").tobytes())
+        return digest.hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        kind = "classification" if self.is_classification else "regression"
+        return (
+            f"Dataset({self.name!r}, {kind}, {len(self.x_train)} train + {len(self.x_test)} test "
+            f"rows, input_dim={self.input_dim}, outputs={self.outputs}, "
+            f"transfer={self.transfer is not None}, source={self.source!r})"
+        )
+
+    def _check_part(self, part: str) -> None:
+        x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+        self._check_floats(f"x_{part}", x)
+        self._check_floats(f"y_{part}", y)
+        if len(x) != len(y):
+            raise self._error(
+                f"y_{part}: expected {len(x)} rows as in x_{part}, received {len(y)}; the first "
+                f"row without partner is {min(len(x), len(y))}, do pair inputs and targets"
+            )
+        labels = getattr(self, f"labels_{part}")
+        if labels is not None:
+            self._check_labels(f"labels_{part}", labels, y.shape)
+
+    def _check_floats(self, name: str, array: Float32Array) -> None:
+        if not _is_array(array, np.float32, rank=2):
+            raise self._error(
+                f"{name}: expected a float32 array of rank 2, received {_describe(array)}, "
+                f"do pass numpy.asarray({name}, 'float32').reshape(rows, columns)"
+            )
+        if array.size == 0:
+            raise self._error(
+                f"{name}: expected at least one row and one column, received shape "
+                f"{array.shape}, do choose a larger part of the data"
+            )
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if bad.size:
+            row = array[bad[0]]
+            raise self._error(
+                f"{name}: expected finite float32 values, received {row[~np.isfinite(row)][0]} "
+                f"in row {bad[0]} ({bad.size} such rows), do repair or remove those rows"
+            )
+
+    def _check_labels(self, name: str, labels: Int64Array, shape: tuple[int, int]) -> None:
+        rows, classes = shape
+        if not _is_array(labels, np.int64, rank=1) or len(labels) != rows:
+            raise self._error(
+                f"{name}: expected an int64 array of shape ({rows},), received "
+                f"{_describe(labels)}, do pass one class per row"
+            )
+        bad = np.flatnonzero((labels < 0) | (labels >= classes))
+        if bad.size:
+            raise self._error(
+                f"{name}: expected classes 0 to {classes - 1}, received {labels[bad[0]]} in row "
+                f"{bad[0]}, do number the classes from 0, one target column each"
+            )
+
+    def _check_columns(self, array: str) -> None:
+        train = getattr(self, f"{array}_train").shape[1]
+        test = getattr(self, f"{array}_test").shape[1]
+        if train != test:
+            raise self._error(
+                f"{array}_test: expected {train} columns as in {array}_train, received {test}, "
+                "do prepare both parts in the same way"
+            )
+
+    def _error(self, message: str) -> ValueError:
+        return ValueError(f"dataset {self.name!r}: {message}")
+
+
+def scale_pixels(images: npt.NDArray[np.uint8]) -> Float32Array:
+    """Pixels / 255, float32 `(n, d)`, of images or vectors of pixels, uint8 `(n, ...)`."""
+    flat = images.reshape(len(images), math.prod(images.shape[1:]))  # -1 fails for no rows
+    return np.divide(flat, 255, dtype=np.float32)
+
+
+def one_hot(labels: npt.NDArray[np.integer], classes: int) -> Float32Array:
+    """One-hot targets, float32 `(n, classes)`, of the labels `(n,)` in 0..classes-1.
+
+    Raises:
+        ValueError: A label lies outside 0..classes-1.
+    """
+    bad = np.flatnonzero((labels < 0) | (labels >= classes))
+    if bad.size:
+        raise ValueError(
+            f"labels: expected classes 0 to {classes - 1}, received {labels[bad[0]]} in row "
+            f"{bad[0]}, do number the classes from 0 and leave out rows without a class"
+        )
+    targets = np.zeros((len(labels), classes), dtype=np.float32)
+    targets[np.arange(len(labels)), labels] = 1.0
+    return targets
+
+
+def _is_array(array: object, dtype: type, *, rank: int) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == rank
+
+
+def _describe(array: object) -> str:
+    if isinstance(array, np.ndarray):
+        return f"{array.dtype} {array.shape}"
+    return type(array).__name__
