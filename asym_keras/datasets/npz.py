@@ -1,0 +1,199 @@
+"""A user's own data from one `.npz` file."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
+
+_KEYS = ("x_train", "y_train", "x_test", "y_test")
+# Above this a class count beyond the number of rows is taken for a mistake: whole-number targets.
+_PLAUSIBLE_CLASSES = 1_000
+
+
+def load_npz(path: str | os.PathLike[str]) -> Dataset:
+    """Reads `x_train`, `y_train`, `x_test`, `y_test` from an `.npz` file; further keys are ignored.
+
+    What the arrays mean is read off their types:
+
+    - x: images `(n, h, w)` or `(n, h, w, c)`, flattened, or vectors `(n, d)`. uint8 is divided
+      by 255; floats are taken as they are.
+    - y of whole numbers, `(n,)`: classes 0..K-1, made one-hot; K is the largest label of both
+      parts plus 1.
+    - y of floats, `(n,)` or `(n, K)`: regression targets. If K >= 2 and every row of both parts
+      is one-hot, classification, with its labels.
+
+    Args:
+        path: The file, as `numpy.savez` or `numpy.savez_compressed` writes it.
+
+    Returns:
+        A `Dataset` named after the file, without transfer part; everything float32.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Not an `.npz` file, or a damaged one; a key is missing; an array holds
+            Python objects, another type than above, NaN or infinity; lengths or dimensions
+            disagree; a label is negative, or there is only one class.
+
+    Warns:
+        UserWarning: Some test labels never occur in training.
+    """
+    path = Path(path)
+    arrays = _read(path)
+    try:
+        x_train, x_test = _inputs(arrays["x_train"], arrays["x_test"])
+        targets = _targets(arrays["y_train"], arrays["y_test"])
+        return Dataset(
+            name=path.stem, x_train=x_train, x_test=x_test, source=f"npz file {path}", **targets
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise FileNotFoundError(f"expected an .npz file, received {path}, which is no file")
+    if not zipfile.is_zipfile(path):  # numpy would speak of pickled data
+        raise ValueError(
+            f"{path}: expected an .npz file, received something else or a damaged file, "
+            "do write it with numpy.savez"
+        )
+    try:
+        file = np.load(path, allow_pickle=False)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is damaged ({error}), do write or copy it again") from error
+    with file:
+        missing = [key for key in _KEYS if key not in file.files]
+        if missing:
+            raise ValueError(
+                f"{path}: expected the arrays {', '.join(_KEYS)}, received "
+                f"{', '.join(file.files) or 'none'}, do add {', '.join(missing)}"
+            )
+        return {key: _read_array(file, key, path) for key in _KEYS}
+
+
+def _read_array(file: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
+    try:
+        array = file[key]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise ValueError(
+            f"{path}: {key} is damaged ({error}), do write or copy the file again"
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: expected {key} as an array of numbers, received Python objects or a "
+            f"damaged array ({error}), do save it with a numeric dtype, all rows of one length"
+        ) from error
+    if not isinstance(array, np.ndarray):  # a member that is not in the .npy format: raw bytes
+        raise ValueError(f"{path}: expected {key} in .npy format, do write it with numpy.savez")
+    return array
+
+
+def _inputs(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if (x_train.dtype == np.uint8) != (x_test.dtype == np.uint8):
+        raise ValueError(
+            f"x_test: expected {x_train.dtype} as in x_train, received {x_test.dtype}, "
+            "do save both as uint8 (pixels) or both as floats"
+        )
+    if x_train.shape[1:] != x_test.shape[1:]:
+        raise ValueError(
+            f"x_test: expected rows of shape {x_train.shape[1:]} as in x_train, received "
+            f"{x_test.shape[1:]}, do prepare both parts in the same way"
+        )
+    return _vectors(x_train, "x_train"), _vectors(x_test, "x_test")
+
+
+def _vectors(x: np.ndarray, name: str) -> np.ndarray:
+    """float32 `(n, d)`: flattened, pixels divided by 255."""
+    if x.dtype != np.uint8 and x.dtype.kind != "f":
+        raise ValueError(
+            f"{name}: expected uint8 pixels or floats, received {x.dtype}, "
+            "do convert with astype('uint8') for pixels 0 to 255, else astype('float32')"
+        )
+    if not 2 <= x.ndim <= 4:
+        raise ValueError(
+            f"{name}: expected vectors (n, d) or images (n, h, w[, c]), received shape "
+            f"{x.shape}, do put one example in each row"
+        )
+    if x.dtype == np.uint8:
+        return scale_pixels(x)
+    return _float32(x.reshape(len(x), math.prod(x.shape[1:])))
+
+
+def _targets(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
+    """The y and labels of both parts, as keyword arguments of `Dataset`."""
+    kinds = {_target_kind(y_train, "y_train"), _target_kind(y_test, "y_test")}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"y_test: expected {y_train.dtype} as in y_train, received {y_test.dtype}, "
+            "do save both as integer labels or both as floats"
+        )
+    if kinds == {"labels"}:
+        return _class_targets(y_train.astype(np.int64), y_test.astype(np.int64))
+    targets = {
+        "y_train": _float32(y_train[:, None] if y_train.ndim == 1 else y_train),
+        "y_test": _float32(y_test[:, None] if y_test.ndim == 1 else y_test),
+    }
+    if _is_one_hot(targets["y_train"]) and _is_one_hot(targets["y_test"]):
+        targets["labels_train"] = targets["y_train"].argmax(axis=1).astype(np.int64)
+        targets["labels_test"] = targets["y_test"].argmax(axis=1).astype(np.int64)
+    return targets
+
+
+def _target_kind(y: np.ndarray, name: str) -> str:
+    if y.dtype.kind in "iu" and y.ndim == 1:
+        return "labels"
+    if y.dtype.kind == "f" and y.ndim in (1, 2):
+        return "floats"
+    raise ValueError(
+        f"{name}: expected integer labels (n,) or float targets (n,) or (n, K), received "
+        f"{y.dtype} {y.shape}, do save labels with astype('int64').reshape(n), "
+        "all other targets as floats"
+    )
+
+
+def _class_targets(labels_train: np.ndarray, labels_test: np.ndarray) -> dict[str, Any]:
+    for name, labels in (("y_train", labels_train), ("y_test", labels_test)):
+        if labels.size == 0:
+            raise ValueError(f"{name}: expected at least one row, received none, do add rows")
+        if labels.min() < 0:
+            row = int(np.flatnonzero(labels < 0)[0])
+            raise ValueError(
+                f"{name}: expected labels from 0, received {labels[row]} in row {row}, "
+                "do number the classes 0 to K-1"
+            )
+    classes = int(max(labels_train.max(), labels_test.max())) + 1
+    rows = len(labels_train) + len(labels_test)
+    if classes == 1 or classes > max(rows, _PLAUSIBLE_CLASSES):
+        raise ValueError(
+            f"y_train and y_test: expected integer labels of 2 or more classes, received a "
+            f"largest label of {classes - 1} in {rows} rows, do number the classes 0 to K-1, "
+            "or save regression targets as floats"
+        )
+    unseen = np.setdiff1d(labels_test, labels_train)
+    if unseen.size:
+        warnings.warn(f"test labels {unseen[:10].tolist()} do not occur in y_train", stacklevel=4)
+    return {
+        "y_train": one_hot(labels_train, classes),
+        "y_test": one_hot(labels_test, classes),
+        "labels_train": labels_train,
+        "labels_test": labels_test,
+    }
+
+
+def _is_one_hot(y: np.ndarray) -> bool:
+    ones, zeros = y == 1.0, y == 0.0
+    return y.shape[1] >= 2 and bool((ones | zeros).all() and (ones.sum(axis=1) == 1).all())
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", under="ignore"):  # an overflow is found as infinity, by row
+        return array.astype(np.float32)
