@@ -1,0 +1,11 @@
+"""Data sets: one source a file, one return type, `Dataset`.
+
+Importing this package needs NumPy alone; TFDS and TensorFlow load when a loader needs them.
+"""
+
+from __future__ import annotations
+
+from asym_keras.datasets.dataset import Dataset as Dataset
+from asym_keras.datasets.mnist import load_mnist as load_mnist
+from asym_keras.datasets.npz import load_npz as load_npz
+from asym_keras.datasets.tfds_images import load_tfds_images as load_tfds_images
