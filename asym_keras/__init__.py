@@ -1,0 +1,44 @@
+"""Keras model zoo for shallow networks with asymmetrical node scaling.
+
+    import asym_keras as ak
+
+    model = ak.shallow_network(784, 10, width=2000, gamma=0.5, alpha=0.5, seed=0)
+    ak.training.train(model, x, y, method=ak.training.GradientFlow(), end_time=1e5)
+
+Names are imported when first used, so that importing the package is immediate.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    "AsymScaledDense": "layers",
+    "empirical_ntg": "ntg",
+    "node_scalings": "scaling",
+    "shallow_network": "models",
+}
+_SUBMODULES = ("datasets", "initializers", "ntg", "plotting", "scaling", "training")
+
+__all__ = [*_MODULE_OF, *_SUBMODULES, "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from asym_keras.layers import AsymScaledDense as AsymScaledDense
+    from asym_keras.models import shallow_network as shallow_network
+    from asym_keras.ntg import empirical_ntg as empirical_ntg
+    from asym_keras.scaling import node_scalings as node_scalings
+
+
+def __getattr__(name: str):
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,184 @@
+"""The Keras layer with asymmetrical node scaling, Eq. (2). Uses `keras.ops` only."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from asym_keras.initializers import Normal, Rademacher, with_seed
+from asym_keras.scaling import node_scalings
+
+
+@keras.saving.register_keras_serializable(package="asym_keras")
+class AsymScaledDense(keras.layers.Layer):
+    """Dense hidden layer whose node j is scaled by a fixed `sqrt(lambda_j)`, Eq. (1)-(4).
+
+    With `z_j = w_j . x / sqrt(d)`, the features are `sqrt(lambda_j) sigma(z_j)` and, if
+    `outputs` is given, the outputs are `f_k = sum_j sqrt(lambda_j) a_jk sigma(z_j)` with
+    signs `a_jk` drawn once and frozen. Only the kernel `W` is trained. A readout that is
+    trained is `outputs=None` followed by `keras.layers.Dense`.
+
+    Weights: `kernel` (d, units), trainable; `sqrt_scalings` (units,) and, if `outputs` is
+    given, `readout` (units, outputs), frozen. The square root is taken in float64 before
+    the cast, because `lambda_j` itself underflows in float32 at small `alpha`.
+
+    Args:
+        units: int, number of hidden nodes, m.
+        outputs: int, number of outputs, K. None: the layer returns its scaled features.
+        gamma: float in [0, 1], symmetric share of the scalings; 1 is the NTK scaling.
+        alpha: float in (0, 1), tail of the Zipf law; smaller is more asymmetrical.
+        scalings: array (units,), nonnegative; replaces `gamma` and `alpha`, used as given
+            (other laws: `asym_keras.scaling`).
+        activation: any elementwise Keras activation, sigma.
+        kernel_initializer: any Keras initialiser. None: standard normal, Eq. (8).
+        seed: int; one seed for kernel (unless its initialiser has one) and readout.
+        **kwargs: of `keras.layers.Layer` (`name`, `dtype`, ...).
+
+    Input shape: `(..., d)`, at least one batch axis.
+
+    Output shape: `(..., outputs)`, or `(..., units)` if `outputs` is None.
+
+    Raises:
+        ValueError: `units` or `outputs` below 1, `gamma` or `alpha` out of range, or
+            `scalings` of another shape, negative, not finite or all zero.
+
+    Example:
+        >>> layer = asym_keras.AsymScaledDense(2000, 10, gamma=0.5, alpha=0.5, seed=0)
+        >>> layer(np.ones((32, 784), "float32")).shape
+        TensorShape([32, 10])
+    """
+
+    def __init__(
+        self,
+        units,
+        outputs=None,
+        *,
+        gamma=0.0,
+        alpha=0.4,
+        scalings=None,
+        activation="relu",
+        kernel_initializer=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.units = _positive_int(units, "units")
+        self.outputs = None if outputs is None else _positive_int(outputs, "outputs")
+        self.gamma = float(gamma)
+        self.alpha = float(alpha)
+        self._custom_scalings = scalings is not None
+        self._scalings = (
+            _check_scalings(scalings, self.units)
+            if self._custom_scalings
+            else node_scalings(self.units, gamma, alpha)
+        )
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = (
+            Normal() if kernel_initializer is None else keras.initializers.get(kernel_initializer)
+        )
+        self.seed = seed
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        input_dim = input_shape[-1]
+        if input_dim is None:
+            raise ValueError(
+                f"{self.name}: expected inputs with a known last axis, received shape "
+                f"{tuple(input_shape)}. Give the input dimension, for example in keras.Input."
+            )
+        kernel_initializer, readout_initializer = self.kernel_initializer, Rademacher()
+        if self.seed is not None:
+            kernel_seed, readout_seed = np.random.SeedSequence(self.seed).generate_state(2)
+            kernel_initializer = with_seed(kernel_initializer, int(kernel_seed))
+            readout_initializer = Rademacher(seed=int(readout_seed))
+        self.kernel = self.add_weight(
+            name="kernel", shape=(input_dim, self.units), initializer=kernel_initializer
+        )
+        self.sqrt_scalings = self.add_weight(
+            name="sqrt_scalings",
+            shape=(self.units,),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(
+                np.sqrt(self._scalings), dtype
+            ),
+            trainable=False,
+        )
+        if self.outputs is not None:
+            self.readout = self.add_weight(
+                name="readout",
+                shape=(self.units, self.outputs),
+                initializer=readout_initializer,
+                trainable=False,
+            )
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_dim})
+
+    @property
+    def scalings(self) -> np.ndarray:
+        """The node scalings lambda, float64 (units,): the squared weight `sqrt_scalings`.
+
+        As exact as the weight's dtype (relative 1e-7 in float32). Before the layer is
+        built: the exact law.
+        """
+        if not self.built:
+            return self._scalings.copy()
+        return ops.convert_to_numpy(self.sqrt_scalings).astype("float64") ** 2
+
+    def preactivations(self, x):
+        """`z_j = w_j . x / sqrt(d)`, shape `(..., units)`."""
+        x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
+        # Scaling x costs n d, scaling z would cost n m, and x is constant while training.
+        return ops.matmul(
+            x / self.kernel.shape[0] ** 0.5, ops.cast(self.kernel, self.compute_dtype)
+        )
+
+    def features(self, x):
+        """Scaled features `sqrt(lambda_j) sigma(z_j)`, shape `(..., units)`."""
+        root = ops.cast(self.sqrt_scalings, self.compute_dtype)
+        return self.activation(self.preactivations(x)) * root
+
+    def call(self, inputs):
+        if self.outputs is None:
+            return self.features(inputs)
+        # The scalings are folded into the small readout: one pass over (n, m) less.
+        readout = ops.expand_dims(self.sqrt_scalings, -1) * self.readout
+        hidden = self.activation(self.preactivations(inputs))
+        return ops.matmul(hidden, ops.cast(readout, self.compute_dtype))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units if self.outputs is None else self.outputs)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "outputs": self.outputs,
+            "gamma": self.gamma,
+            "alpha": self.alpha,
+            "scalings": self._scalings.tolist() if self._custom_scalings else None,
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "seed": self.seed,
+        }
+
+
+def _positive_int(value, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(
+            f"AsymScaledDense: expected {name} to be an integer of at least 1, received {value!r}."
+        )
+    return int(value)
+
+
+def _check_scalings(scalings, units: int) -> np.ndarray:
+    values = np.asarray(scalings, dtype="float64")
+    if values.shape != (units,):
+        raise ValueError(
+            f"AsymScaledDense: expected scalings of shape ({units},), one per node, "
+            f"received shape {values.shape}."
+        )
+    if not np.isfinite(values).all() or (values < 0).any() or not values.any():
+        raise ValueError(
+            "AsymScaledDense: expected scalings that are finite, nonnegative and not all zero, "
+            f"received values from {values.min()} to {values.max()}."
+        )
+    return values

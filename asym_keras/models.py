@@ -1,0 +1,65 @@
+"""The shallow network of Eq. (2) as a functional Keras model."""
+
+from __future__ import annotations
+
+import keras
+
+from asym_keras.initializers import Normal
+from asym_keras.layers import AsymScaledDense
+
+INITIAL_VARIANCE = {"paper": 1.0, "authors": 2.0}
+
+
+def shallow_network(
+    input_dim,
+    outputs=1,
+    *,
+    width=2000,
+    gamma=0.0,
+    alpha=0.4,
+    scalings=None,
+    activation="relu",
+    protocol="paper",
+    seed=None,
+    dtype=None,
+    name="shallow_network",
+):
+    """Shallow network `f_k(x) = sum_j sqrt(lambda_j) a_jk sigma(w_j . x / sqrt(d))`, Eq. (2).
+
+    Args:
+        input_dim: int, d.
+        outputs: int, K.
+        width: int, hidden nodes, m.
+        gamma, alpha, scalings, activation: of `AsymScaledDense`.
+        protocol: `"paper"`, weights from N(0, 1), Eq. (8), or `"authors"`, from N(0, 2), with
+            which the published figures were drawn.
+        seed: int, one seed for kernel and readout. None: drawn anew.
+        dtype: dtype or dtype policy of the model, None: Keras's global policy.
+        name: name of the model.
+
+    Returns:
+        Functional `keras.Model`, `(n, input_dim)` -> `(n, outputs)`. Its one layer with
+        weights is `model.get_layer("asym_scaled_dense")`.
+
+    Raises:
+        ValueError: An unknown protocol, or an argument that `AsymScaledDense` refuses.
+    """
+    if protocol not in INITIAL_VARIANCE:
+        raise ValueError(
+            f"shallow_network: expected protocol to be one of {sorted(INITIAL_VARIANCE)}, "
+            f"received {protocol!r}."
+        )
+    layer = AsymScaledDense(
+        width,
+        outputs,
+        gamma=gamma,
+        alpha=alpha,
+        scalings=scalings,
+        activation=activation,
+        kernel_initializer=Normal(stddev=INITIAL_VARIANCE[protocol] ** 0.5),
+        seed=seed,
+        dtype=dtype,
+        name="asym_scaled_dense",
+    )
+    inputs = keras.Input((input_dim,), dtype=layer.compute_dtype, name="inputs")
+    return keras.Model(inputs, layer(inputs), name=name)

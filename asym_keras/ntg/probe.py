@@ -1,0 +1,47 @@
+"""The NTG as a probe of a training run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asym_keras.ntg.empirical import empirical_ntg
+from asym_keras.ntg.shallow import find_shallow_layer
+from asym_keras.ntg.spectrum import minimum_eigenvalue, spectral_norm
+
+
+class NTGProbe:
+    """NTG change (spectral norm) and minimum NTG eigenvalue on `x`.
+
+    Args:
+        x: examples (n, ...).
+        output: int, which output of the model.
+        method: of `empirical_ntg`. The closed form is computed in float64.
+    """
+
+    def __init__(self, x, *, output: int = 0, method: str = "auto"):
+        self._x, self._output, self._method = x, output, method
+        self._initial: np.ndarray | None = None
+
+    def start(self, model) -> None:
+        """Notes the initial NTG."""
+        self._initial = self._ntg(model)
+
+    def __call__(self, model) -> dict[str, float]:
+        if self._initial is None:
+            self.start(model)
+        ntg = self._ntg(model)
+        return {
+            "ntg_change": spectral_norm(ntg - self._initial),
+            "ntg_min_eigenvalue": minimum_eigenvalue(ntg),
+        }
+
+    def _ntg(self, model) -> np.ndarray:
+        closed = self._method != "jacobian" and find_shallow_layer(model) is not None
+        ntg = empirical_ntg(
+            model,
+            self._x,
+            output=self._output,
+            method=self._method,
+            dtype="float64" if closed else None,
+        )
+        return ntg.numpy().astype("float64")

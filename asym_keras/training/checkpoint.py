@@ -1,0 +1,76 @@
+"""Checkpoints: one file with everything a run needs to go on, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from asym_keras.files import atomic_path
+from asym_keras.training.errors import CheckpointError
+
+FORMAT = "asym_keras checkpoint 1"
+FILE_NAME = "state.npz"
+
+
+class Checkpoint:
+    """The checkpoint of one run, in `folder`.
+
+    Args:
+        folder: where `state.npz` lies; made when first saved.
+        identity: what the run is (method, model, data), JSON values. A checkpoint with
+            another identity is refused.
+    """
+
+    def __init__(self, folder: str | os.PathLike, identity: dict):
+        self.path = Path(folder) / FILE_NAME
+        self._identity = json.loads(json.dumps(identity))
+
+    def exists(self) -> bool:
+        """Whether there is something to resume from."""
+        return self.path.exists()
+
+    def save(self, arrays: dict[str, np.ndarray], values: dict) -> None:
+        """Replaces the checkpoint by `arrays` and `values` (JSON).
+
+        Raises:
+            OSError: It could not be written; the one before is unchanged.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in self.path.parent.glob(".*.tmp.npz"):
+            stale.unlink(missing_ok=True)
+        header = {"format": FORMAT, "identity": self._identity, "values": values}
+        with atomic_path(self.path) as temporary:
+            np.savez(temporary, **arrays, header=np.array(json.dumps(header)))
+
+    def load(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Returns the saved arrays and values.
+
+        Raises:
+            CheckpointError: Damaged, or of another run; says which and what to do.
+        """
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            header = json.loads(str(arrays.pop("header")))
+            if header["format"] != FORMAT:
+                raise KeyError(header["format"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise CheckpointError(
+                f"Expected {self.path} to be a whole checkpoint ({FORMAT!r}), received one that "
+                f"can't be read ({type(error).__name__}: {error}). Put back a good copy, or "
+                "delete it to start the run anew."
+            ) from error
+        theirs, ours = header["identity"], self._identity
+        differing = [k for k in sorted({*theirs, *ours}) if theirs.get(k) != ours.get(k)]
+        if differing:
+            raise CheckpointError(
+                f"Expected {self.path} to be of this run, received one that differs in "
+                + ", ".join(f"{k} ({theirs.get(k)!r} there, {ours.get(k)!r} here)" for k in differing)
+                + ". Resume with the settings of that run, or use another folder."
+            )
+        return arrays, header["values"]

@@ -1,0 +1,190 @@
+"""Gradient descent `W <- W - eta grad L(W)`, many steps inside one compiled call."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.training.errors import TrainingError
+from asym_keras.training.objective import Objective
+
+# One compiled call lasts about this long, so that progress, checkpoints and Ctrl-C keep up.
+CALL_SECONDS = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientDescent:
+    """Gradient descent with a constant step, the Euler discretisation of gradient flow.
+
+    Args:
+        learning_rate: eta. N steps reach the time t = eta N.
+        batch_size: examples per step. None: all (full batch). Otherwise each epoch is a new
+            permutation, drawn from `seed` and the epoch's number; a last, smaller batch
+            is used too.
+        seed: int, for the order of mini-batches.
+        jit_compile: True, False or "auto" (by the size of a step).
+    """
+
+    learning_rate: float = 1.0
+    batch_size: int | None = None
+    seed: int = 0
+    jit_compile: bool | str = "auto"
+
+    def __post_init__(self):
+        if not self.learning_rate > 0 or not np.isfinite(self.learning_rate):
+            raise ValueError(
+                f"GradientDescent: expected a positive learning_rate, received "
+                f"{self.learning_rate}."
+            )
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(
+                f"GradientDescent: expected batch_size of at least 1 or None, received "
+                f"{self.batch_size}."
+            )
+
+    @property
+    def time_step(self) -> float:
+        """Time t that one step of the table stands for."""
+        return self.learning_rate
+
+    def start(self, objective: Objective, snapshot=None) -> DescentRun:
+        """Begins a run at the model's weights, or goes on from `snapshot`."""
+        return DescentRun(self, objective, snapshot)
+
+
+class DescentRun:
+    """A descent in progress; see `train` for how a run is driven."""
+
+    def __init__(self, method: GradientDescent, objective: Objective, snapshot=None):
+        self._method, self._objective = method, objective
+        self._batch = min(method.batch_size or objective.examples, objective.examples)
+        self._steps = tf.function(
+            self._many_steps, jit_compile=objective.jit_compile, reduce_retracing=True
+        )
+        self._seconds_per_step = 0.0
+        self.step = 0
+        self.weights, self.state = objective.weights(), objective.state()
+        if snapshot is not None:
+            arrays, values = snapshot
+            self.step = values["step"]
+            self.weights = [tf.constant(arrays[f"w{i}"]) for i in range(len(self.weights))]
+            self.state = [tf.constant(arrays[f"s{i}"]) for i in range(len(self.state))]
+
+    @property
+    def time(self) -> float:
+        """Time reached."""
+        return self.step * self._method.learning_rate
+
+    def fraction(self, end: float) -> float:
+        """Share of the work to time `end` that is done."""
+        return self.time / end
+
+    def counters(self) -> dict[str, int]:
+        """Gradients computed so far."""
+        return {"gradients": self.step}
+
+    def estimate(self, end: float) -> tuple[int, float]:
+        """Gradients to time `end`, and seconds of one; runs up to three steps' worth of time."""
+        count = max(0, round(end / self._method.learning_rate) - self.step)
+        seconds = 0.0
+        for _ in range(2):  # the first call compiles
+            began = time.perf_counter()
+            _wait(self._call(self.step, 1)[1])
+            seconds = time.perf_counter() - began
+        self._seconds_per_step = seconds
+        return count, seconds
+
+    def advance(self, until: float) -> float:
+        """Some steps towards `until`, never beyond; returns the risk before the last of them.
+
+        Raises:
+            TrainingError: The risk is not finite any more.
+        """
+        left = round(until / self._method.learning_rate) - self.step
+        count = min(left, self._left_in_epoch(), self._affordable())
+        began = time.perf_counter()
+        risk, weights, state = self._call(self.step, count)
+        _wait(weights)
+        self._seconds_per_step = (time.perf_counter() - began) / count
+        if not np.isfinite(risk):
+            raise TrainingError(
+                f"Gradient descent diverged between steps {self.step} and {self.step + count} "
+                f"(risk {float(risk)}). Its last good state is kept. Expected learning_rate "
+                f"below 2 / (largest Hessian eigenvalue), received "
+                f"{self._method.learning_rate}: use a smaller one, or GradientFlow."
+            )
+        self.weights, self.state = weights, state
+        self.step += count
+        return float(risk)
+
+    def at(self, time: float) -> list[tf.Tensor]:
+        """Weights at `time`, which must be the time reached."""
+        assert abs(time - self.time) <= 1e-6 * max(1.0, time)
+        return self.weights
+
+    def snapshot(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Everything `start` needs to go on from here."""
+        arrays = {f"w{i}": w.numpy() for i, w in enumerate(self.weights)}
+        arrays |= {f"s{i}": s.numpy() for i, s in enumerate(self.state)}
+        return arrays, {"step": self.step}
+
+    def _affordable(self) -> int:
+        if not self._seconds_per_step:
+            return 1
+        return max(1, int(CALL_SECONDS / self._seconds_per_step))
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return -(-self._objective.examples // self._batch)
+
+    def _left_in_epoch(self) -> int:
+        """Steps that one call may take: to the end of the epoch, its smaller batch alone."""
+        if self._batch == self._objective.examples:
+            return 2**31 - 1
+        whole, done = self._objective.examples // self._batch, self.step % self._steps_per_epoch
+        return whole - done if done < whole else 1
+
+    def _call(self, step: int, count: int):
+        examples, batch = self._objective.examples, self._batch
+        if batch == examples:
+            return self._steps(self.weights, self.state, tf.constant(count), None)
+        epoch, done = divmod(step, self._steps_per_epoch)
+        order = _permutation(self._method.seed, epoch, examples)
+        size = min(batch, examples - done * batch)
+        rows = order[done * batch : done * batch + count * size].reshape(count, size)
+        # A fixed number of rows: one trace for all counts of whole batches.
+        padded = np.zeros((max(1, examples // batch) if size == batch else 1, size), "int32")
+        padded[:count] = rows
+        return self._steps(self.weights, self.state, tf.constant(count), tf.constant(padded))
+
+    def _many_steps(self, weights, state, count, rows):
+        objective, rate = self._objective, self._method.learning_rate
+
+        def step(i, _, weights, state):
+            if rows is None:
+                risk, gradient, state = objective.gradient(weights, state)
+            else:
+                x, y = tf.nest.map_structure(
+                    lambda a: tf.gather(a, rows[i]), (objective.x, objective.y)
+                )
+                risk, gradient, state = objective.gradient(weights, state, x, y)
+            return i + 1, risk, [w - rate * g for w, g in zip(weights, gradient)], state
+
+        start = (tf.constant(0), tf.zeros([], objective.risk_dtype), list(weights), list(state))
+        _, risk, weights, state = tf.while_loop(lambda i, *_: i < count, step, start)
+        return risk, weights, state
+
+
+@functools.lru_cache(maxsize=1)
+def _permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(examples).astype("int32")
+
+
+def _wait(tensors) -> None:
+    """TensorFlow may return before it has computed; a host copy of one number waits."""
+    for tensor in tf.nest.flatten(tensors):
+        tf.reshape(tensor, [-1])[:1].numpy()

@@ -1,0 +1,9 @@
+"""What can end a training run before its end."""
+
+
+class TrainingError(RuntimeError):
+    """The run can't go on (divergence, no step small enough); its last good state is kept."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged, or that belongs to another run."""

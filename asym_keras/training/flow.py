@@ -1,0 +1,240 @@
+"""Gradient flow `dW/dt = -grad L(W)` by an adaptive stabilised Runge-Kutta method."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.training.errors import TrainingError
+from asym_keras.training.objective import Objective
+from asym_keras.training.rkc import largest_step, stages_for
+from asym_keras.training.stepper import MAX_STAGES, NON_STIFF_INTERVAL, Stepper, hermite
+
+SAFETY, SHRINK, GROW = 0.8, 0.1, 10.0
+# Share by which a step's stability interval exceeds step x estimated radius.
+RADIUS_MARGIN = 1.05
+# Steps between estimates of the spectral radius while it hardly changes.
+LONGEST_INTERVAL = 5
+REJECTIONS_IN_A_ROW = 20
+# Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2; only
+# for the forecast of the work.
+TYPICAL_STEPS = 25
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientFlow:
+    """Gradient flow, integrated to a tolerance instead of a learning rate.
+
+    Where a step is bound by stability, the Runge-Kutta-Chebyshev method of order two (RKC2,
+    see `rkc`) with as many stages as the step and an estimate of the spectral radius ask for;
+    where it is bound by accuracy, the Bogacki-Shampine pair. Both estimate their error; the
+    step follows it (Watts' predictive control). Records between steps come from the cubic
+    Hermite interpolant and cost no gradients.
+
+    Args:
+        rtol, atol: tolerance per step; the error is the root mean square over a node's
+            weights, each divided by `atol + rtol |w|`, and the largest over nodes counts.
+        time_step: time t that one step of the table stands for (a descent's learning rate).
+        batch_size: must be None: a flow has no mini-batches.
+        jit_compile: True, False or "auto" (by the size of a gradient).
+    """
+
+    rtol: float = 1e-2
+    atol: float = 1e-2
+    time_step: float = 1.0
+    batch_size: None = None
+    jit_compile: bool | str = "auto"
+
+    def __post_init__(self):
+        for name in ("rtol", "atol", "time_step"):
+            value = getattr(self, name)
+            if not value > 0 or not np.isfinite(value):
+                raise ValueError(f"GradientFlow: expected a positive {name}, received {value}.")
+        if self.batch_size is not None:
+            raise ValueError(
+                f"GradientFlow: expected no mini-batches, received batch_size={self.batch_size}. "
+                "A flow follows the gradient of the whole risk; use GradientDescent(batch_size=...)"
+            )
+
+    def start(self, objective: Objective, snapshot=None) -> FlowRun:
+        """Begins a run at the model's weights, or goes on from `snapshot`."""
+        if objective.stateful_layers:
+            raise ValueError(
+                "GradientFlow: expected a model whose risk is a function of its weights alone, "
+                f"received one with {', '.join(objective.stateful_layers)}, which draw numbers or "
+                "update averages while training. Remove or freeze them, or use GradientDescent."
+            )
+        smallest = 10 * float(np.finfo(objective.weights()[0].dtype.as_numpy_dtype).eps)
+        if min(self.rtol, self.atol) < smallest:
+            raise ValueError(
+                f"GradientFlow: expected rtol and atol of at least {smallest:.1e}, ten units of "
+                f"round-off of the weights' dtype, received {self.rtol:.1e} and {self.atol:.1e}. "
+                "Use a float64 model."
+            )
+        return FlowRun(self, objective, snapshot)
+
+
+class FlowRun:
+    """A flow in progress; see `train` for how a run is driven."""
+
+    state: tuple = ()
+
+    def __init__(self, method: GradientFlow, objective: Objective, snapshot=None):
+        self._method = method
+        self._stepper = Stepper(objective, method.rtol, method.atol)
+        self._max_stages = _max_stages(method.rtol, objective.weights()[0].dtype)
+        if snapshot is None:
+            self._begin(objective.weights())
+        else:
+            self._restore(*snapshot)
+
+    def _begin(self, weights) -> None:
+        self._gradients = self._steps = self._rejected = 0
+        self._since_estimate, self._interval = 0, 1
+        self.time = self._last_time = 0.0
+        slope, risk = self._stepper.evaluate(weights)
+        self._gradients += 1
+        if not np.isfinite(risk):
+            raise TrainingError(
+                f"Gradient flow: expected a finite risk at the start, received {float(risk)}."
+            )
+        self.weights = self._last_weights = weights
+        self._slope = self._last_slope = self._direction = slope
+        self._radius = 0.0
+        for _ in range(20):
+            before = self._radius
+            self._estimate_radius()
+            if abs(self._radius - before) <= 0.05 * self._radius:
+                break
+        self._next_step = 1.0 / self._radius
+        self._previous: tuple[float, float] | None = None
+
+    def fraction(self, end: float) -> float:
+        """Share of the work to time `end` that is done.
+
+        Steps grow like the time reached, gradients per step like the root of the step.
+        """
+        return math.sqrt(self.time / end)
+
+    def counters(self) -> dict[str, int]:
+        """Gradients (power iterations included), accepted and rejected steps so far."""
+        return {
+            "gradients": self._gradients,
+            "solver_steps": self._steps,
+            "rejected_steps": self._rejected,
+        }
+
+    def estimate(self, end: float) -> tuple[int, float]:
+        """Rough number of gradients still to come to time `end`, and seconds of one."""
+        began = time.perf_counter()
+        float(self._stepper.evaluate(self.weights)[1])
+        seconds = time.perf_counter() - began
+        left = (end - self.time) * self._radius
+        return 2 * TYPICAL_STEPS + math.ceil(math.sqrt(1.54 * left * TYPICAL_STEPS)), seconds
+
+    def advance(self, until: float) -> float:
+        """One accepted step, never beyond `until`; returns the risk at its end.
+
+        Raises:
+            TrainingError: No step small enough is accepted.
+        """
+        for _ in range(REJECTIONS_IN_A_ROW):
+            left = until - self.time
+            step = left if self._next_step >= 0.9 * left else self._next_step
+            step = min(step, largest_step(self._max_stages, self._radius * RADIUS_MARGIN))
+            weights, slope, risk, error = self._try(step)
+            if error <= 1.0:
+                self._accept(step, error, weights, slope)
+                return risk
+            self._rejected += 1
+            finite = math.isfinite(error)
+            self._next_step = step * (max(SHRINK, SAFETY * error ** (-1 / 3)) if finite else SHRINK)
+            self._interval = 1
+            self._estimate_radius()
+        raise TrainingError(
+            f"Gradient flow can't go on at t = {self.time:.6g}: {REJECTIONS_IN_A_ROW} steps in a "
+            f"row were rejected, down to {self._next_step:.2e} (last error {error:.2e} of the "
+            "tolerance). Its last good state is kept. Expected a risk that is finite and smooth "
+            "enough for rtol and atol: raise them, or use a float64 model."
+        )
+
+    def at(self, time: float) -> list[tf.Tensor]:
+        """Weights at `time`, within the last step."""
+        step = self.time - self._last_time
+        if time >= self.time or not step:
+            return self.weights
+        theta = (time - self._last_time) / step
+        return hermite(
+            theta, step, self._last_weights, self._last_slope, self.weights, self._slope
+        )
+
+    def _try(self, step: float):
+        if step * self._radius * RADIUS_MARGIN <= NON_STIFF_INTERVAL:
+            result = self._stepper.bogacki_shampine(self.weights, self._slope, step)
+            self._gradients += 3
+        else:
+            stages = stages_for(step, self._radius * RADIUS_MARGIN)
+            result = self._stepper.rkc(self.weights, self._slope, step, stages)
+            self._gradients += stages
+        weights, slope, risk, error = result
+        return weights, slope, float(risk), float(error)
+
+    def _accept(self, step: float, error: float, weights, slope) -> None:
+        self._last_time, self._last_weights, self._last_slope = self.time, self.weights, self._slope
+        self.time, self.weights, self._slope = self.time + step, weights, slope
+        self._steps += 1
+        error = max(error, 1e-6)
+        factor = SAFETY * error ** (-1 / 3)
+        if self._previous is not None:
+            last_step, last_error = self._previous
+            factor = min(factor, factor * step / last_step * (last_error / error) ** (1 / 3))
+        self._next_step = step * min(GROW, max(SHRINK, factor))
+        self._previous = step, error
+        self._since_estimate += 1
+        if self._since_estimate >= self._interval:
+            self._estimate_radius()
+
+    def _estimate_radius(self) -> None:
+        """One power iteration from the last direction; rarer while the radius stays put."""
+        before = self._radius
+        radius, self._direction = self._stepper.power_iteration(
+            self.weights, self._slope, self._direction
+        )
+        self._gradients += 1
+        radius = float(radius)
+        self._radius = max(radius if math.isfinite(radius) else before, 1e-30)
+        steady = abs(self._radius - before) <= 0.05 * before
+        self._interval = min(LONGEST_INTERVAL, 2 * self._interval) if steady else 1
+        self._since_estimate = 0
+
+    _LISTS = ("weights", "_slope", "_last_weights", "_last_slope", "_direction")
+    _NUMBERS = (
+        *("time", "_last_time", "_next_step", "_previous", "_radius", "_since_estimate"),
+        *("_interval", "_gradients", "_steps", "_rejected"),
+    )
+
+    def snapshot(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Everything `start` needs to go on from here."""
+        arrays = {
+            f"{name}{i}": tensor.numpy()
+            for name in self._LISTS
+            for i, tensor in enumerate(getattr(self, name))
+        }
+        return arrays, {name: getattr(self, name) for name in self._NUMBERS}
+
+    def _restore(self, arrays, values) -> None:
+        count = sum(name.startswith("_direction") for name in arrays)
+        for name in self._LISTS:
+            setattr(self, name, [tf.constant(arrays[f"{name}{i}"]) for i in range(count)])
+        for name in self._NUMBERS:
+            setattr(self, name, values[name])
+
+
+def _max_stages(rtol: float, dtype: tf.DType) -> int:
+    """Round-off grows like the stage number squared: keep it below the tolerance."""
+    unit = float(np.finfo(dtype.as_numpy_dtype).eps)
+    return int(min(MAX_STAGES, max(2, math.sqrt(rtol / unit))))

@@ -1,0 +1,62 @@
+"""What a run recorded: a table of numbers, and arrays beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+
+import numpy as np
+
+from asym_keras.files import atomic_path, write_text
+
+
+class History:
+    """Records of a run, one row a record time.
+
+    Attributes:
+        rows: list of dicts, column name -> number, in order of time.
+        arrays: dict, name -> list of arrays, one a record (per-node weight change, ...).
+    """
+
+    def __init__(self, rows: list[dict] | None = None, arrays: dict[str, list] | None = None):
+        self.rows = rows or []
+        self.arrays = arrays or {}
+
+    def append(self, numbers: dict, arrays: dict[str, np.ndarray]) -> None:
+        """Adds a record."""
+        self.rows.append(numbers)
+        for name, value in arrays.items():
+            self.arrays.setdefault(name, []).append(value)
+
+    def column(self, name: str) -> np.ndarray:
+        """Column `name`, float64 (records,)."""
+        if self.rows and name not in self.rows[0]:
+            raise KeyError(f"Expected one of the columns {list(self.rows[0])}, received {name!r}.")
+        return np.array([row[name] for row in self.rows], dtype="float64")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.rows[index]
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Writes the table; floats with all their digits, so reading gives the same numbers."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.rows[0]) if self.rows else [])
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(path, text.getvalue())
+
+    def arrays_to_npz(self, path: str | os.PathLike) -> None:
+        """Writes `step`, `time` and the arrays, stacked along a first axis of records."""
+        stacked = {name: np.stack(values) for name, values in self.arrays.items()}
+        with atomic_path(path) as temporary:
+            np.savez(temporary, step=self.column("step"), time=self.column("time"), **stacked)
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike) -> History:
+        """Reads a table that `to_csv` wrote."""
+        with open(path, newline="", encoding="utf-8") as file:
+            return cls([{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)])

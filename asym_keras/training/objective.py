@@ -1,0 +1,216 @@
+"""The empirical risk of a Keras model and its gradient, as a function of the weights."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# Below this many examples x weights a step is bound by memory traffic and dispatch, which XLA's
+# fusion removes; above it by matrix products, which TensorFlow's own kernels (oneDNN) do faster.
+JIT_LIMIT = 5e8
+# Activations of all layers that one pass over examples may hold.
+TILE_BYTES = 512 * 2**20
+
+
+class Objective:
+    """Risk of `model` on `(x, y)`: the mean of `loss`, plus the model's own penalties.
+
+    The model is used as a pure function of its trainable variables (GradientTape over
+    `stateless_call`), so that a solver can evaluate it anywhere without touching the model.
+
+    Args:
+        model: built Keras model with at least one trainable variable.
+        x: inputs, array (n, ...) or a structure of arrays.
+        y: targets, array (n, ...).
+        loss: name, `keras.losses.Loss` or function `(y, predictions) -> per-example values`.
+
+    Attributes:
+        examples: int, n.
+        variables: the model's trainable variables, in whose order weights are listed.
+        risk_dtype: dtype of the risk, the model's compute dtype.
+        jit_compile: bool, whether solvers should compile with XLA here.
+        stateful_layers: names of layers whose state changes in training (dropout, batch
+            normalisation); their variables are `state_variables`.
+
+    Raises:
+        ValueError: Model not built or nothing to train, no examples, lengths that differ,
+            or predictions of another shape than the targets.
+    """
+
+    def __init__(self, model: keras.Model, x, y, *, loss="mse", jit_compile="auto"):
+        if isinstance(x, tf.data.Dataset):
+            raise ValueError(
+                "Expected x and y as arrays, received a tf.data.Dataset. Give the arrays; "
+                "GradientDescent(batch_size=...) draws mini-batches from them."
+            )
+        if not model.built or not model.trainable_variables:
+            raise ValueError(
+                f"Expected a built model with trainable variables, received {model.name!r} "
+                f"(built: {model.built}, trainable variables: {len(model.trainable_variables)})."
+            )
+        self.model = model
+        self.x = tf.nest.map_structure(
+            lambda array, spec: tf.convert_to_tensor(np.asarray(array), spec.dtype),
+            x,
+            tf.nest.pack_sequence_as(x, model.inputs) if model.inputs else x,
+        )
+        self.y = tf.convert_to_tensor(np.asarray(y), model.compute_dtype)
+        self.risk_dtype = self.y.dtype
+        self.examples = _check_data(model, self.x, self.y)
+        self._loss = _per_example(loss)
+        self.variables = model.trainable_variables
+        changed = _changed_state(model, self.x)
+        self.state_variables = [v for v, c in zip(model.non_trainable_variables, changed) if c]
+        self._state_index = [i for i, c in enumerate(changed) if c]
+        self.stateful_layers = _owners(model, self.state_variables)
+        weights = sum(int(np.prod(v.shape)) for v in self.variables)
+        gpu = bool(tf.config.list_logical_devices("GPU"))
+        self.jit_compile = (
+            gpu or self.examples * weights < JIT_LIMIT if jit_compile == "auto" else jit_compile
+        )
+        self.tile = self.examples if self.stateful_layers else _tile(model, self.examples)
+
+    def weights(self) -> list[tf.Tensor]:
+        """The model's trainable weights now."""
+        return [tf.identity(v.value) for v in self.variables]
+
+    def state(self) -> list[tf.Tensor]:
+        """The model's changing state now (seeds, moving averages)."""
+        return [tf.identity(v.value) for v in self.state_variables]
+
+    def assign(self, weights, state=()) -> None:
+        """Writes `weights` and `state` into the model."""
+        for variable, value in zip(self.variables, weights):
+            variable.assign(value)
+        for variable, value in zip(self.state_variables, state):
+            variable.assign(value)
+
+    def gradient(self, weights, state, x=None, y=None):
+        """Risk, its gradient and the new state, on `(x, y)` or, in tiles, on all data.
+
+        Traceable: call it inside a `tf.function`.
+        """
+        if x is not None:
+            return self._gradient(weights, state, x, y, 1.0)
+        if self.tile >= self.examples:
+            return self._gradient(weights, state, self.x, self.y, 1.0)
+        return self._tiled_gradient(weights, state)
+
+    def evaluate(self) -> tuple[float, np.ndarray]:
+        """Mean loss (no penalties) and predictions (n, ...) of the model now, in inference."""
+        losses, predictions = [], []
+        for first in range(0, self.examples, self.tile):
+            x, y = tf.nest.map_structure(lambda a: a[first : first + self.tile], (self.x, self.y))
+            loss, prediction = self._infer(x, y)
+            losses.append(loss)
+            predictions.append(prediction)
+        risk = tf.reduce_mean(tf.cast(tf.concat(losses, 0), tf.float64))
+        return float(risk), tf.concat(predictions, 0).numpy()
+
+    @functools.cached_property
+    def _infer(self):
+        def infer(x, y):
+            predictions = self.model(x, training=False)
+            return self._loss(y, predictions), predictions
+
+        return tf.function(infer, jit_compile=self.jit_compile)
+
+    def _gradient(self, weights, state, x, y, share):
+        model = self.model
+        others = [v.value for v in model.non_trainable_variables]
+        for i, value in zip(self._state_index, state):
+            others[i] = value
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            predictions, others, penalties = model.stateless_call(
+                weights, others, x, training=True, return_losses=True
+            )
+            risk = tf.reduce_mean(self._loss(y, predictions)) * share
+            if penalties:
+                risk += tf.add_n(penalties) * share
+        gradient = tape.gradient(risk, weights, unconnected_gradients="zero")
+        return risk, gradient, [others[i] for i in self._state_index]
+
+    def _tiled_gradient(self, weights, state):
+        full, rest = divmod(self.examples, self.tile)
+
+        def add(risk, gradient, first, size):
+            x, y = tf.nest.map_structure(lambda a: a[first : first + size], (self.x, self.y))
+            x, y = tf.nest.map_structure(lambda a: tf.ensure_shape(a, [size, *a.shape[1:]]), (x, y))
+            part, parts, _ = self._gradient(weights, state, x, y, size / self.examples)
+            return risk + part, [a + b for a, b in zip(gradient, parts)]
+
+        zero = tf.zeros([], self.risk_dtype), [tf.zeros_like(w) for w in weights]
+        _, risk, gradient = tf.while_loop(
+            lambda i, *_: i < full,
+            lambda i, risk, gradient: (i + 1, *add(risk, gradient, i * self.tile, self.tile)),
+            (tf.constant(0), *zero),
+        )
+        if rest:
+            risk, gradient = add(risk, gradient, full * self.tile, rest)
+        return risk, gradient, list(state)
+
+
+def _check_data(model, x, y) -> int:
+    lengths = {int(array.shape[0]) for array in [*tf.nest.flatten(x), y]}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(
+            f"Expected x and y with the same number of examples, at least one, received {lengths}."
+        )
+    spec = model.compute_output_shape(tf.nest.map_structure(lambda a: tuple(a.shape), x))
+    if isinstance(spec, tuple) and tuple(spec[1:]) != tuple(y.shape[1:]) and len(y.shape) > 1:
+        raise ValueError(
+            f"Expected targets of shape (n, {', '.join(map(str, spec[1:]))}), the model's output, "
+            f"received {tuple(y.shape)}."
+        )
+    return lengths.pop()
+
+
+def _per_example(loss):
+    """Loss as a function whose mean is the risk, whatever reduction the loss object has."""
+    loss = keras.losses.get(loss)
+    return loss.call if isinstance(loss, keras.losses.Loss) else loss
+
+
+def _changed_state(model, x) -> list[bool]:
+    """For each non-trainable variable, whether a training step writes it.
+
+    Read off the graph: `stateless_call` hands untouched state back as the same tensor.
+    """
+    changed: list[bool] = []
+
+    def call(x):
+        weights = [tf.convert_to_tensor(v.value) for v in model.trainable_variables]
+        state = [tf.convert_to_tensor(v.value) for v in model.non_trainable_variables]
+        _, new = model.stateless_call(weights, state, x, training=True)
+        changed.extend(a is not b for a, b in zip(state, new))
+        return tf.constant(0)
+
+    tf.function(call).get_concrete_function(
+        tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), x)
+    )
+    return changed
+
+
+def _owners(model, variables) -> list[str]:
+    names = []
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        own = {id(v) for v in layer.non_trainable_variables}
+        if any(id(v) in own for v in variables) and not list(layer._flatten_layers(False, False)):
+            names.append(f"{layer.name} ({type(layer).__name__})")
+    return names
+
+
+def _tile(model, examples: int) -> int:
+    """Examples per pass so that all layers' outputs, forward and backward, fit TILE_BYTES."""
+    numbers = sum(
+        int(np.prod([s or 1 for s in tensor.shape[1:]]))
+        for operation in getattr(model, "operations", [])
+        for tensor in tf.nest.flatten(operation.output)
+    )
+    numbers += max((int(v.shape[-1]) for v in model.trainable_variables), default=0)
+    per_example = 4 * numbers * tf.as_dtype(model.compute_dtype).size
+    return int(min(examples, max(1, TILE_BYTES // max(per_example, 1))))

@@ -1,0 +1,78 @@
+"""Functions of the model that a run calls at each record time.
+
+A probe is any callable `probe(model)` that returns a number, an array, or a dict of both.
+If it has a method `start(model)`, that is called once with the initial weights, also when a
+run is resumed. Numbers become columns of the history, arrays are kept beside it.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.layers import AsymScaledDense
+from asym_keras.training.objective import Objective
+
+
+class RiskProbe:
+    """Risk, and for class labels accuracy, of the model in inference.
+
+    Args:
+        prefix: names the columns `<prefix>_risk` and `<prefix>_accuracy`.
+        x: inputs (n, ...). y: targets (n, ...).
+        labels: int array (n,), for the accuracy. None: no accuracy.
+        loss: as for `train`.
+    """
+
+    def __init__(self, prefix: str, x, y, *, labels=None, loss="mse"):
+        self.prefix, self._data, self._loss = prefix, (x, y), loss
+        self._labels = None if labels is None else np.asarray(labels)
+        self._objective: Objective | None = None
+
+    def start(self, model: keras.Model) -> None:
+        """Compiles the evaluation for `model`."""
+        self._objective = Objective(model, *self._data, loss=self._loss)
+
+    def __call__(self, model: keras.Model) -> dict[str, float]:
+        if self._objective is None or self._objective.model is not model:
+            self.start(model)
+        assert self._objective is not None
+        risk, predictions = self._objective.evaluate()
+        row = {f"{self.prefix}_risk": risk}
+        if self._labels is not None:
+            hits = np.argmax(predictions, axis=-1) == self._labels
+            row[f"{self.prefix}_accuracy"] = float(np.mean(hits))
+        return row
+
+
+class WeightChange:
+    """Per-node weight change `||w_tj - w_0j||` and its maximum over the nodes.
+
+    Args:
+        layer: name of the layer whose kernel (..., nodes) is followed. None: the first
+            AsymScaledDense, else the first trainable variable of the model.
+    """
+
+    def __init__(self, layer: str | None = None):
+        self._layer = layer
+        self._initial: np.ndarray | None = None
+
+    def start(self, model: keras.Model) -> None:
+        """Notes the initial weights."""
+        self._initial = self._kernel(model)
+
+    def __call__(self, model: keras.Model) -> dict:
+        if self._initial is None:
+            self.start(model)
+        difference = self._kernel(model) - self._initial
+        nodes = np.sqrt(np.sum(difference**2, axis=tuple(range(difference.ndim - 1))))
+        return {"weight_change": float(nodes.max()), "node_weight_change": nodes}
+
+    def _kernel(self, model) -> np.ndarray:
+        if self._layer is not None:
+            variable = model.get_layer(self._layer).kernel
+        else:
+            layers = [la for la in model._flatten_layers() if isinstance(la, AsymScaledDense)]
+            variable = layers[0].kernel if layers else model.trainable_variables[0]
+        return tf.convert_to_tensor(variable.value).numpy().astype("float64")

@@ -1,0 +1,133 @@
+"""Compiled building blocks of the gradient flow solver: one step, one power iteration.
+
+Weights are lists of tensors. Errors are measured per node: a variable's last axis indexes
+nodes (output units), the norm is the root mean square over the others, and the largest counts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.training.objective import Objective
+from asym_keras.training.rkc import coefficients
+
+MAX_STAGES = 1000
+# Real stability interval of the Bogacki-Shampine pair, 2.51, less a margin.
+NON_STIFF_INTERVAL = 2.3
+
+
+class Stepper:
+    """`dW/dt = -grad L(W)` on one objective; every method returns new tensors.
+
+    One traced function serves all stage numbers: the coefficients come as a tensor, the
+    stages run in a `tf.while_loop`.
+    """
+
+    def __init__(self, objective: Objective, rtol: float, atol: float):
+        self._objective = objective
+        self._tolerances = rtol, atol
+        jit = objective.jit_compile
+        # Where matrix products are left to TensorFlow's kernels, XLA still fuses the
+        # combinations of stages, which are bound by memory traffic.
+        fused = _identity if jit else tf.function(jit_compile=True, reduce_retracing=True)
+        self._combine = fused(_combine)
+        self._error = fused(self._error_norm)
+        self.evaluate = tf.function(self._slope, jit_compile=jit)
+        self._rkc = tf.function(self._rkc_step, jit_compile=jit)
+        self._pair = tf.function(self._bogacki_shampine_step, jit_compile=jit)
+        self.power_iteration = tf.function(self._power_iteration, jit_compile=jit)
+
+    def rkc(self, weights, slope, step: float, stages: int):
+        """RKC2 step: weights, slope and risk after it, and the error estimate (1 = tolerance)."""
+        table = np.zeros((MAX_STAGES, 5))
+        table[:stages] = coefficients(stages)
+        dtype = weights[0].dtype
+        return self._rkc(
+            weights, slope, tf.constant(step, dtype), tf.constant(table, dtype), tf.constant(stages)
+        )
+
+    def bogacki_shampine(self, weights, slope, step: float):
+        """Bogacki-Shampine step, three gradients; results as of `rkc`."""
+        return self._pair(weights, slope, tf.constant(step, weights[0].dtype))
+
+    def _slope(self, weights):
+        risk, gradient, _ = self._objective.gradient(weights, [])
+        return [-g for g in gradient], risk
+
+    def _rkc_step(self, start, slope, step, table, stages):
+        first = self._combine([start, slope], [1.0, table[0, 3] * step])
+
+        def stage(j, last, before):
+            f, _ = self._slope(last)
+            c = table[j]
+            new = self._combine(
+                [start, last, before, f, slope], [c[0], c[1], c[2], c[3] * step, c[4] * step]
+            )
+            return j + 1, new, last
+
+        _, end, _ = tf.while_loop(
+            lambda j, *_: j < stages, stage, (tf.constant(1), first, list(start))
+        )
+        end_slope, risk = self._slope(end)
+        estimate = [[start, end, slope, end_slope], [0.8, -0.8, 0.4 * step, 0.4 * step]]
+        return end, end_slope, risk, self._error(start, end, *estimate)
+
+    def _bogacki_shampine_step(self, start, slope, step):
+        """Order three with an error estimate of order two (P. Bogacki, L. Shampine, 1989)."""
+        k2, _ = self._slope(self._combine([start, slope], [1.0, step / 2]))
+        k3, _ = self._slope(self._combine([start, k2], [1.0, 0.75 * step]))
+        end = self._combine([start, slope, k2, k3], [1.0, 2 / 9 * step, step / 3, 4 / 9 * step])
+        k4, risk = self._slope(end)
+        estimate = [[slope, k2, k3, k4], [-5 / 72 * step, step / 12, step / 9, -step / 8]]
+        return end, k4, risk, self._error(start, end, *estimate)
+
+    def _error_norm(self, start, end, terms, factors):
+        rtol, atol = self._tolerances
+        estimate = _combine(terms, factors)
+        nodes = []
+        for a, b, e in zip(start, end, estimate):
+            scaled = e / (atol + rtol * tf.maximum(tf.abs(a), tf.abs(b)))
+            axes = list(range(len(e.shape) - 1))
+            nodes.append(tf.reduce_max(tf.reduce_mean(scaled**2, axes)))
+        return tf.sqrt(tf.reduce_max(tf.stack(nodes)))
+
+    def _power_iteration(self, weights, slope, direction):
+        """Estimated spectral radius of the flow's Jacobian, and a direction nearer to its own.
+
+        A difference quotient along `direction`, so one gradient a call.
+        """
+        dtype = weights[0].dtype
+        norm, tiny = tf.linalg.global_norm, np.finfo(dtype.as_numpy_dtype).tiny
+        direction = [d / (norm(direction) + tiny) for d in direction]
+        length = float(np.finfo(dtype.as_numpy_dtype).eps) ** 0.5 * (1.0 + norm(weights))
+        moved, _ = self._slope([w + length * d for w, d in zip(weights, direction)])
+        image = [(a - b) / length for a, b in zip(moved, slope)]
+        radius = norm(image)
+        return radius, [i / (radius + tiny) for i in image]
+
+
+def _combine(terms, factors):
+    """`sum_i factors[i] * terms[i]` over lists of tensors."""
+    return [
+        tf.add_n([tf.cast(c, t.dtype) * t for c, t in zip(factors, tensors)])
+        for tensors in zip(*terms)
+    ]
+
+
+def _identity(function):
+    return function
+
+
+def hermite(theta: float, step: float, start, slope, end, end_slope):
+    """Cubic Hermite interpolant at `start + theta * step`, theta in [0, 1]."""
+    square, cube = theta**2, theta**3
+    return _combine(
+        [start, end, slope, end_slope],
+        [
+            1 - 3 * square + 2 * cube,
+            3 * square - 2 * cube,
+            step * (theta - 2 * square + cube),
+            step * (cube - square),
+        ],
+    )
