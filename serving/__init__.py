@@ -1,0 +1,1 @@
+"""Serving with TensorFlow Serving: export and clients come in a later release."""

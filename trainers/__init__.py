@@ -1,0 +1,1 @@
+"""Scripts that train the networks of the paper: `python -m trainers.<task> --help`."""
