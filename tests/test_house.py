@@ -1,0 +1,201 @@
+"""The house rules that a machine can check: imports, sizes, docstrings, a lazy package."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("asym_keras", "trainers", "serving", "benchmarks", "tests", ".ci")
+MAX_LINES = 300
+
+# Parts of the library. Each imports from the rows above its own and from itself, never from a
+# neighbour in its row. What has no row here is a fault: a new module gets its place on purpose.
+ROWS = (
+    ("scaling", "initializers", "files"),
+    ("layers",),
+    ("models",),
+    ("importance",),
+    ("ntg", "training", "pruning"),
+    ("transfer", "theory", "presets", "plotting"),
+)
+ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
+FACE = "__init__"  # the package itself: names every part, no part imports it
+DATASETS = "datasets"  # for scripts: the library does not import it, nor it the library
+PARTS = {*ROW, FACE, DATASETS}
+SCRIPTS = ("trainers", "serving")
+
+
+def python_files(*folders: str) -> list[Path]:
+    files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+    return [file.relative_to(ROOT) for file in files]
+
+
+def parse(file: Path) -> ast.Module:
+    return ast.parse((ROOT / file).read_text(encoding="utf-8"), filename=str(file))
+
+
+def imports(file: Path, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and full name of every import, at any depth; `from a import b` counts as `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = file.parts[: len(file.parts) - node.level] if node.level else ()
+            origin = ".".join([*parents, node.module] if node.module else parents)
+            yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
+
+
+def part_of(name: str) -> str:
+    """`ntg` for `asym_keras.ntg.shallow`; the face for a name that is no part of the library."""
+    part = name.split(".")[1] if "." in name else FACE
+    path = ROOT / "asym_keras" / part
+    return part if part in PARTS or path.is_dir() or path.with_suffix(".py").is_file() else FACE
+
+
+def library_fault(importer: str, imported: str) -> str | None:
+    if imported == importer:
+        return None
+    if DATASETS in (importer, imported):
+        return f"{DATASETS} is for scripts, and stands alone"
+    if imported == FACE:
+        return "import the module that defines the name, not the package"
+    for part in (importer, imported):
+        if part not in PARTS:
+            return f"{part} has no place in ROWS of tests/test_house.py"
+    if importer != FACE and ROW[imported] >= ROW[importer]:
+        return f"{imported} stands beside or below {importer}"
+    return None
+
+
+def import_faults(file: Path, tree: ast.Module) -> list[str]:
+    faults = []
+    package, part = file.with_suffix("").parts[:2]
+    for line, name in imports(file, tree):
+        top = name.partition(".")[0]
+        fault = None
+        if top == package == "asym_keras":
+            fault = library_fault(part, part_of(name))
+        elif top in SCRIPTS and top != package:
+            fault = f"{package} knows nothing of {top}"
+        if fault:
+            faults.append(f"{file}:{line}: imports {name}: {fault}")
+    return faults
+
+
+def docstring_faults(file: Path, tree: ast.Module) -> list[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    public = [n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")]
+    bare = [node for node in public if not ast.get_docstring(node)]
+    return [f"{file}:{node.lineno}: {node.name} has no docstring" for node in bare]
+
+
+def test_imports_follow_the_design():
+    files = python_files("asym_keras", *SCRIPTS)
+    assert Path("asym_keras/__init__.py") in files
+    faults = [fault for file in files for fault in import_faults(file, parse(file))]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("asym_keras/scaling.py", "import asym_keras.layers"),
+        ("asym_keras/scaling.py", "def f():\n    from asym_keras.layers import AsymScaledDense"),
+        ("asym_keras/layers.py", "from . import models"),
+        ("asym_keras/layers.py", "from asym_keras import node_scalings"),
+        ("asym_keras/layers.py", "import asym_keras"),
+        ("asym_keras/ntg/shallow.py", "from ..training import history"),
+        ("asym_keras/training/flow.py", "from asym_keras import pruning"),
+        ("asym_keras/theory.py", "import asym_keras.transfer"),
+        ("asym_keras/theory.py", "from asym_keras.datasets import load_mnist"),
+        ("asym_keras/__init__.py", "from asym_keras import datasets"),
+        ("asym_keras/datasets/mnist.py", "from asym_keras.scaling import node_scalings"),
+        ("asym_keras/unplaced.py", "from asym_keras.scaling import node_scalings"),
+        ("asym_keras/plotting.py", "from trainers import figures"),
+        ("asym_keras/presets/__init__.py", "import serving.export"),
+        ("trainers/mnist.py", "from serving import export"),
+        ("serving/export.py", "import trainers"),
+    ],
+)
+def test_import_rule_sees_a_fault(file, source):
+    assert len(import_faults(Path(file), ast.parse(source))) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("asym_keras/layers.py", "from asym_keras.scaling import node_scalings"),
+        ("asym_keras/ntg/shallow.py", "from .spectrum import eigenvalues\nfrom .. import models"),
+        ("asym_keras/ntg/__init__.py", "from . import shallow\nfrom .shallow import shallow_ntg"),
+        ("asym_keras/theory.py", "from asym_keras import ntg\nimport numpy, keras.ops"),
+        ("asym_keras/__init__.py", "from asym_keras.presets import from_preset"),
+        ("asym_keras/datasets/mnist.py", "from asym_keras.datasets.dataset import Dataset"),
+        ("trainers/mnist.py", "import asym_keras\nfrom asym_keras import datasets, plotting"),
+        ("serving/export.py", "import asym_keras\nfrom serving import config"),
+    ],
+)
+def test_import_rule_lets_the_design_pass(file, source):
+    assert not import_faults(Path(file), ast.parse(source))
+
+
+def test_public_names_have_docstrings():
+    files = python_files("asym_keras", "serving")
+    faults = [fault for file in files for fault in docstring_faults(file, parse(file))]
+    assert not faults, "\n".join(faults)
+
+
+def test_docstring_rule_sees_a_fault():
+    source = "def bare(): ...\nclass Bare: ...\ndef told():\n    'Told.'\ndef _private(): ..."
+    faults = docstring_faults(Path("asym_keras/x.py"), ast.parse(source))
+    assert [fault.split()[1] for fault in faults] == ["bare", "Bare"]
+
+
+def test_files_are_short():
+    lines = {file: len((ROOT / file).read_bytes().splitlines()) for file in python_files(*FOLDERS)}
+    faults = [
+        f"{file}: {n} lines, at most {MAX_LINES}" for file, n in lines.items() if n > MAX_LINES
+    ]
+    assert not faults, "\n".join(faults)
+
+
+# Runs in a process of its own. The hook sees each file opened for writing, wherever it lies.
+WATCH = """
+import os, sys
+
+def hook(event, args):
+    if event in ("os.mkdir", "os.rename") or (event == "open" and args[2] & WRITES):
+        print("writes", args[0])
+
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+HEAVY = {"tensorflow", "keras", "matplotlib", "tensorflow_datasets"}
+sys.addaudithook(hook)
+exec(sys.argv[1])
+for name in sorted(HEAVY & set(sys.modules)):
+    print("loads", name)
+"""
+
+
+def effects(statement: str, folder: Path) -> list[str]:
+    """What a fresh process that runs `statement` in `folder` writes, prints and loads."""
+    command = [sys.executable, "-B", "-c", WATCH, statement]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return (done.stdout + done.stderr).splitlines()
+
+
+def test_import_of_the_package_is_lazy_and_leaves_no_trace(tmp_path):
+    assert effects("import asym_keras", tmp_path) == []
+
+
+def test_watch_sees_a_fault(tmp_path):
+    (tmp_path / "matplotlib.py").touch()
+    seen = effects("import matplotlib; open('trace', 'a').close(); os.mkdir('folder')", tmp_path)
+    assert seen == ["writes trace", "writes folder", "loads matplotlib"]
