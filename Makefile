@@ -1,0 +1,75 @@
+# Every command of the project; CI (.ci/run) calls these and nothing else.
+# POSIX sh, GNU make 3.81 or newer: Linux, and macOS as it comes.
+#
+#   PYTHON=python3.11   interpreter to try first
+#   VENV=.venv          where the virtual environment is kept
+#   ARGS="..."          further arguments of the command
+
+PYTHON ?=
+VENV ?= .venv
+ARGS ?=
+
+BIN = $(VENV)/bin
+PYTHONS = $(PYTHON) python3.12 python3.11 python3.10 python3
+# A name on the PATH may be a shim that does not run, or a Python that cannot make environments.
+FITS = import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
+NEW_VENV = { \
+  for python in $(PYTHONS); do \
+    "$$python" -c '$(FITS)' 2>/dev/null || continue; \
+    echo "$(VENV): $$("$$python" --version), $$python"; \
+    "$$python" -m venv --clear $(VENV); exit; \
+  done; \
+  echo "expected Python 3.10 to 3.13 with venv and ensurepip, received none of: $(strip $(PYTHONS))."; \
+  echo "Install one (Debian: apt install python3-venv) or name it: make PYTHON=/path/to/python"; \
+  exit 1; } >&2
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help venv mnist test lint format wheel bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+mnist: $(VENV)/.core ## train on MNIST as the paper does, gamma = 0 (ARGS="--alpha 0.5")
+	$(BIN)/python -m trainers.mnist --gamma 0 $(ARGS)
+
+test: $(VENV)/.dev ## run the tests (ARGS="--run-slow -k ntg")
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## ruff and mypy; changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## ruff's fixes and formatting
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(VENV)/.dev ## build dist/*.whl from the sdist, install and import it elsewhere
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python .ci/check_wheel.py dist/*.whl
+
+bench: $(VENV)/.core ## run the benchmarks one after the other
+	@for script in benchmarks/[!_]*.py; do \
+	  test -f "$$script" || { echo "no benchmarks here"; exit 1; }; \
+	  name=$$(basename "$$script" .py); \
+	  echo "== benchmarks.$$name"; \
+	  $(BIN)/python -m "benchmarks.$$name" $(ARGS) || exit 1; \
+	done
+
+clean: ## remove everything made here, run folders excepted
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv: $(VENV)/.dev ## virtual environment with the package (editable) and the developers' tools
+
+# A stamp is newer than pyproject.toml once that is installed: then nothing happens here.
+$(VENV)/.dev: EXTRAS = [dev]
+$(VENV)/.core $(VENV)/.dev: pyproject.toml
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(NEW_VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --editable '.$(EXTRAS)'
+	@touch $(VENV)/.core $@
