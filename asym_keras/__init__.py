@@ -23,7 +23,7 @@ _MODULE_OF = {
 }
 _SUBMODULES = ("datasets", "initializers", "ntg", "plotting", "scaling", "training")
 
-__all__ = [*_MODULE_OF, *_SUBMODULES, "__version__"]  # noqa: PLE0604
+__all__ = [*_MODULE_OF, *_SUBMODULES, "__version__"]
 
 if TYPE_CHECKING:
     from asym_keras.layers import AsymScaledDense as AsymScaledDense

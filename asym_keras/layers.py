@@ -98,9 +98,7 @@ class AsymScaledDense(keras.layers.Layer):
         self.sqrt_scalings = self.add_weight(
             name="sqrt_scalings",
             shape=(self.units,),
-            initializer=lambda shape, dtype: ops.convert_to_tensor(
-                np.sqrt(self._scalings), dtype
-            ),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(np.sqrt(self._scalings), dtype),
             trainable=False,
         )
         if self.outputs is not None:

@@ -123,8 +123,7 @@ def finite_weights(width: int, nodes: int) -> Float64Array:
     nodes = _check_count(nodes, "nodes")
     if nodes > width:
         raise ValueError(
-            f"nodes: expected at most width = {width}, received {nodes}, "
-            "do lower nodes or raise width"
+            f"nodes: expected at most width = {width}, received {nodes}; lower nodes or raise width"
         )
     weights = np.zeros(width, dtype=np.float64)
     weights[:nodes] = 1.0 / nodes
@@ -177,25 +176,25 @@ def _check_weights(weights: npt.ArrayLike) -> Float64Array:
     array = np.asarray(weights)
     if array.dtype.kind not in "fiu":
         raise TypeError(
-            f"weights: expected real numbers, received dtype {array.dtype}, "
-            "do pass a list or array of floats"
+            f"weights: expected real numbers, received dtype {array.dtype}; "
+            "pass a list or array of floats"
         )
     if array.ndim != 1 or array.size == 0:
         raise ValueError(
-            f"weights: expected a nonempty vector (m,), received shape {array.shape}, "
-            "do pass one weight per hidden node"
+            f"weights: expected a nonempty vector (m,), received shape {array.shape}; "
+            "pass one weight per hidden node"
         )
     array = array.astype(np.float64)
     bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0.0)))
     if bad.size:
         raise ValueError(
             f"weights: expected finite nonnegative numbers, received {array[bad[0]]} "
-            f"at index {bad[0]}, do repair that weight"
+            f"at index {bad[0]}; repair that weight"
         )
     if not array.any():
         raise ValueError(
-            "weights: expected at least one positive weight, received only zeros, "
-            "do give some node a weight above 0"
+            "weights: expected at least one positive weight, received only zeros; "
+            "give some node a weight above 0"
         )
     return array
 
@@ -203,8 +202,8 @@ def _check_weights(weights: npt.ArrayLike) -> Float64Array:
 def _check_real(value: object, name: str, expected: str) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(
-            f"{name}: expected {expected}, received {value!r} of type {type(value).__name__}, "
-            "do pass a number"
+            f"{name}: expected {expected}, received {value!r} of type {type(value).__name__}; "
+            "pass a number"
         )
     return float(value)
 
@@ -213,8 +212,8 @@ def _check_gamma(gamma: object) -> float:
     value = _check_real(gamma, "gamma", "a number in [0, 1]")
     if not 0.0 <= value <= 1.0:  # false for NaN too
         raise ValueError(
-            f"gamma: expected a number in [0, 1], received {gamma}, "
-            "do use 1 for symmetric scalings and 0 for purely asymmetrical ones"
+            f"gamma: expected a number in [0, 1], received {gamma}; "
+            "use 1 for symmetric scalings and 0 for purely asymmetrical ones"
         )
     return value
 
@@ -223,8 +222,8 @@ def _check_open_unit(number: object, name: str) -> float:
     value = _check_real(number, name, "a number in (0, 1)")
     if not 0.0 < value < 1.0:
         raise ValueError(
-            f"{name}: expected a number in (0, 1), both ends excluded, received {number}, "
-            f"do choose {name} between them"
+            f"{name}: expected a number in (0, 1), both ends excluded, received {number}; "
+            f"choose {name} between them"
         )
     return value
 
@@ -233,6 +232,6 @@ def _check_count(count: object, name: str) -> int:
     _check_real(count, name, "an int of at least 1")
     if not isinstance(count, numbers.Integral) or count < 1:
         raise ValueError(
-            f"{name}: expected an int of at least 1, received {count!r}, do pass 1, 2, 3, ..."
+            f"{name}: expected an int of at least 1, received {count!r}; pass 1, 2, 3, ..."
         )
     return int(count)

@@ -51,13 +51,13 @@ class Dataset:
             self._check_columns(array)
         if (self.labels_train is None) != (self.labels_test is None):
             raise self._error(
-                "labels_train and labels_test: expected both or neither, received one, "
-                "do pass both for classification"
+                "labels_train and labels_test: expected both or neither, received one; "
+                "pass both for classification"
             )
         if self.transfer is not None and self.transfer.input_dim != self.input_dim:
             raise self._error(
                 f"transfer: expected input dimension {self.input_dim}, received "
-                f"{self.transfer.input_dim}, do build it from the same inputs"
+                f"{self.transfer.input_dim}; build it from the same inputs"
             )
 
     @property
@@ -103,7 +103,7 @@ class Dataset:
         if len(x) != len(y):
             raise self._error(
                 f"y_{part}: expected {len(x)} rows as in x_{part}, received {len(y)}; the first "
-                f"row without partner is {min(len(x), len(y))}, do pair inputs and targets"
+                f"row without partner is {min(len(x), len(y))}; pair inputs and targets"
             )
         labels = getattr(self, f"labels_{part}")
         if labels is not None:
@@ -112,20 +112,20 @@ class Dataset:
     def _check_floats(self, name: str, array: Float32Array) -> None:
         if not _is_array(array, np.float32, rank=2):
             raise self._error(
-                f"{name}: expected a float32 array of rank 2, received {_describe(array)}, "
-                f"do pass numpy.asarray({name}, 'float32').reshape(rows, columns)"
+                f"{name}: expected a float32 array of rank 2, received {_describe(array)}; "
+                f"pass numpy.asarray({name}, 'float32').reshape(rows, columns)"
             )
         if array.size == 0:
             raise self._error(
                 f"{name}: expected at least one row and one column, received shape "
-                f"{array.shape}, do choose a larger part of the data"
+                f"{array.shape}; choose a larger part of the data"
             )
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if bad.size:
             row = array[bad[0]]
             raise self._error(
                 f"{name}: expected finite float32 values, received {row[~np.isfinite(row)][0]} "
-                f"in row {bad[0]} ({bad.size} such rows), do repair or remove those rows"
+                f"in row {bad[0]} ({bad.size} such rows); repair or remove those rows"
             )
 
     def _check_labels(self, name: str, labels: Int64Array, shape: tuple[int, int]) -> None:
@@ -133,13 +133,13 @@ class Dataset:
         if not _is_array(labels, np.int64, rank=1) or len(labels) != rows:
             raise self._error(
                 f"{name}: expected an int64 array of shape ({rows},), received "
-                f"{_describe(labels)}, do pass one class per row"
+                f"{_describe(labels)}; pass one class per row"
             )
         bad = np.flatnonzero((labels < 0) | (labels >= classes))
         if bad.size:
             raise self._error(
                 f"{name}: expected classes 0 to {classes - 1}, received {labels[bad[0]]} in row "
-                f"{bad[0]}, do number the classes from 0, one target column each"
+                f"{bad[0]}; number the classes from 0, one target column each"
             )
 
     def _check_columns(self, array: str) -> None:
@@ -147,8 +147,8 @@ class Dataset:
         test = getattr(self, f"{array}_test").shape[1]
         if train != test:
             raise self._error(
-                f"{array}_test: expected {train} columns as in {array}_train, received {test}, "
-                "do prepare both parts in the same way"
+                f"{array}_test: expected {train} columns as in {array}_train, received {test}; "
+                "prepare both parts in the same way"
             )
 
     def _error(self, message: str) -> ValueError:
@@ -171,7 +171,7 @@ def one_hot(labels: npt.NDArray[np.integer], classes: int) -> Float32Array:
     if bad.size:
         raise ValueError(
             f"labels: expected classes 0 to {classes - 1}, received {labels[bad[0]]} in row "
-            f"{bad[0]}, do number the classes from 0 and leave out rows without a class"
+            f"{bad[0]}; number the classes from 0 and leave out rows without a class"
         )
     targets = np.zeros((len(labels), classes), dtype=np.float32)
     targets[np.arange(len(labels)), labels] = 1.0

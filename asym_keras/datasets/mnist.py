@@ -33,7 +33,7 @@ def load_mnist(source: str = "bundled") -> Dataset:
         OSError: The bundled file is absent or damaged; or TFDS has no MNIST and no network.
     """
     if source not in _SOURCES:
-        raise ValueError(f"source: expected one of {_SOURCES}, received {source!r}, do pass one")
+        raise ValueError(f"source: expected one of {_SOURCES}, received {source!r}; pass one")
     if source == "tfds":
         from asym_keras.datasets.tfds_images import load_tfds_images
 
@@ -68,14 +68,14 @@ def _read_bundled() -> dict[str, np.ndarray]:
         content = resource.read_bytes()
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"expected the bundled MNIST at {resource}, received no such file, "
-            "do reinstall asym_keras: its package data is missing"
+            f"expected the bundled MNIST at {resource}, received no such file; "
+            "reinstall asym_keras: its package data is missing"
         ) from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != _SHA256:
         raise OSError(
             f"{resource} is damaged: expected SHA-256 {_SHA256[:16]}..., received "
-            f"{digest[:16]}... ({len(content)} bytes), do reinstall asym_keras"
+            f"{digest[:16]}... ({len(content)} bytes); reinstall asym_keras"
         )
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays)

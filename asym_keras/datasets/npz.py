@@ -63,19 +63,19 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"expected an .npz file, received {path}, which is no file")
     if not zipfile.is_zipfile(path):  # numpy would speak of pickled data
         raise ValueError(
-            f"{path}: expected an .npz file, received something else or a damaged file, "
-            "do write it with numpy.savez"
+            f"{path}: expected an .npz file, received something else or a damaged file; "
+            "write it with numpy.savez"
         )
     try:
         file = np.load(path, allow_pickle=False)
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is damaged ({error}), do write or copy it again") from error
+        raise ValueError(f"{path} is damaged ({error}); write or copy it again") from error
     with file:
         missing = [key for key in _KEYS if key not in file.files]
         if missing:
             raise ValueError(
                 f"{path}: expected the arrays {', '.join(_KEYS)}, received "
-                f"{', '.join(file.files) or 'none'}, do add {', '.join(missing)}"
+                f"{', '.join(file.files) or 'none'}; add {', '.join(missing)}"
             )
         return {key: _read_array(file, key, path) for key in _KEYS}
 
@@ -85,28 +85,28 @@ def _read_array(file: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
         array = file[key]
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise ValueError(
-            f"{path}: {key} is damaged ({error}), do write or copy the file again"
+            f"{path}: {key} is damaged ({error}); write or copy the file again"
         ) from error
     except ValueError as error:
         raise ValueError(
             f"{path}: expected {key} as an array of numbers, received Python objects or a "
-            f"damaged array ({error}), do save it with a numeric dtype, all rows of one length"
+            f"damaged array ({error}); save it with a numeric dtype, all rows of one length"
         ) from error
     if not isinstance(array, np.ndarray):  # a member that is not in the .npy format: raw bytes
-        raise ValueError(f"{path}: expected {key} in .npy format, do write it with numpy.savez")
+        raise ValueError(f"{path}: expected {key} in .npy format; write it with numpy.savez")
     return array
 
 
 def _inputs(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if (x_train.dtype == np.uint8) != (x_test.dtype == np.uint8):
         raise ValueError(
-            f"x_test: expected {x_train.dtype} as in x_train, received {x_test.dtype}, "
-            "do save both as uint8 (pixels) or both as floats"
+            f"x_test: expected {x_train.dtype} as in x_train, received {x_test.dtype}; "
+            "save both as uint8 (pixels) or both as floats"
         )
     if x_train.shape[1:] != x_test.shape[1:]:
         raise ValueError(
             f"x_test: expected rows of shape {x_train.shape[1:]} as in x_train, received "
-            f"{x_test.shape[1:]}, do prepare both parts in the same way"
+            f"{x_test.shape[1:]}; prepare both parts in the same way"
         )
     return _vectors(x_train, "x_train"), _vectors(x_test, "x_test")
 
@@ -115,13 +115,13 @@ def _vectors(x: np.ndarray, name: str) -> np.ndarray:
     """float32 `(n, d)`: flattened, pixels divided by 255."""
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise ValueError(
-            f"{name}: expected uint8 pixels or floats, received {x.dtype}, "
-            "do convert with astype('uint8') for pixels 0 to 255, else astype('float32')"
+            f"{name}: expected uint8 pixels or floats, received {x.dtype}; "
+            "convert with astype('uint8') for pixels 0 to 255, else astype('float32')"
         )
     if not 2 <= x.ndim <= 4:
         raise ValueError(
             f"{name}: expected vectors (n, d) or images (n, h, w[, c]), received shape "
-            f"{x.shape}, do put one example in each row"
+            f"{x.shape}; put one example in each row"
         )
     if x.dtype == np.uint8:
         return scale_pixels(x)
@@ -133,8 +133,8 @@ def _targets(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
     kinds = {_target_kind(y_train, "y_train"), _target_kind(y_test, "y_test")}
     if len(kinds) > 1:
         raise ValueError(
-            f"y_test: expected {y_train.dtype} as in y_train, received {y_test.dtype}, "
-            "do save both as integer labels or both as floats"
+            f"y_test: expected {y_train.dtype} as in y_train, received {y_test.dtype}; "
+            "save both as integer labels or both as floats"
         )
     if kinds == {"labels"}:
         return _class_targets(y_train.astype(np.int64), y_test.astype(np.int64))
@@ -155,7 +155,7 @@ def _target_kind(y: np.ndarray, name: str) -> str:
         return "floats"
     raise ValueError(
         f"{name}: expected integer labels (n,) or float targets (n,) or (n, K), received "
-        f"{y.dtype} {y.shape}, do save labels with astype('int64').reshape(n), "
+        f"{y.dtype} {y.shape}; save labels with astype('int64').reshape(n), "
         "all other targets as floats"
     )
 
@@ -163,19 +163,19 @@ def _target_kind(y: np.ndarray, name: str) -> str:
 def _class_targets(labels_train: np.ndarray, labels_test: np.ndarray) -> dict[str, Any]:
     for name, labels in (("y_train", labels_train), ("y_test", labels_test)):
         if labels.size == 0:
-            raise ValueError(f"{name}: expected at least one row, received none, do add rows")
+            raise ValueError(f"{name}: expected at least one row, received none; add rows")
         if labels.min() < 0:
             row = int(np.flatnonzero(labels < 0)[0])
             raise ValueError(
-                f"{name}: expected labels from 0, received {labels[row]} in row {row}, "
-                "do number the classes 0 to K-1"
+                f"{name}: expected labels from 0, received {labels[row]} in row {row}; "
+                "number the classes 0 to K-1"
             )
     classes = int(max(labels_train.max(), labels_test.max())) + 1
     rows = len(labels_train) + len(labels_test)
     if classes == 1 or classes > max(rows, _PLAUSIBLE_CLASSES):
         raise ValueError(
             f"y_train and y_test: expected integer labels of 2 or more classes, received a "
-            f"largest label of {classes - 1} in {rows} rows, do number the classes 0 to K-1, "
+            f"largest label of {classes - 1} in {rows} rows; number the classes 0 to K-1, "
             "or save regression targets as floats"
         )
     unseen = np.setdiff1d(labels_test, labels_train)

@@ -58,15 +58,15 @@ def load_tfds_images(
     """
     for key, size in (("train", train), ("test", test)):
         if size < 1:
-            raise ValueError(f"{key}: expected at least 1 image, received {size}, do ask for more")
+            raise ValueError(f"{key}: expected at least 1 image, received {size}; ask for more")
     builder = _builder(name, data_dir)
     _check_features(builder)  # before a download
     _prepare(builder)
     splits = builder.info.splits
     if "train" not in splits or "test" not in splits:
         raise ValueError(
-            f"{name}: expected splits 'train' and 'test', received {sorted(splits)}, "
-            "do choose another dataset"
+            f"{name}: expected splits 'train' and 'test', received {sorted(splits)}; "
+            "choose another dataset"
         )
     n_train, n_test = splits["train"].num_examples, splits["test"].num_examples
     further = None
@@ -92,9 +92,9 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.Da
         if stem in known:
             raise ValueError(f"name: TFDS cannot build {name!r}: {error}") from error
         near = difflib.get_close_matches(stem.lower(), known, n=3)
-        hint = f"do try {' or '.join(near)}" if near else "do look it up with tfds.list_builders()"
+        hint = f"try {' or '.join(near)}" if near else "look it up with tfds.list_builders()"
         # Not chained: TFDS's own message lists all its thousand names.
-        raise ValueError(f"name: expected a TFDS dataset, received {name!r}, {hint}") from None
+        raise ValueError(f"name: expected a TFDS dataset, received {name!r}; {hint}") from None
 
 
 def _check_features(builder: tfds.core.DatasetBuilder) -> None:
@@ -112,7 +112,7 @@ def _check_features(builder: tfds.core.DatasetBuilder) -> None:
         received = " ".join(repr(features).split())  # on one line
         raise ValueError(
             f"{builder.name}: expected an image classification set ('image': uint8 of one fixed "
-            f"shape, 'label': a class), received {received}, do choose another dataset"
+            f"shape, 'label': a class), received {received}; choose another dataset"
         )
 
 
@@ -121,19 +121,19 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
     if builder.data_path.exists():
         return
     advice = (
-        "do set TFDS_DATA_DIR (or data_dir) to a folder that holds the prepared set, "
+        "set TFDS_DATA_DIR (or data_dir) to a folder that holds the prepared set, "
         "or connect to the network and try again"
     )
     wanted = f"{builder.name}: expected a prepared set in {builder.data_dir}"
     hosts = _silent_hosts(builder)
     if hosts:  # TFDS itself would retry for minutes
         raise ConnectionError(
-            f"{wanted}, received no such folder, and {', '.join(hosts)} cannot be reached, {advice}"
+            f"{wanted}, received no such folder, and {', '.join(hosts)} cannot be reached; {advice}"
         )
     try:
         builder.download_and_prepare()
     except Exception as error:  # whatever a builder's own code and its downloads raise
-        raise OSError(f"{wanted}; preparing it failed ({error}), {advice}") from error
+        raise OSError(f"{wanted}; preparing it failed ({error}); {advice}") from error
 
 
 def _silent_hosts(builder: tfds.core.DatasetBuilder) -> list[str]:
@@ -186,7 +186,7 @@ def _read(builder: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarray, np
         batches = list(tfds.as_numpy(rows))
     except tf.errors.OpError as error:
         raise OSError(
-            f"{builder.data_dir}: cannot be read ({error.message}), do delete that folder and "
+            f"{builder.data_dir}: cannot be read ({error.message}); delete that folder and "
             "prepare the set again"
         ) from error
     images = np.concatenate([batch["image"] for batch in batches])

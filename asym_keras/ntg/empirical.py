@@ -47,7 +47,8 @@ def empirical_ntg(
         float64 only (`asym_keras.ntg.spectrum`).
 
     Raises:
-        ValueError: An unknown method, no such output, a method that does not apply.
+        ValueError: An unknown method, no such output, a method that does not apply, a
+            batch_size below 1, no variables.
 
     Example:
         >>> model = asym_keras.shallow_network(3, width=64, gamma=0.5, alpha=0.5, seed=0)
@@ -56,35 +57,52 @@ def empirical_ntg(
     """
     if method not in METHODS:
         raise ValueError(f"empirical_ntg: expected method in {METHODS}, received {method!r}.")
-    outputs = 1 if len(model.output_shape) == 1 else model.output_shape[-1]
-    if len(model.output_shape) > 2 or not 0 <= output < outputs:
+    shape = _output_shape(model, x)
+    if len(shape) > 2 or not 0 <= output < (1 if len(shape) == 1 else shape[-1]):
         raise ValueError(
             f"empirical_ntg: expected outputs of shape (n, K) or (n,) and output below K, "
-            f"received shape {model.output_shape} and output={output}."
+            f"received shape {shape} and output={output}."
+        )
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(
+            f"empirical_ntg: expected batch_size of at least 1, or None, received {batch_size}."
         )
     layer = find_shallow_layer(model) if variables is None else None
     if method == "closed_form" and layer is None:
         raise ValueError(
-            "empirical_ntg: expected for method='closed_form' a model of one AsymScaledDense "
-            f"with outputs and variables=None, received {model.name!r}. Use method='jacobian'."
+            "empirical_ntg: expected for method='closed_form' a model of one trainable "
+            "AsymScaledDense with outputs, and nothing else, and variables=None, "
+            f"received {model.name!r}. Use method='jacobian'."
         )
     if layer is not None and method != "jacobian":
         logger.debug("NTG of %s by closed form", model.name)
         return shallow_ntg(layer, x, x2, output=output, dtype=dtype)
-    if dtype is not None and tf.as_dtype(dtype) != model.variable_dtype:
+    variables = list(model.trainable_variables if variables is None else variables)
+    if not variables:
+        raise ValueError("empirical_ntg: expected at least one variable, received none.")
+    dtypes = sorted({str(v.dtype) for v in variables})
+    if dtype is not None and dtypes != [tf.as_dtype(dtype).name]:
         raise ValueError(
-            f"empirical_ntg: expected dtype to be that of the model's variables "
-            f"({model.variable_dtype}) for method='jacobian', received {dtype}."
+            f"empirical_ntg: expected dtype to be that of the variables, {', '.join(dtypes)}, "
+            f"for method='jacobian', received {dtype}."
         )
     logger.debug("NTG of %s by jacobian", model.name)
-    variables = model.trainable_variables if variables is None else variables
     return _jacobian_ntg(model, x, x2, output, variables, batch_size)
 
 
+def _output_shape(model, x) -> tuple:
+    """A subclassed model has no `output_shape`: one example tells."""
+    known = getattr(model, "output_shape", None)
+    return tuple(model(np.asarray(x)[:1], training=False).shape) if known is None else known
+
+
+def _input_dtype(model) -> str:
+    inputs = getattr(model, "inputs", None)
+    return inputs[0].dtype if inputs else model.compute_dtype
+
+
 def _jacobian_ntg(model, x, x2, output, variables, batch_size):
-    if not variables:
-        raise ValueError("empirical_ntg: expected at least one variable, received none.")
-    x = tf.convert_to_tensor(np.asarray(x), model.inputs[0].dtype)
+    x = tf.convert_to_tensor(np.asarray(x), _input_dtype(model))
     x2 = x if x2 is None else tf.convert_to_tensor(np.asarray(x2), x.dtype)
     if batch_size is None:
         row = sum(int(np.prod(v.shape)) * tf.as_dtype(v.dtype).size for v in variables)
@@ -114,13 +132,16 @@ def _jacobian_function(model: keras.Model, output: int, variables):
     functions = _compiled.setdefault(model, {})
     key = (output, tuple(id(v) for v in variables))
     if key not in functions:
+        # A strong reference would keep the model alive for as long as the cache.
         reference = weakref.ref(model)
 
         @tf.function(reduce_retracing=False)
         def jacobian(x):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([v.value for v in variables])
-                f = reference()(x, training=False)
+                model = reference()
+                assert model is not None  # it is being called
+                f = model(x, training=False)
                 f = f if len(f.shape) == 1 else f[:, output]
             rows = tape.jacobian(
                 f, [v.value for v in variables], unconnected_gradients=tf.UnconnectedGradients.ZERO
@@ -132,4 +153,4 @@ def _jacobian_function(model: keras.Model, output: int, variables):
 
 
 def _inner_products(rows, rows2) -> tf.Tensor:
-    return tf.add_n([tf.matmul(a, b, transpose_b=True) for a, b in zip(rows, rows2)])
+    return tf.add_n([tf.matmul(a, b, transpose_b=True) for a, b in zip(rows, rows2, strict=True)])

@@ -9,11 +9,14 @@ from asym_keras.layers import AsymScaledDense
 
 
 def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
-    """The `AsymScaledDense` that `model` consists of, or None where there is more to it."""
+    """The trainable `AsymScaledDense` that `model` consists of, or None if there is more to it."""
     layers = [la for la in model.layers if not isinstance(la, keras.layers.InputLayer)]
-    if len(layers) == 1 and isinstance(layers[0], AsymScaledDense) and layers[0].outputs:
-        return layers[0]
-    return None
+    if len(layers) != 1 or not isinstance(layers[0], AsymScaledDense) or not layers[0].outputs:
+        return None
+    # `layers` shows neither bare operations (`2 * layer(x)`), nor a second use of the layer, nor
+    # what a subclass does in `call`. A functional graph does: here, two nodes, input and layer.
+    nothing_else = isinstance(model, keras.Sequential) or len(getattr(model, "_nodes", ())) == 2
+    return layers[0] if nothing_else and layers[0].trainable_variables else None
 
 
 def shallow_ntg(layer: AsymScaledDense, x, x2=None, *, output: int = 0, dtype=None) -> tf.Tensor:

@@ -1,6 +1,6 @@
 """Training: gradient descent and gradient flow, with one interface.
 
-    history = train(model, x, y, method=GradientFlow(), end_time=1e4, probes={...})
+history = train(model, x, y, method=GradientFlow(), end_time=1e4, probes={...})
 """
 
 from asym_keras.training.checkpoint import Checkpoint

@@ -7,6 +7,7 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Checkpoint:
         """Whether there is something to resume from."""
         return self.path.exists()
 
-    def save(self, arrays: dict[str, np.ndarray], values: dict) -> None:
+    def save(self, arrays: dict[str, Any], values: dict) -> None:
         """Replaces the checkpoint by `arrays` and `values` (JSON).
 
         Raises:
@@ -70,7 +71,9 @@ class Checkpoint:
         if differing:
             raise CheckpointError(
                 f"Expected {self.path} to be of this run, received one that differs in "
-                + ", ".join(f"{k} ({theirs.get(k)!r} there, {ours.get(k)!r} here)" for k in differing)
+                + ", ".join(
+                    f"{k} ({theirs.get(k)!r} there, {ours.get(k)!r} here)" for k in differing
+                )
                 + ". Resume with the settings of that run, or use another folder."
             )
         return arrays, header["values"]

@@ -172,7 +172,12 @@ class DescentRun:
                     lambda a: tf.gather(a, rows[i]), (objective.x, objective.y)
                 )
                 risk, gradient, state = objective.gradient(weights, state, x, y)
-            return i + 1, risk, [w - rate * g for w, g in zip(weights, gradient)], state
+            return (
+                i + 1,
+                risk,
+                [w - rate * g for w, g in zip(weights, gradient, strict=True)],
+                state,
+            )
 
         start = (tf.constant(0), tf.zeros([], objective.risk_dtype), list(weights), list(state))
         _, risk, weights, state = tf.while_loop(lambda i, *_: i < count, step, start)

@@ -168,9 +168,7 @@ class FlowRun:
         if time >= self.time or not step:
             return self.weights
         theta = (time - self._last_time) / step
-        return hermite(
-            theta, step, self._last_weights, self._last_slope, self.weights, self._slope
-        )
+        return hermite(theta, step, self._last_weights, self._last_slope, self.weights, self._slope)
 
     def _try(self, step: float):
         if step * self._radius * RADIUS_MARGIN <= NON_STIFF_INTERVAL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from typing import Any
 
 import numpy as np
 
@@ -51,9 +52,10 @@ class History:
 
     def arrays_to_npz(self, path: str | os.PathLike) -> None:
         """Writes `step`, `time` and the arrays, stacked along a first axis of records."""
-        stacked = {name: np.stack(values) for name, values in self.arrays.items()}
+        stacked: dict[str, Any] = {name: np.stack(v) for name, v in self.arrays.items()}
+        stacked |= {name: self.column(name) for name in ("step", "time")}
         with atomic_path(path) as temporary:
-            np.savez(temporary, step=self.column("step"), time=self.column("time"), **stacked)
+            np.savez(temporary, **stacked)
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike) -> History:

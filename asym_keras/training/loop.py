@@ -7,10 +7,11 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from tqdm.auto import tqdm
 
@@ -46,7 +47,7 @@ def train(
     method: GradientDescent | GradientFlow,
     end_time: float,
     loss="mse",
-    times: Sequence[float] | None = None,
+    times: npt.ArrayLike | None = None,
     probes: Mapping[str, Callable] | None = None,
     target_risk: float | None = None,
     checkpoint: str | os.PathLike | None = None,

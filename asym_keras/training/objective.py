@@ -63,7 +63,9 @@ class Objective:
         self._loss = _per_example(loss)
         self.variables = model.trainable_variables
         changed = _changed_state(model, self.x)
-        self.state_variables = [v for v, c in zip(model.non_trainable_variables, changed) if c]
+        self.state_variables = [
+            v for v, c in zip(model.non_trainable_variables, changed, strict=True) if c
+        ]
         self._state_index = [i for i, c in enumerate(changed) if c]
         self.stateful_layers = _owners(model, self.state_variables)
         weights = sum(int(np.prod(v.shape)) for v in self.variables)
@@ -81,11 +83,11 @@ class Objective:
         """The model's changing state now (seeds, moving averages)."""
         return [tf.identity(v.value) for v in self.state_variables]
 
-    def assign(self, weights, state=()) -> None:
+    def assign(self, weights, state) -> None:
         """Writes `weights` and `state` into the model."""
-        for variable, value in zip(self.variables, weights):
+        for variable, value in zip(self.variables, weights, strict=True):
             variable.assign(value)
-        for variable, value in zip(self.state_variables, state):
+        for variable, value in zip(self.state_variables, state, strict=True):
             variable.assign(value)
 
     def gradient(self, weights, state, x=None, y=None):
@@ -103,12 +105,14 @@ class Objective:
         """Mean loss (no penalties) and predictions (n, ...) of the model now, in inference."""
         losses, predictions = [], []
         for first in range(0, self.examples, self.tile):
-            x, y = tf.nest.map_structure(lambda a: a[first : first + self.tile], (self.x, self.y))
-            loss, prediction = self._infer(x, y)
+            loss, prediction = self._infer(*self._rows(first, self.tile))
             losses.append(loss)
             predictions.append(prediction)
         risk = tf.reduce_mean(tf.cast(tf.concat(losses, 0), tf.float64))
         return float(risk), tf.concat(predictions, 0).numpy()
+
+    def _rows(self, first, count: int):
+        return tf.nest.map_structure(lambda a: a[first : first + count], (self.x, self.y))
 
     @functools.cached_property
     def _infer(self):
@@ -121,7 +125,7 @@ class Objective:
     def _gradient(self, weights, state, x, y, share):
         model = self.model
         others = [v.value for v in model.non_trainable_variables]
-        for i, value in zip(self._state_index, state):
+        for i, value in zip(self._state_index, state, strict=True):
             others[i] = value
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
@@ -138,10 +142,10 @@ class Objective:
         full, rest = divmod(self.examples, self.tile)
 
         def add(risk, gradient, first, size):
-            x, y = tf.nest.map_structure(lambda a: a[first : first + size], (self.x, self.y))
+            x, y = self._rows(first, size)
             x, y = tf.nest.map_structure(lambda a: tf.ensure_shape(a, [size, *a.shape[1:]]), (x, y))
             part, parts, _ = self._gradient(weights, state, x, y, size / self.examples)
-            return risk + part, [a + b for a, b in zip(gradient, parts)]
+            return risk + part, [a + b for a, b in zip(gradient, parts, strict=True)]
 
         zero = tf.zeros([], self.risk_dtype), [tf.zeros_like(w) for w in weights]
         _, risk, gradient = tf.while_loop(
@@ -186,7 +190,7 @@ def _changed_state(model, x) -> list[bool]:
         weights = [tf.convert_to_tensor(v.value) for v in model.trainable_variables]
         state = [tf.convert_to_tensor(v.value) for v in model.non_trainable_variables]
         _, new = model.stateless_call(weights, state, x, training=True)
-        changed.extend(a is not b for a, b in zip(state, new))
+        changed.extend(a is not b for a, b in zip(state, new, strict=True))
         return tf.constant(0)
 
     tf.function(call).get_concrete_function(

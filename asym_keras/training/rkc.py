@@ -50,7 +50,7 @@ def coefficients(stages: int) -> np.ndarray:
     a = 1.0 - b * t
     table = np.zeros((stages, 5))
     table[0, 3] = b[1] * w1
-    j = np.arange(2, stages + 1)
-    mu, nu, mu_tilde = 2 * b[j] * w0 / b[j - 1], -b[j] / b[j - 2], 2 * b[j] * w1 / b[j - 1]
-    table[1:] = np.stack([1 - mu - nu, mu, nu, mu_tilde, -a[j - 1] * mu_tilde], axis=1)
+    ratio = b[2:] / b[1:-1]
+    mu, nu, mu_tilde = 2 * w0 * ratio, -b[2:] / b[:-2], 2 * w1 * ratio
+    table[1:] = np.stack([1 - mu - nu, mu, nu, mu_tilde, -a[1:-1] * mu_tilde], axis=1)
     return table

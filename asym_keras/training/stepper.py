@@ -86,7 +86,7 @@ class Stepper:
         rtol, atol = self._tolerances
         estimate = _combine(terms, factors)
         nodes = []
-        for a, b, e in zip(start, end, estimate):
+        for a, b, e in zip(start, end, estimate, strict=True):
             scaled = e / (atol + rtol * tf.maximum(tf.abs(a), tf.abs(b)))
             axes = list(range(len(e.shape) - 1))
             nodes.append(tf.reduce_max(tf.reduce_mean(scaled**2, axes)))
@@ -101,8 +101,8 @@ class Stepper:
         norm, tiny = tf.linalg.global_norm, np.finfo(dtype.as_numpy_dtype).tiny
         direction = [d / (norm(direction) + tiny) for d in direction]
         length = float(np.finfo(dtype.as_numpy_dtype).eps) ** 0.5 * (1.0 + norm(weights))
-        moved, _ = self._slope([w + length * d for w, d in zip(weights, direction)])
-        image = [(a - b) / length for a, b in zip(moved, slope)]
+        moved, _ = self._slope([w + length * d for w, d in zip(weights, direction, strict=True)])
+        image = [(a - b) / length for a, b in zip(moved, slope, strict=True)]
         radius = norm(image)
         return radius, [i / (radius + tiny) for i in image]
 
@@ -110,8 +110,8 @@ class Stepper:
 def _combine(terms, factors):
     """`sum_i factors[i] * terms[i]` over lists of tensors."""
     return [
-        tf.add_n([tf.cast(c, t.dtype) * t for c, t in zip(factors, tensors)])
-        for tensors in zip(*terms)
+        tf.add_n([tf.cast(c, t.dtype) * t for c, t in zip(factors, tensors, strict=True)])
+        for tensors in zip(*terms, strict=True)
     ]
 
 

@@ -63,16 +63,16 @@ def test_load_mnist_keeps_its_fingerprint(dataset):
 
 
 def test_load_mnist_refuses_an_unknown_source():
-    with pytest.raises(ValueError, match=r"source: expected one of .*bundled.*received 'web', do"):
+    with pytest.raises(ValueError, match=r"source: expected one of .*bundled.*received 'web';"):
         load_mnist("web")
 
 
 def test_load_mnist_notices_a_damaged_file(damaged_package):
     (damaged_package / "data" / "mnist.npz").write_bytes(b"half a file")
-    with pytest.raises(OSError, match=r"damaged: expected SHA-256 .* \(11 bytes\), do reinstall"):
+    with pytest.raises(OSError, match=r"damaged: expected SHA-256 .* \(11 bytes\); reinstall"):
         load_mnist()
 
 
 def test_load_mnist_notices_a_missing_file(damaged_package):
-    with pytest.raises(FileNotFoundError, match=r"expected the bundled MNIST at .*, do reinstall"):
+    with pytest.raises(FileNotFoundError, match=r"expected the bundled MNIST at .*; reinstall"):
         load_mnist()

@@ -113,22 +113,22 @@ PIXELS = np.zeros((5, 4), np.uint8)
     [
         (
             {"y_test": None, "x_test": None, "labels": np.arange(2)},
-            "expected the arrays x_train, .* received x_train, y_train, labels, do add x_test",
+            "expected the arrays x_train, .* received x_train, y_train, labels; add x_test",
         ),
         (
             {"y_train": np.array([1, "a", None, 2, 3], object)},
-            "y_train as .* Python objects .*, do",
+            "y_train as .* Python objects .*;",
         ),
         ({"x_train": FLOATS["x_train"][:4]}, "y_train: expected 4 rows as in x_train, received 5"),
         (
             {"x_test": FLOATS["x_test"][:, :3]},
-            r"x_test: .* \(4,\) as in x_train, received \(3,\), do",
+            r"x_test: .* \(4,\) as in x_train, received \(3,\);",
         ),
         (
             {"x_train": FLOATS["x_train"][:, 0], "x_test": FLOATS["x_test"][:, 0]},
-            r"received shape \(5,\), do",
+            r"received shape \(5,\);",
         ),
-        ({"x_train": PIXELS}, "x_test: expected uint8 as in x_train, received float64, do"),
+        ({"x_train": PIXELS}, "x_test: expected uint8 as in x_train, received float64;"),
         (
             {"x_train": PIXELS.astype(int)},
             "x_train: expected uint8 pixels or floats, received int64",
@@ -140,7 +140,7 @@ PIXELS = np.zeros((5, 4), np.uint8)
         (LABELS | {"y_train": np.zeros(0, int)}, "y_train: expected at least one row"),
         (
             LABELS | {"y_train": np.array([0, 1, 2, -1, 0])},
-            "labels from 0, received -1 in row 3, do",
+            "labels from 0, received -1 in row 3;",
         ),
         (
             LABELS | {"y_train": np.array([0, 1, 2, 10**9, 0])},
@@ -152,11 +152,11 @@ PIXELS = np.zeros((5, 4), np.uint8)
         ),
         (
             {"y_train": LABELS["y_train"]},
-            "y_test: expected int64 as in y_train, received float64, do",
+            "y_test: expected int64 as in y_train, received float64;",
         ),
         (
             {"y_train": np.zeros((5, 1), int)},
-            r"y_train: expected .* received int64 \(5, 1\), do save",
+            r"y_train: expected .* received int64 \(5, 1\); save",
         ),
         ({"y_test": np.zeros((3, 2))}, "y_test: expected 1 columns as in y_train, received 2"),
         (
@@ -187,7 +187,7 @@ def test_load_npz_refuses_files_of_another_kind(tmp_path, content):
 def test_load_npz_refuses_a_truncated_file(save):
     path = save()
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"my\.npz: expected an \.npz file, .* damaged file, do"):
+    with pytest.raises(ValueError, match=r"my\.npz: expected an \.npz file, .* damaged file;"):
         load_npz(path)
 
 
@@ -196,7 +196,7 @@ def test_load_npz_refuses_a_file_with_a_flipped_byte(save):
     content = bytearray(path.read_bytes())
     content[150] ^= 0xFF  # within the compressed numbers of x_train
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"my\.npz: x_train is damaged \(.*\), do"):
+    with pytest.raises(ValueError, match=r"my\.npz: x_train is damaged \(.*\);"):
         load_npz(path)
 
 
@@ -204,5 +204,5 @@ def test_load_npz_refuses_members_that_are_no_arrays(save):
     path = save(y_test=None)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("y_test", io.BytesIO(b"1,2,3").getvalue())
-    with pytest.raises(ValueError, match=r"expected y_test in \.npy format, do write it with"):
+    with pytest.raises(ValueError, match=r"expected y_test in \.npy format; write it with"):
         load_npz(path)

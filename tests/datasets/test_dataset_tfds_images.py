@@ -105,12 +105,12 @@ def test_load_tfds_images_reads_the_folder_of_the_environment(data_dir, monkeypa
     [
         (
             "fashion-mnist",
-            "expected a TFDS dataset, received 'fashion-mnist', do try fashion_mnist",
+            "expected a TFDS dataset, received 'fashion-mnist'; try fashion_mnist",
         ),
-        ("CIFAR-10", "received 'CIFAR-10', do try cifar10"),
-        ("qqqqqqqq", "received 'qqqqqqqq', do look it up with tfds.list_builders"),
+        ("CIFAR-10", "received 'CIFAR-10'; try cifar10"),
+        ("qqqqqqqq", "received 'qqqqqqqq'; look it up with tfds.list_builders"),
         ("mnist:9.9.9", "TFDS cannot build 'mnist:9.9.9': .*only: 3.0.1"),
-        ("", "received '', do look it up"),
+        ("", "received ''; look it up"),
     ],
 )
 def test_load_tfds_images_refuses_unknown_names(tmp_path, name, message):
@@ -123,20 +123,20 @@ def test_load_tfds_images_refuses_unknown_names(tmp_path, name, message):
 def test_load_tfds_images_refuses_sets_of_another_kind_before_a_download(
     tmp_path, no_network, name
 ):
-    with pytest.raises(ValueError, match=f"{name}: expected an image classification set .*, do"):
+    with pytest.raises(ValueError, match=f"{name}: expected an image classification set .*;"):
         load_tfds_images(name, data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("size", ["train", "test"])
 def test_load_tfds_images_refuses_empty_parts(size):
-    with pytest.raises(ValueError, match=f"{size}: expected at least 1 image, received 0, do"):
+    with pytest.raises(ValueError, match=f"{size}: expected at least 1 image, received 0;"):
         load_tfds_images("mnist", **{size: 0})
 
 
 def test_load_tfds_images_without_network_says_what_to_do_at_once(tmp_path, no_network):
     with pytest.raises(
         ConnectionError,
-        match=r"fashion_mnist: expected a prepared set in .* cannot be reached, do set "
+        match=r"fashion_mnist: expected a prepared set in .* cannot be reached; set "
         r"TFDS_DATA_DIR \(or data_dir\) .* or connect",
     ):
         load_tfds_images("fashion_mnist", data_dir=tmp_path)
@@ -150,7 +150,7 @@ def test_load_tfds_images_wraps_a_failed_preparation(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tfds_images, "_silent_hosts", lambda builder: [])
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
-    with pytest.raises(OSError, match=r"preparing it failed \(checksum mismatch\), do set TFDS_DA"):
+    with pytest.raises(OSError, match=r"preparing it failed \(checksum mismatch\); set TFDS_DA"):
         load_tfds_images("fashion_mnist", data_dir=tmp_path)
 
 
@@ -165,5 +165,5 @@ def test_load_tfds_images_notices_damaged_files(data_dir, tmp_path):
     folder.chmod(0o755)
     for file in folder.glob("*train.tfrecord*"):
         file.write_bytes(file.read_bytes()[:10_000])
-    with pytest.raises(OSError, match=r"3\.0\.2: cannot be read .*, do delete that folder"):
+    with pytest.raises(OSError, match=r"3\.0\.2: cannot be read .*; delete that folder"):
         load_tfds_images("cifar10", data_dir=tmp_path, train=100, test=10)

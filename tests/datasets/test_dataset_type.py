@@ -72,35 +72,35 @@ BASE = make()
     [
         (
             {"x_train": spoiled(BASE.x_train, 3, np.nan)},
-            r"x_train: expected finite float32 values, received nan in row 3 \(1 such rows\), do",
+            r"x_train: expected finite float32 values, received nan in row 3 \(1 such rows\);",
         ),
         ({"y_test": spoiled(BASE.y_test, 2, -np.inf)}, "y_test: expected finite .*-inf in row 2"),
         (
             {"x_train": BASE.x_train.astype(np.float64)},
-            r"x_train: expected a float32 array of rank 2, received float64 \(5, 4\), do pass",
+            r"x_train: expected a float32 array of rank 2, received float64 \(5, 4\); pass",
         ),
-        ({"y_train": BASE.y_train[:, 0]}, r"y_train: .* rank 2, received float32 \(5,\), do"),
-        ({"x_test": [[1.0]]}, "x_test: .*received list, do"),
+        ({"y_train": BASE.y_train[:, 0]}, r"y_train: .* rank 2, received float32 \(5,\);"),
+        ({"x_test": [[1.0]]}, "x_test: .*received list;"),
         (
             {"y_train": BASE.y_train[:4]},
-            "y_train: expected 5 rows as in x_train, received 4; .* without partner is 4, do",
+            "y_train: expected 5 rows as in x_train, received 4; .* without partner is 4;",
         ),
-        ({"x_test": BASE.x_test[:0]}, r"x_test: expected at least one row .*\(0, 4\), do"),
+        ({"x_test": BASE.x_test[:0]}, r"x_test: expected at least one row .*\(0, 4\);"),
         ({"x_test": BASE.x_test[:, :3]}, "x_test: expected 4 columns as in x_train, received 3"),
         (
             {"y_test": BASE.y_test[:, :2], "labels_test": np.array([1, 1, 0])},
-            "y_test: expected 3 columns as in y_train, received 2, do",
+            "y_test: expected 3 columns as in y_train, received 2;",
         ),
         ({"labels_test": None}, "labels_train and labels_test: expected both or neither"),
-        ({"labels_test": np.array([0, 3, -1])}, "labels_test: .*0 to 2, received 3 in row 1, do"),
+        ({"labels_test": np.array([0, 3, -1])}, "labels_test: .*0 to 2, received 3 in row 1;"),
         (
             {"labels_train": np.array([0, 1])},
             r".* int64 array of shape \(5,\), received int64 \(2,\)",
         ),
-        ({"labels_test": np.ones(3, np.int32)}, r".* an int64 .* received int32 \(3,\), do"),
+        ({"labels_test": np.ones(3, np.int32)}, r".* an int64 .* received int32 \(3,\);"),
         (
             {"transfer": make(x_train=BASE.x_train[:, :2], x_test=BASE.x_test[:, :2])},
-            "transfer: expected input dimension 4, received 2, do",
+            "transfer: expected input dimension 4, received 2;",
         ),
     ],
 )
@@ -117,7 +117,7 @@ def test_one_hot_places_the_ones():
 
 @pytest.mark.parametrize("label", [-1, 3])
 def test_one_hot_refuses_labels_outside_the_classes(label):
-    with pytest.raises(ValueError, match=f"classes 0 to 2, received {label} in row 1, do"):
+    with pytest.raises(ValueError, match=f"classes 0 to 2, received {label} in row 1;"):
         one_hot(np.array([0, label]), 3)
 
 

@@ -1,0 +1,227 @@
+"""The NTG by Jacobian against NumPy, finite differences, slow tapes and the closed form."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ntg_reference import assert_ntg_equal, reference_ntg
+
+from asym_keras import AsymScaledDense, empirical_ntg, shallow_network
+
+X = np.random.default_rng(0).normal(size=(5, 3))
+X2 = np.random.default_rng(1).normal(size=(3, 3))
+
+
+def network(outputs=1, **kwargs):
+    arguments = {"width": 12, "gamma": 0.5, "alpha": 0.5, "seed": 3, "dtype": "float64", **kwargs}
+    return shallow_network(3, outputs, **arguments)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "softplus"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_empirical_ntg_equals_numpy_by_every_method(gamma, activation, dtype):
+    model = network(gamma=gamma, activation=activation, dtype=dtype)
+    x = X.astype(dtype)
+    expected = reference_ntg(model.layers[-1], x)
+    jacobian = empirical_ntg(model, x, method="jacobian")
+    closed_form = empirical_ntg(model, x, method="closed_form")
+    assert_ntg_equal(jacobian, expected, dtype)
+    assert_ntg_equal(closed_form, expected, dtype)
+    np.testing.assert_array_equal(empirical_ntg(model, x), closed_form)
+
+
+@pytest.mark.parametrize("method", ["jacobian", "closed_form"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_empirical_ntg_of_signs_is_the_same_for_every_output(outputs, method):
+    model = network(outputs, activation="tanh")
+    expected = reference_ntg(model.layers[-1], X)
+    for output in range(outputs):
+        assert_ntg_equal(empirical_ntg(model, X, output=output, method=method), expected, "float64")
+
+
+@pytest.mark.parametrize("method", ["jacobian", "closed_form"])
+def test_empirical_ntg_takes_the_output_asked_for(method):
+    model = network(3)
+    model.layers[-1].readout.assign(np.random.default_rng(4).normal(size=(12, 3)))
+    for output in range(3):
+        expected = reference_ntg(model.layers[-1], X, output=output)
+        assert_ntg_equal(empirical_ntg(model, X, output=output, method=method), expected, "float64")
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 2, 3, 5, 7])
+def test_empirical_ntg_does_not_depend_on_batch_size(batch_size):
+    model = network(activation="tanh")
+    layer = model.layers[-1]
+    ntg = empirical_ntg(model, X, method="jacobian", batch_size=batch_size)
+    cross = empirical_ntg(model, X, X2, method="jacobian", batch_size=batch_size)
+    assert_ntg_equal(ntg, reference_ntg(layer, X), "float64")
+    assert_ntg_equal(cross, reference_ntg(layer, X, X2), "float64")
+
+
+def test_empirical_ntg_tiles_by_default_when_rows_are_long(monkeypatch):
+    monkeypatch.setattr("asym_keras.ntg.empirical.TILE_BYTES", 2 * 2 * 36 * 8)  # two rows of 36
+    calls = []
+    model = network(activation=lambda z: calls.append(z.shape[0]) or keras.ops.tanh(z))
+    ntg = empirical_ntg(model, X, method="jacobian")
+    assert set(calls) - {None} == {2, 1}
+    np.testing.assert_allclose(ntg, empirical_ntg(model, X), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("method", ["jacobian", "closed_form"])
+def test_empirical_ntg_cross_matrix_equals_numpy(method):
+    model = network()
+    cross = empirical_ntg(model, X, X2, method=method)
+    assert_ntg_equal(cross, reference_ntg(model.layers[-1], X, X2), "float64")
+    both = empirical_ntg(model, np.concatenate([X, X2]), method=method)
+    np.testing.assert_allclose(cross, both[:5, 5:], rtol=1e-12, atol=1e-14)
+
+
+def test_empirical_ntg_equals_central_differences():
+    model = shallow_network(2, width=3, activation="tanh", gamma=0.5, seed=0, dtype="float64")
+    kernel, x = model.layers[-1].kernel, X[:4, :2]
+    start, step, columns = kernel.numpy(), 1e-5, []
+    for index in np.ndindex(*start.shape):
+        shift = np.zeros_like(start)
+        shift[index] = step
+        ends = []
+        for sign in (1.0, -1.0):
+            kernel.assign(start + sign * shift)
+            ends.append(model(x).numpy()[:, 0])
+        columns.append((ends[0] - ends[1]) / (2.0 * step))
+    kernel.assign(start)
+    expected = np.transpose(columns) @ columns
+    for method in ("jacobian", "closed_form"):
+        np.testing.assert_allclose(empirical_ntg(model, x, method=method), expected, rtol=1e-7)
+
+
+def dense_model(dtype):
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            layers.Dense(6, "tanh", dtype=dtype),
+            layers.BatchNormalization(dtype=dtype),
+            layers.Dropout(0.5, dtype=dtype),
+            layers.Dense(2, dtype=dtype),
+        ]
+    )
+    return randomised(model)
+
+
+def convolution_model(dtype):
+    layers = keras.layers
+    stack = [layers.Conv2D(2, 2, activation="softplus", dtype=dtype), layers.Flatten(dtype=dtype)]
+    return randomised(keras.Sequential([keras.Input((3, 3, 1)), *stack, layers.Dense(2)]))
+
+
+def rank_one_model(dtype):
+    inputs = keras.Input((3,), dtype=dtype)
+    outputs = keras.layers.Dense(4, "tanh", dtype=dtype)(inputs)
+    return keras.Model(inputs, keras.ops.sum(outputs, axis=-1))
+
+
+class Subclass(keras.Model):
+    def __init__(self, dtype):
+        super().__init__(dtype=dtype)
+        self.hidden = AsymScaledDense(5, 3, activation="tanh", seed=0, dtype=dtype)
+
+    def call(self, inputs):
+        return 2.0 * self.hidden(self.hidden(inputs))
+
+
+def randomised(model):
+    """All weights away from their initial zeros and ones: moving statistics count, too."""
+    generator = np.random.default_rng(5)
+    model.set_weights([generator.uniform(0.2, 1.5, size=w.shape) for w in model.get_weights()])
+    return model
+
+
+def slow_ntg(model, x, output):
+    """One eager tape per example: the obvious way."""
+    gradients = []
+    for example in x:
+        with tf.GradientTape() as tape:
+            f = tf.reshape(model(example[None], training=False), [-1])[output]
+        parts = tape.gradient(f, model.trainable_variables)
+        gradients.append(np.concatenate([np.ravel(part) for part in parts]))
+    return np.array(gradients) @ np.transpose(gradients)
+
+
+GENERAL = {
+    "dense, batch norm, dropout": (dense_model, (3,), 1),
+    "convolution": (convolution_model, (3, 3, 1), 1),
+    "outputs of rank one": (rank_one_model, (3,), 0),
+    "subclass": (Subclass, (3,), 2),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", GENERAL)
+def test_empirical_ntg_of_any_model_equals_slow_tapes(case, dtype):
+    make, shape, output = GENERAL[case]
+    x = np.random.default_rng(6).normal(size=(4, *shape)).astype(dtype)
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        model = make(dtype)
+        expected = slow_ntg(model, x, output)
+        ntg = empirical_ntg(model, x, output=output, batch_size=3)
+    finally:
+        keras.config.set_dtype_policy(previous)
+    assert_ntg_equal(ntg, expected, dtype)
+
+
+def test_empirical_ntg_of_parts_of_the_variables_adds_up():
+    model = dense_model("float32")
+    parts = [empirical_ntg(model, X, variables=[v]) for v in model.trainable_variables]
+    np.testing.assert_allclose(sum(parts), empirical_ntg(model, X), rtol=1e-5)
+    last = empirical_ntg(model, X, variables=model.layers[-1].trainable_variables[1:])
+    np.testing.assert_array_equal(last, 1.0)  # of a bias
+
+
+def test_empirical_ntg_by_the_readout_is_the_gram_matrix_of_the_features():
+    model = network(2)
+    layer = model.layers[-1]
+    features = layer.features(X).numpy()
+    expected = features @ features.T
+    assert_ntg_equal(empirical_ntg(model, X, variables=[layer.readout]), expected, "float64")
+
+
+def test_empirical_ntg_is_symmetric_and_positive_semidefinite():
+    model = shallow_network(2, width=2, activation="tanh", gamma=1.0, seed=0, dtype="float64")
+    x = np.random.default_rng(7).normal(size=(9, 2))  # nine rows, four weights: rank 4
+    for method, batch_size in (("jacobian", 2), ("jacobian", None), ("closed_form", None)):
+        ntg = empirical_ntg(model, x, method=method, batch_size=batch_size).numpy()
+        np.testing.assert_array_equal(ntg, ntg.T)
+        values = np.linalg.eigvalsh(ntg)
+        assert np.abs(values[:5]).max() < 1e-15 < 1e-6 < values[5]
+
+
+def test_empirical_ntg_follows_the_weights_without_tracing_again():
+    traced = []
+    model = network(activation=lambda z: traced.append(z.shape) or keras.ops.tanh(z))
+    first = empirical_ntg(model, X, method="jacobian", batch_size=3).numpy()
+    count = len(traced)
+    for _ in range(3):
+        kernel = model.layers[-1].kernel
+        kernel.assign(1.5 * kernel)
+        ntg = empirical_ntg(model, X + 0.1, method="jacobian", batch_size=3).numpy()
+    assert len(traced) == count > 0
+    assert np.abs(ntg - first).max() > 0.01
+    np.testing.assert_allclose(ntg, empirical_ntg(model, X + 0.1), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("make", [network, lambda: dense_model("float32")])
+def test_empirical_ntg_does_not_keep_a_model_alive(make):
+    model = make()
+    empirical_ntg(model, X, method="jacobian")
+    left = [weakref.ref(model), *(weakref.ref(v) for v in model.variables)]
+    del model
+    gc.collect()
+    assert [reference() for reference in left] == [None] * len(left)

@@ -1,0 +1,221 @@
+"""One training run of a shallow network on a dataset, from configuration to run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from trainers import _environment
+from trainers._folder import RunFolder
+
+logger = logging.getLogger("trainers")
+
+
+def run_all(config, load, *, task: str, argv, module: str) -> list[dict]:
+    """Runs every (gamma, alpha) and seed of `config`, each in its folder; returns their metrics.
+
+    Folders and extras are checked before anything is loaded, the data before the first run.
+
+    Args:
+        config: a `TrainerConfig`.
+        load: function without arguments that returns the `Dataset`.
+        task: name of the task in default folder names.
+        argv, module: the command, for `config.json`.
+    """
+    runs = [
+        dataclasses.replace(config, gamma=gamma, alpha=alpha, seed=seed)
+        for gamma, alpha in config.scaling_pairs()
+        for seed in config.run_seeds()
+    ]
+    several = config.pairs is not None or config.seeds is not None
+    parent = config.out_dir if several else None
+    folders = [RunFolder(_path(run, task, parent)) for run in runs]
+    for run, folder in zip(runs, folders, strict=True):
+        folder.check(run)
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ModuleNotFoundError(
+            "--tensorboard: expected the package tensorboard, received none. "
+            "Install it with: pip install 'asym-keras[tensorboard]'"
+        )
+    dataset = load()
+    device = _environment.prepare_device(config.device)
+    flags = sys.argv[1:] if argv is None else argv
+    facts = {"command": shlex.join(["python", "-m", module, *flags]), "device": device}
+    rows = []
+    for run, folder in zip(runs, folders, strict=True):
+        if run.resume and folder.finished():
+            logger.info("%s is finished", folder.path)
+            rows.append(folder.read("metrics.json"))
+        else:
+            rows.append(_run_one(run, dataset, folder, facts))
+    _print_summary(runs, rows, folders)
+    return rows
+
+
+def _run_one(config, dataset, folder: RunFolder, facts: dict) -> dict:
+    """Trains once and fills the folder; `config.json` is there before training begins."""
+    import asym_keras as ak
+    from asym_keras import plotting
+    from asym_keras.files import atomic_path
+
+    began = time.monotonic()
+    folder.open(config, {**facts, **_environment.versions(), "dataset": _describe(dataset)})
+    model = ak.shallow_network(
+        dataset.input_dim,
+        dataset.outputs,
+        width=config.width,
+        gamma=config.gamma,
+        alpha=config.alpha,
+        protocol=config.protocol,
+        seed=config.seed,
+        dtype=config.dtype,
+    )
+    # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
+    folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
+    with contextlib.ExitStack() as stack:
+        observers = [lambda history: history.to_csv(folder.path / "history.csv")]
+        if config.tensorboard:
+            observers.append(stack.enter_context(_summaries(folder.path / "tensorboard")))
+
+        def observe(history):
+            for observer in observers:
+                observer(history)
+
+        history = ak.training.train(
+            model,
+            dataset.x_train.astype(config.dtype),
+            dataset.y_train.astype(config.dtype),
+            method=_method(config),
+            end_time=config.steps * config.learning_rate,
+            times=ak.training.record_times(
+                config.steps * config.learning_rate,
+                config.records,
+                time_step=config.learning_rate,
+            ),
+            probes=_probes(config, dataset),
+            target_risk=config.target_risk,
+            checkpoint=folder.checkpoint,
+            resume=config.resume,
+            progress=not config.quiet,
+            on_record=observe,
+        )
+    history.arrays_to_npz(folder.path / "nodes.npz")
+    with atomic_path(folder.path / "model.keras") as temporary:
+        model.save(temporary)
+    plotting.learning_curves(folder.path)
+    metrics = {
+        "gamma": config.gamma,
+        "alpha": config.alpha,
+        "seed": config.seed,
+        **history[-1],
+        "total_seconds": round(time.monotonic() - began, 1),
+        "peak_memory_gb": _environment.peak_memory(),
+    }
+    folder.write("metrics.json", metrics)
+    return metrics
+
+
+def _method(config):
+    from asym_keras.training import GradientDescent, GradientFlow
+
+    if config.solver == "flow":
+        return GradientFlow(config.rtol, config.atol, time_step=config.learning_rate)
+    return GradientDescent(config.learning_rate, batch_size=config.batch_size, seed=config.seed)
+
+
+def _probes(config, dataset) -> dict:
+    """The paper's probes, in the order of the history's columns."""
+    from asym_keras.ntg import NTGProbe
+    from asym_keras.training import RiskProbe, WeightChange
+
+    probes: dict[str, Callable] = {
+        part: RiskProbe(
+            part,
+            getattr(dataset, f"x_{part}").astype(config.dtype),
+            getattr(dataset, f"y_{part}").astype(config.dtype),
+            labels=getattr(dataset, f"labels_{part}"),
+        )
+        for part in ("train", "test")
+    }
+    probes["weights"] = WeightChange()
+    count = config.ntg_count(len(dataset.x_train))
+    if count:
+        examples = dataset.x_train[:count].astype(config.dtype)
+        probes["ntg"] = NTGProbe(examples, method=config.ntg_method)
+    return probes
+
+
+def _describe(dataset) -> dict:
+    return {
+        "name": dataset.name,
+        "source": dataset.source,
+        "examples": [len(dataset.x_train), len(dataset.x_test)],
+        "input_dim": dataset.input_dim,
+        "outputs": dataset.outputs,
+        "fingerprint": dataset.fingerprint(),
+    }
+
+
+def _path(run, task: str, parent: str | None) -> Path:
+    if run.out_dir is not None and parent is None:
+        return Path(run.out_dir)
+    name = (
+        f"{task}-{run.protocol}-g{run.gamma:g}-a{run.alpha:g}-m{run.width}-{run.solver}-s{run.seed}"
+    )
+    return Path(parent or "runs") / name
+
+
+@contextlib.contextmanager
+def _summaries(path: Path):
+    """TensorBoard summaries, as an observer of the history."""
+    import tensorflow as tf
+
+    writer = tf.summary.create_file_writer(str(path))
+
+    def observe(history) -> None:
+        row = history[-1]
+        with writer.as_default(step=int(row["step"])):
+            for name, value in row.items():
+                if name != "step":
+                    tf.summary.scalar(name, value)
+
+    with contextlib.closing(writer):
+        yield observe
+
+
+_SUMMARY = (
+    *("gamma", "alpha", "seed", "time", "train_risk", "test_risk", "train_accuracy"),
+    *("test_accuracy", "weight_change", "ntg_change", "ntg_min_eigenvalue", "gradients"),
+    *("total_seconds",),
+)
+
+
+def _print_summary(runs, rows: list[dict], folders: list[RunFolder]) -> None:
+    names = [name for name in _SUMMARY if name in rows[0]]
+    cells = [[f"{row[name]:.5g}" for name in names] for row in rows]
+    table = [names, *cells]
+    widths = [max(len(line[i]) for line in table) for i in range(len(names))]
+    if len(rows) == 1:
+        longest = max(map(len, names))
+        print(
+            "\n".join(
+                f"{name:<{longest}}  {cell}" for name, cell in zip(names, cells[0], strict=True)
+            )
+        )
+    else:
+        print(
+            "\n".join(
+                "  ".join(f"{c:>{w}}" for c, w in zip(line, widths, strict=True)) for line in table
+            )
+        )
+    for folder in folders:
+        print(folder.path)

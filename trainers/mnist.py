@@ -1,0 +1,75 @@
+"""Trains the shallow network on MNIST, as in Section 6.3 and Figure 10 of the paper.
+
+    python -m trainers.mnist --gamma 0
+    python -m trainers.mnist --protocol authors --pairs all --out-dir runs/authors
+    python -m trainers.mnist --source tfds --dataset fashion_mnist
+    python -m trainers.mnist --data my.npz
+
+5,000 images train, 5,000 test; one-hot targets, mean squared error. The run folder holds the
+configuration, the history, per-node weight changes, the model and the figures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from trainers import _cli
+from trainers._cli import knob
+
+MODULE = "trainers.mnist"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(_cli.TrainerConfig):
+    """Flags of this trainer: the shared ones, and where the images come from."""
+
+    source: str = knob(
+        "bundled", "MNIST that comes with the package, or a TFDS set", choices=["bundled", "tfds"]
+    )
+    dataset: str = knob("mnist", "name of an image-classification set of --source tfds")
+    data: str | None = knob(
+        None,
+        "train on your own arrays x_train, y_train, x_test, y_test (images or vectors)",
+        metavar="FILE.npz",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.source == "bundled" and self.dataset != "mnist":
+            raise ValueError(
+                f"--dataset {self.dataset}: expected 'mnist' for --source bundled. "
+                "Use --source tfds for other sets, or --data FILE.npz."
+            )
+        if self.data is not None and not Path(self.data).is_file():
+            raise ValueError(f"--data: expected an .npz file, received no such file: {self.data}.")
+
+    def task(self) -> str:
+        """Name of the task in folder names."""
+        return Path(self.data).stem if self.data else self.dataset
+
+    def load(self):
+        """The dataset that the flags name."""
+        from asym_keras import datasets
+
+        if self.data:
+            return datasets.load_npz(self.data)
+        if self.source == "tfds":
+            return datasets.load_tfds_images(self.dataset)
+        return datasets.load_mnist()
+
+
+def main(argv=None) -> list[dict]:
+    """Runs the command line; returns the metrics of each run."""
+    config = _cli.parse_config(Config, argv, module=MODULE, description=__doc__)
+
+    def body(config):
+        from trainers._experiment import run_all
+
+        return run_all(config, config.load, task=config.task(), argv=argv, module=MODULE)
+
+    return _cli.run_main(body, config, argv, module=MODULE)
+
+
+if __name__ == "__main__":
+    main()
