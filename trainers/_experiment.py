@@ -102,7 +102,7 @@ def _run_one(config, dataset, folder: RunFolder, facts: dict) -> dict:
                 time_step=config.learning_rate,
             ),
             probes=_probes(config, dataset),
-            target_risk=config.target_risk,
+            target_risk=-np.inf if config.target_risk is None else config.target_risk,
             checkpoint=folder.checkpoint,
             resume=config.resume,
             progress=not config.quiet,

@@ -93,13 +93,15 @@ class DescentRun:
         seconds = 0.0
         for _ in range(2):  # the first call compiles
             began = time.perf_counter()
-            _wait(self._call(self.step, 1)[1])
+            float(self._call(self.step, 1, -np.inf)[1])
             seconds = time.perf_counter() - began
         self._seconds_per_step = seconds
         return count, seconds
 
-    def advance(self, until: float) -> float:
+    def advance(self, until: float, target_risk: float = -np.inf) -> float:
         """Some steps towards `until`, never beyond; returns the risk before the last of them.
+
+        Stops after the step that started at or below `target_risk`.
 
         Raises:
             TrainingError: The risk is not finite any more.
@@ -107,19 +109,19 @@ class DescentRun:
         left = round(until / self._method.learning_rate) - self.step
         count = min(left, self._left_in_epoch(), self._affordable())
         began = time.perf_counter()
-        risk, weights, state = self._call(self.step, count)
-        _wait(weights)
-        self._seconds_per_step = (time.perf_counter() - began) / count
+        done, risk, weights, state = self._call(self.step, count, target_risk)
+        done, risk = int(done), float(risk)
+        self._seconds_per_step = (time.perf_counter() - began) / done
         if not np.isfinite(risk):
             raise TrainingError(
-                f"Gradient descent diverged between steps {self.step} and {self.step + count} "
-                f"(risk {float(risk)}). Its last good state is kept. Expected learning_rate "
-                f"below 2 / (largest Hessian eigenvalue), received "
+                f"Gradient descent diverged: the risk is {risk} at step {self.step + done - 1}. "
+                f"The state at step {self.step} is kept. Expected learning_rate below "
+                "2 / (largest Hessian eigenvalue), received "
                 f"{self._method.learning_rate}: use a smaller one, or GradientFlow."
             )
         self.weights, self.state = weights, state
-        self.step += count
-        return float(risk)
+        self.step += done
+        return risk
 
     def at(self, time: float) -> list[tf.Tensor]:
         """Weights at `time`, which must be the time reached."""
@@ -148,10 +150,11 @@ class DescentRun:
         whole, done = self._objective.examples // self._batch, self.step % self._steps_per_epoch
         return whole - done if done < whole else 1
 
-    def _call(self, step: int, count: int):
+    def _call(self, step: int, count: int, target_risk: float):
         examples, batch = self._objective.examples, self._batch
+        limits = tf.constant(count), tf.constant(target_risk, self._objective.risk_dtype)
         if batch == examples:
-            return self._steps(self.weights, self.state, tf.constant(count), None)
+            return self._steps(self.weights, self.state, *limits, None)
         epoch, done = divmod(step, self._steps_per_epoch)
         order = _permutation(self._method.seed, epoch, examples)
         size = min(batch, examples - done * batch)
@@ -159,9 +162,9 @@ class DescentRun:
         # A fixed number of rows: one trace for all counts of whole batches.
         padded = np.zeros((max(1, examples // batch) if size == batch else 1, size), "int32")
         padded[:count] = rows
-        return self._steps(self.weights, self.state, tf.constant(count), tf.constant(padded))
+        return self._steps(self.weights, self.state, *limits, tf.constant(padded))
 
-    def _many_steps(self, weights, state, count, rows):
+    def _many_steps(self, weights, state, count, target, rows):
         objective, rate = self._objective, self._method.learning_rate
 
         def step(i, _, weights, state):
@@ -179,17 +182,16 @@ class DescentRun:
                 state,
             )
 
-        start = (tf.constant(0), tf.zeros([], objective.risk_dtype), list(weights), list(state))
-        _, risk, weights, state = tf.while_loop(lambda i, *_: i < count, step, start)
-        return risk, weights, state
+        infinity = tf.constant(np.inf, objective.risk_dtype)
+        # NaN is above nothing: the loop ends there too.
+        return tf.while_loop(
+            lambda i, risk, *_: (i < count) & (risk > target),
+            step,
+            (tf.constant(0), infinity, list(weights), list(state)),
+            parallel_iterations=1,
+        )
 
 
 @functools.lru_cache(maxsize=1)
 def _permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(examples).astype("int32")
-
-
-def _wait(tensors) -> None:
-    """TensorFlow may return before it has computed; a host copy of one number waits."""
-    for tensor in tf.nest.flatten(tensors):
-        tf.reshape(tensor, [-1])[:1].numpy()

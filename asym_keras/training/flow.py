@@ -15,6 +15,10 @@ from asym_keras.training.rkc import largest_step, stages_for
 from asym_keras.training.stepper import MAX_STAGES, NON_STIFF_INTERVAL, Stepper, hermite
 
 SAFETY, SHRINK, GROW = 0.8, 0.1, 10.0
+# At equal error the pair's step is about this many times RKC2's (measured; it is of higher order).
+PAIR_REACH = 2.7
+RECALL = 0.9
+STEADY = 0.1
 # Share by which a step's stability interval exceeds step x estimated radius.
 RADIUS_MARGIN = 1.05
 # Steps between estimates of the spectral radius while it hardly changes.
@@ -110,8 +114,8 @@ class FlowRun:
             self._estimate_radius()
             if abs(self._radius - before) <= 0.05 * self._radius:
                 break
-        self._next_step = 1.0 / self._radius
-        self._previous: tuple[float, float] | None = None
+        self._pair_step = 1.0 / self._radius
+        self._previous: tuple[float, float, bool] | None = None
 
     def fraction(self, end: float) -> float:
         """Share of the work to time `end` that is done.
@@ -136,28 +140,29 @@ class FlowRun:
         left = (end - self.time) * self._radius
         return 2 * TYPICAL_STEPS + math.ceil(math.sqrt(1.54 * left * TYPICAL_STEPS)), seconds
 
-    def advance(self, until: float) -> float:
+    def advance(self, until: float, target_risk: float = -math.inf) -> float:
         """One accepted step, never beyond `until`; returns the risk at its end.
+
+        `target_risk` is for the interface: a step is the least that a call does.
 
         Raises:
             TrainingError: No step small enough is accepted.
         """
         for _ in range(REJECTIONS_IN_A_ROW):
-            left = until - self.time
-            step = left if self._next_step >= 0.9 * left else self._next_step
-            step = min(step, largest_step(self._max_stages, self._radius * RADIUS_MARGIN))
-            weights, slope, risk, error = self._try(step)
+            step, stages = self._plan(until - self.time)
+            weights, slope, risk, error = self._try(step, stages)
             if error <= 1.0:
-                self._accept(step, error, weights, slope)
+                self._accept(step, stages, error, weights, slope)
                 return risk
             self._rejected += 1
-            finite = math.isfinite(error)
-            self._next_step = step * (max(SHRINK, SAFETY * error ** (-1 / 3)) if finite else SHRINK)
+            factor = SAFETY * error ** (-1 / 3) if math.isfinite(error) else SHRINK
+            self._propose(step * max(SHRINK, factor), stages)
+            self._previous = None
             self._interval = 1
             self._estimate_radius()
         raise TrainingError(
             f"Gradient flow can't go on at t = {self.time:.6g}: {REJECTIONS_IN_A_ROW} steps in a "
-            f"row were rejected, down to {self._next_step:.2e} (last error {error:.2e} of the "
+            f"row were rejected, down to {step:.2e} (last error {error:.2e} of the "
             "tolerance). Its last good state is kept. Expected a risk that is finite and smooth "
             "enough for rtol and atol: raise them, or use a float64 model."
         )
@@ -170,31 +175,45 @@ class FlowRun:
         theta = (time - self._last_time) / step
         return hermite(theta, step, self._last_weights, self._last_slope, self.weights, self._slope)
 
-    def _try(self, step: float):
-        if step * self._radius * RADIUS_MARGIN <= NON_STIFF_INTERVAL:
-            result = self._stepper.bogacki_shampine(self.weights, self._slope, step)
-            self._gradients += 3
-        else:
-            stages = stages_for(step, self._radius * RADIUS_MARGIN)
+    def _plan(self, left: float) -> tuple[float, int]:
+        """The next step, and its stages; 0 stages: the pair. The choice goes farther a gradient."""
+        radius = RADIUS_MARGIN * self._radius
+        pair = min(self._pair_step, NON_STIFF_INTERVAL / radius)
+        rkc = min(self._pair_step / PAIR_REACH, largest_step(self._max_stages, radius))
+        stages = stages_for(rkc, radius)
+        step, stages = (pair, 0) if pair / 3 >= rkc / stages else (rkc, stages)
+        if step < 0.9 * left:
+            return step, stages
+        # Stretched by a tenth at most, which the safety factor covers, or cut to the end.
+        return left, stages_for(left, radius) if stages else 0
+
+    def _try(self, step: float, stages: int):
+        if stages:
             result = self._stepper.rkc(self.weights, self._slope, step, stages)
-            self._gradients += stages
+        else:
+            result = self._stepper.bogacki_shampine(self.weights, self._slope, step)
+        self._gradients += stages or 3
         weights, slope, risk, error = result
         return weights, slope, float(risk), float(error)
 
-    def _accept(self, step: float, error: float, weights, slope) -> None:
+    def _accept(self, step: float, stages: int, error: float, weights, slope) -> None:
         self._last_time, self._last_weights, self._last_slope = self.time, self.weights, self._slope
         self.time, self.weights, self._slope = self.time + step, weights, slope
         self._steps += 1
         error = max(error, 1e-6)
         factor = SAFETY * error ** (-1 / 3)
-        if self._previous is not None:
-            last_step, last_error = self._previous
+        if self._previous is not None and self._previous[2] == bool(stages):
+            last_step, last_error, _ = self._previous
             factor = min(factor, factor * step / last_step * (last_error / error) ** (1 / 3))
-        self._next_step = step * min(GROW, max(SHRINK, factor))
-        self._previous = step, error
+        self._propose(step * min(GROW, max(SHRINK, factor)), stages)
+        self._previous = step, error, bool(stages)
         self._since_estimate += 1
         if self._since_estimate >= self._interval:
             self._estimate_radius()
+
+    def _propose(self, step: float, stages: int) -> None:
+        """Notes the step that the error allows, as the pair's whatever method it was seen with."""
+        self._pair_step = step * PAIR_REACH if stages else step
 
     def _estimate_radius(self) -> None:
         """One power iteration from the last direction; rarer while the radius stays put."""
@@ -204,14 +223,15 @@ class FlowRun:
         )
         self._gradients += 1
         radius = float(radius)
-        self._radius = max(radius if math.isfinite(radius) else before, 1e-30)
-        steady = abs(self._radius - before) <= 0.05 * before
+        # The direction may not have come round yet, and then the radius is too small.
+        self._radius = max(radius if math.isfinite(radius) else before, RECALL * before, 1e-30)
+        steady = abs(radius - before) <= STEADY * before
         self._interval = min(LONGEST_INTERVAL, 2 * self._interval) if steady else 1
         self._since_estimate = 0
 
     _LISTS = ("weights", "_slope", "_last_weights", "_last_slope", "_direction")
     _NUMBERS = (
-        *("time", "_last_time", "_next_step", "_previous", "_radius", "_since_estimate"),
+        *("time", "_last_time", "_pair_step", "_previous", "_radius", "_since_estimate"),
         *("_interval", "_gradients", "_steps", "_rejected"),
     )
 

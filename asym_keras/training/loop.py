@@ -49,7 +49,7 @@ def train(
     loss="mse",
     times: npt.ArrayLike | None = None,
     probes: Mapping[str, Callable] | None = None,
-    target_risk: float | None = None,
+    target_risk: float = -np.inf,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_seconds: float = 30.0,
     resume: bool = False,
@@ -70,7 +70,8 @@ def train(
         times: record times, increasing; 0 and `end_time` may be among them. Descent records
             at the nearest step. None: `record_times(end_time)`.
         probes: name -> probe, see `asym_keras.training.probes`. None: the training risk.
-        target_risk: stop where the training risk is at or below this.
+        target_risk: stop where the training risk (of a mini-batch, with mini-batches) is at or
+            below this: at the end of a flow's step, or after a descent's step from there.
         checkpoint: folder of the run's checkpoint. None: none is written.
         checkpoint_seconds: least time between two checkpoints; one is written at the end too.
         resume: go on from the checkpoint, if there is one. The model must be as it was made.
@@ -140,8 +141,8 @@ def train(
                 save()
                 last_saved = time.monotonic()
             descent = isinstance(method, GradientDescent)
-            risk = run.advance(pending[0] if descent else times[-1])
-            if target_risk is not None and risk <= target_risk:
+            risk = run.advance(pending[0] if descent else times[-1], target_risk)
+            if risk <= target_risk:
                 pending = [*(t for t in pending if t < run.time), run.time]
         save()
     except (KeyboardInterrupt, TrainingError):

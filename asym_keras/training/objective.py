@@ -30,7 +30,7 @@ class Objective:
     Attributes:
         examples: int, n.
         variables: the model's trainable variables, in whose order weights are listed.
-        risk_dtype: dtype of the risk, the model's compute dtype.
+        risk_dtype: dtype of the risk, float64 for float64 weights, else float32.
         jit_compile: bool, whether solvers should compile with XLA here.
         stateful_layers: names of layers whose state changes in training (dropout, batch
             normalisation); their variables are `state_variables`.
@@ -52,16 +52,12 @@ class Objective:
                 f"(built: {model.built}, trainable variables: {len(model.trainable_variables)})."
             )
         self.model = model
-        self.x = tf.nest.map_structure(
-            lambda array, spec: tf.convert_to_tensor(np.asarray(array), spec.dtype),
-            x,
-            tf.nest.pack_sequence_as(x, model.inputs) if model.inputs else x,
-        )
-        self.y = tf.convert_to_tensor(np.asarray(y), model.compute_dtype)
-        self.risk_dtype = self.y.dtype
-        self.examples = _check_data(model, self.x, self.y)
-        self._loss = _per_example(loss)
         self.variables = model.trainable_variables
+        # Of the weights, not of the model: a model's own dtype policy may be another.
+        self.risk_dtype = "float64" if self.variables[0].dtype == "float64" else "float32"
+        self.x, self.y = _tensors(model, x, y, self.risk_dtype)
+        self.examples = int(self.y.shape[0])
+        self._loss = _per_example(loss)
         changed = _changed_state(model, self.x)
         self.state_variables = [
             v for v, c in zip(model.non_trainable_variables, changed, strict=True) if c
@@ -132,9 +128,9 @@ class Objective:
             predictions, others, penalties = model.stateless_call(
                 weights, others, x, training=True, return_losses=True
             )
-            risk = tf.reduce_mean(self._loss(y, predictions)) * share
-            if penalties:
-                risk += tf.add_n(penalties) * share
+            risk = tf.reduce_mean(tf.cast(self._loss(y, predictions), self.risk_dtype))
+            risk += sum(tf.cast(penalty, self.risk_dtype) for penalty in penalties)
+            risk *= share
         gradient = tape.gradient(risk, weights, unconnected_gradients="zero")
         return risk, gradient, [others[i] for i in self._state_index]
 
@@ -148,29 +144,55 @@ class Objective:
             return risk + part, [a + b for a, b in zip(gradient, parts, strict=True)]
 
         zero = tf.zeros([], self.risk_dtype), [tf.zeros_like(w) for w in weights]
+        # One pass at a time, or the passes would hold what the tiles are to save.
         _, risk, gradient = tf.while_loop(
             lambda i, *_: i < full,
             lambda i, risk, gradient: (i + 1, *add(risk, gradient, i * self.tile, self.tile)),
             (tf.constant(0), *zero),
+            parallel_iterations=1,
         )
         if rest:
             risk, gradient = add(risk, gradient, full * self.tile, rest)
         return risk, gradient, list(state)
 
 
-def _check_data(model, x, y) -> int:
-    lengths = {int(array.shape[0]) for array in [*tf.nest.flatten(x), y]}
+def _tensors(model, x, y, dtype) -> tuple:
+    """`x` and `y` as tensors of the model's types, checked against its shapes."""
+    arrays = [np.asarray(a) for a in tf.nest.flatten(x)]
+    y = np.asarray(y)
+    lengths = {len(array) if array.ndim else 0 for array in [*arrays, y]}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(
             f"Expected x and y with the same number of examples, at least one, received {lengths}."
         )
-    spec = model.compute_output_shape(tf.nest.map_structure(lambda a: tuple(a.shape), x))
-    if isinstance(spec, tuple) and tuple(spec[1:]) != tuple(y.shape[1:]) and len(y.shape) > 1:
+    for name, array in [*((f"x ({a.shape})", a) for a in arrays), (f"y ({y.shape})", y)]:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            rows = np.argwhere(~np.isfinite(array))[:, 0]
+            raise ValueError(
+                f"Expected finite numbers, received {name} with NaN or infinity in "
+                f"{len(np.unique(rows))} rows, the first being {rows[0]}. Repair or drop them."
+            )
+    specs = getattr(model, "inputs", None) or [None] * len(arrays)
+    if len(specs) != len(arrays):
+        raise ValueError(f"Expected {len(specs)} inputs, received {len(arrays)}.")
+    tensors = []
+    for array, spec in zip(arrays, specs, strict=True):
+        tensors.append(tf.convert_to_tensor(array, spec.dtype if spec is not None else None))
+        if spec is not None and not tf.TensorShape(spec.shape).is_compatible_with(array.shape):
+            raise ValueError(
+                f"Expected inputs of shape {tuple(spec.shape)} for model {model.name!r}, received "
+                f"{array.shape}."
+            )
+    x = tf.nest.pack_sequence_as(x, tensors)
+    output = getattr(model, "output_shape", None)
+    if isinstance(output, tuple) and y.ndim == 1 and output[1:] == (1,):
+        y = y[:, None]
+    if isinstance(output, tuple) and y.ndim > 1 and output[1:] != y.shape[1:]:
         raise ValueError(
-            f"Expected targets of shape (n, {', '.join(map(str, spec[1:]))}), the model's output, "
-            f"received {tuple(y.shape)}."
+            f"Expected targets of shape (n, {', '.join(map(str, output[1:]))}), the output of "
+            f"model {model.name!r}, received {y.shape}."
         )
-    return lengths.pop()
+    return x, tf.convert_to_tensor(y, dtype)
 
 
 def _per_example(loss):
@@ -216,5 +238,5 @@ def _tile(model, examples: int) -> int:
         for tensor in tf.nest.flatten(operation.output)
     )
     numbers += max((int(v.shape[-1]) for v in model.trainable_variables), default=0)
-    per_example = 4 * numbers * tf.as_dtype(model.compute_dtype).size
+    per_example = 4 * numbers * tf.as_dtype(model.trainable_variables[0].dtype).size
     return int(min(examples, max(1, TILE_BYTES // max(per_example, 1))))
