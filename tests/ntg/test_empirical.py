@@ -37,21 +37,17 @@ def test_empirical_ntg_equals_numpy_by_every_method(gamma, activation, dtype):
 
 
 @pytest.mark.parametrize("method", ["jacobian", "closed_form"])
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_empirical_ntg_of_signs_is_the_same_for_every_output(outputs, method):
-    model = network(outputs, activation="tanh")
-    expected = reference_ntg(model.layers[-1], X)
-    for output in range(outputs):
-        assert_ntg_equal(empirical_ntg(model, X, output=output, method=method), expected, "float64")
-
-
-@pytest.mark.parametrize("method", ["jacobian", "closed_form"])
-def test_empirical_ntg_takes_the_output_asked_for(method):
-    model = network(3)
-    model.layers[-1].readout.assign(np.random.default_rng(4).normal(size=(12, 3)))
-    for output in range(3):
-        expected = reference_ntg(model.layers[-1], X, output=output)
-        assert_ntg_equal(empirical_ntg(model, X, output=output, method=method), expected, "float64")
+@pytest.mark.parametrize("readout", ["signs", "normal"])
+def test_empirical_ntg_takes_the_output_asked_for(readout, method):
+    model = network(3, activation="tanh")
+    layer = model.layers[-1]
+    if readout == "normal":
+        layer.readout.assign(np.random.default_rng(4).normal(size=(12, 3)))
+    ntgs = [empirical_ntg(model, X, output=output, method=method) for output in range(3)]
+    for output, ntg in enumerate(ntgs):
+        assert_ntg_equal(ntg, reference_ntg(layer, X, output=output), "float64")
+    same = np.allclose(ntgs[0], ntgs[1], rtol=1e-11) and np.allclose(ntgs[0], ntgs[2], rtol=1e-11)
+    assert same == (readout == "signs")  # a_jk^2 = 1
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 2, 3, 5, 7])
@@ -100,36 +96,28 @@ def test_empirical_ntg_equals_central_differences():
         np.testing.assert_allclose(empirical_ntg(model, x, method=method), expected, rtol=1e-7)
 
 
-def dense_model(dtype):
+def dense_model():
     layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((3,)),
-            layers.Dense(6, "tanh", dtype=dtype),
-            layers.BatchNormalization(dtype=dtype),
-            layers.Dropout(0.5, dtype=dtype),
-            layers.Dense(2, dtype=dtype),
-        ]
-    )
-    return randomised(model)
+    hidden = [layers.Dense(6, "tanh"), layers.BatchNormalization(), layers.Dropout(0.5)]
+    return randomised(keras.Sequential([keras.Input((3,)), *hidden, layers.Dense(2)]))
 
 
-def convolution_model(dtype):
+def convolution_model():
     layers = keras.layers
-    stack = [layers.Conv2D(2, 2, activation="softplus", dtype=dtype), layers.Flatten(dtype=dtype)]
-    return randomised(keras.Sequential([keras.Input((3, 3, 1)), *stack, layers.Dense(2)]))
+    stack = [layers.Conv2D(2, 2, activation="softplus"), layers.Flatten(), layers.Dense(2)]
+    return randomised(keras.Sequential([keras.Input((3, 3, 1)), *stack]))
 
 
-def rank_one_model(dtype):
-    inputs = keras.Input((3,), dtype=dtype)
-    outputs = keras.layers.Dense(4, "tanh", dtype=dtype)(inputs)
+def rank_one_model():
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(4, "tanh")(inputs)
     return keras.Model(inputs, keras.ops.sum(outputs, axis=-1))
 
 
 class Subclass(keras.Model):
-    def __init__(self, dtype):
-        super().__init__(dtype=dtype)
-        self.hidden = AsymScaledDense(5, 3, activation="tanh", seed=0, dtype=dtype)
+    def __init__(self):
+        super().__init__()
+        self.hidden = AsymScaledDense(5, 3, activation="tanh", seed=0)
 
     def call(self, inputs):
         return 2.0 * self.hidden(self.hidden(inputs))
@@ -161,28 +149,31 @@ GENERAL = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", GENERAL)
-def test_empirical_ntg_of_any_model_equals_slow_tapes(case, dtype):
-    make, shape, output = GENERAL[case]
-    x = np.random.default_rng(6).normal(size=(4, *shape)).astype(dtype)
+@pytest.fixture(params=["float32", "float64"])
+def dtype_policy(request):
     previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype)
-    try:
-        model = make(dtype)
-        expected = slow_ntg(model, x, output)
-        ntg = empirical_ntg(model, x, output=output, batch_size=3)
-    finally:
-        keras.config.set_dtype_policy(previous)
-    assert_ntg_equal(ntg, expected, dtype)
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(previous)
+
+
+@pytest.mark.parametrize("case", GENERAL)
+def test_empirical_ntg_of_any_model_equals_slow_tapes(case, dtype_policy):
+    make, shape, output = GENERAL[case]
+    x = np.random.default_rng(6).normal(size=(4, *shape)).astype(dtype_policy)
+    model = make()
+    expected = slow_ntg(model, x, output)
+    assert_ntg_equal(empirical_ntg(model, x, output=output, batch_size=3), expected, dtype_policy)
 
 
 def test_empirical_ntg_of_parts_of_the_variables_adds_up():
-    model = dense_model("float32")
+    model = dense_model()
     parts = [empirical_ntg(model, X, variables=[v]) for v in model.trainable_variables]
     np.testing.assert_allclose(sum(parts), empirical_ntg(model, X), rtol=1e-5)
     last = empirical_ntg(model, X, variables=model.layers[-1].trainable_variables[1:])
     np.testing.assert_array_equal(last, 1.0)  # of a bias
+    unused = empirical_ntg(model, X, variables=[keras.Variable(np.ones(2), dtype="float32")])
+    np.testing.assert_array_equal(unused, np.zeros((5, 5)))
 
 
 def test_empirical_ntg_by_the_readout_is_the_gram_matrix_of_the_features():
@@ -198,7 +189,7 @@ def test_empirical_ntg_is_symmetric_and_positive_semidefinite():
     x = np.random.default_rng(7).normal(size=(9, 2))  # nine rows, four weights: rank 4
     for method, batch_size in (("jacobian", 2), ("jacobian", None), ("closed_form", None)):
         ntg = empirical_ntg(model, x, method=method, batch_size=batch_size).numpy()
-        np.testing.assert_array_equal(ntg, ntg.T)
+        np.testing.assert_allclose(ntg, ntg.T, rtol=1e-14)
         values = np.linalg.eigvalsh(ntg)
         assert np.abs(values[:5]).max() < 1e-15 < 1e-6 < values[5]
 
@@ -217,7 +208,7 @@ def test_empirical_ntg_follows_the_weights_without_tracing_again():
     np.testing.assert_allclose(ntg, empirical_ntg(model, X + 0.1), rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("make", [network, lambda: dense_model("float32")])
+@pytest.mark.parametrize("make", [network, dense_model])
 def test_empirical_ntg_does_not_keep_a_model_alive(make):
     model = make()
     empirical_ntg(model, X, method="jacobian")
@@ -225,3 +216,79 @@ def test_empirical_ntg_does_not_keep_a_model_alive(make):
     del model
     gc.collect()
     assert [reference() for reference in left] == [None] * len(left)
+
+
+@pytest.mark.parametrize("case", ["operation after", "used twice"])
+def test_empirical_ntg_by_auto_is_not_taken_in_by_a_model_of_more_than_the_layer(case):
+    layer = AsymScaledDense(12, 3, activation="tanh", seed=3, dtype="float64")
+    inputs = keras.Input((3,), dtype="float64")
+    model = keras.Model(inputs, 2.0 * layer(inputs) if case[0] == "o" else layer(layer(inputs)))
+    assert_ntg_equal(empirical_ntg(model, X), slow_ntg(model, X, 0), "float64")
+
+
+def test_empirical_ntg_dtype():
+    model = network(dtype="float32", activation="tanh")
+    x = X.astype("float32")
+    closed_form = empirical_ntg(model, x, dtype="float64")
+    assert_ntg_equal(closed_form, reference_ntg(model.layers[-1], x), "float64")
+    same = empirical_ntg(network(), X, method="jacobian", dtype="float64")
+    assert_ntg_equal(same, reference_ntg(network().layers[-1], X), "float64")
+
+
+def frozen():
+    model = network()
+    model.trainable = False
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (network, {"method": "fast"}, r"expected method in .*'jacobian'.*received 'fast'"),
+        (network, {"output": 1}, r"output below K, received shape \(None, 1\) and output=1"),
+        (network, {"output": -1}, r"output below K, received shape .* and output=-1"),
+        (rank_one_model, {"output": 1}, r"received shape \(None,\) and output=1"),
+        (convolution_model, {"method": "closed_form"}, "received 'sequential.*Use method='jac"),
+        (network, {"method": "closed_form", "variables": []}, "expected for method='closed_form'"),
+        (network, {"method": "jacobian", "dtype": "float32"}, "variables, float64.*float32"),
+        (network, {"batch_size": 0}, "expected batch_size of at least 1, or None, received 0"),
+        (network, {"variables": []}, "expected at least one variable, received none"),
+        (frozen, {}, "expected at least one variable, received none"),
+        (frozen, {"method": "closed_form"}, "a model of one trainable AsymScaledDense"),
+    ],
+)
+def test_empirical_ntg_refuses(make, arguments, message):
+    with pytest.raises(ValueError, match=f"empirical_ntg: .*{message}"):
+        empirical_ntg(make(), X, **arguments)
+
+
+def test_empirical_ntg_refuses_outputs_of_rank_three():
+    inputs = keras.Input((4, 3))
+    model = keras.Model(inputs, AsymScaledDense(5, 2)(inputs))
+    with pytest.raises(ValueError, match=r"of shape \(n, K\) or \(n,\).*\(None, 4, 2\)"):
+        empirical_ntg(model, np.zeros((1, 4, 3)))
+
+
+@pytest.mark.slow
+def test_empirical_ntg_error_falls_as_root_width_at_gamma_one():
+    """At gamma = 1 the NTG tends to its mean, for ReLU `x . x' / d * (pi - angle) / (2 pi)`."""
+    norms = np.linalg.norm(X, axis=1)
+    angles = np.arccos(np.clip(X @ X.T / np.outer(norms, norms), -1.0, 1.0))
+    limit = X @ X.T / 3 * (np.pi - angles) / (2.0 * np.pi)
+    errors = []
+    for width in (256, 4096):
+        models = [network(width=width, gamma=1.0, seed=seed) for seed in range(16)]
+        ntgs = [empirical_ntg(model, X, method="jacobian") for model in models]
+        errors.append(np.mean([np.linalg.norm(ntg - limit) for ntg in ntgs]))
+    assert errors[1] < 0.05 * np.linalg.norm(limit)
+    assert 2.8 < errors[0] / errors[1] < 5.7  # sqrt(4096 / 256) = 4
+
+
+@pytest.mark.slow
+def test_empirical_ntg_error_stays_at_gamma_zero():
+    """Without a symmetric part the NTG stays random, however wide the network."""
+    spreads = []
+    for width in (256, 4096):
+        models = [network(width=width, gamma=0.0, seed=seed) for seed in range(16)]
+        spreads.append(np.std([empirical_ntg(model, X) for model in models], axis=0).mean())
+    assert 0.5 < spreads[1] / spreads[0] < 2.0
