@@ -17,13 +17,12 @@ from asym_keras.training.stepper import MAX_STAGES, NON_STIFF_INTERVAL, Stepper,
 SAFETY, SHRINK, GROW = 0.8, 0.1, 10.0
 # At equal error the pair's step is about this many times RKC2's (measured; it is of higher order).
 PAIR_REACH = 2.7
-RECALL = 0.9
-STEADY = 0.1
 # Share by which a step's stability interval exceeds step x estimated radius.
 RADIUS_MARGIN = 1.05
-# Steps between estimates of the spectral radius while it hardly changes.
-LONGEST_INTERVAL = 5
-REJECTIONS_IN_A_ROW = 20
+# Steps between estimates of the spectral radius while it changes by less than STEADY.
+LONGEST_INTERVAL, STEADY = 5, 0.1
+# Units of round-off, of the fastest time scale: with a step this small there is no way on.
+SMALLEST_STEP = 10
 # Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2; only
 # for the forecast of the work.
 TYPICAL_STEPS = 25
@@ -90,7 +89,10 @@ class FlowRun:
     def __init__(self, method: GradientFlow, objective: Objective, snapshot=None):
         self._method = method
         self._stepper = Stepper(objective, method.rtol, method.atol)
-        self._max_stages = _max_stages(method.rtol, objective.weights()[0].dtype)
+        dtype = objective.weights()[0].dtype.as_numpy_dtype
+        self._unit = float(np.finfo(dtype).eps)
+        # Round-off grows like the stage number squared: keep it below the tolerance.
+        self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(method.rtol / self._unit))))
         if snapshot is None:
             self._begin(objective.weights())
         else:
@@ -148,22 +150,26 @@ class FlowRun:
         Raises:
             TrainingError: No step small enough is accepted.
         """
-        for _ in range(REJECTIONS_IN_A_ROW):
+        rejected = False
+        while True:
             step, stages = self._plan(until - self.time)
+            if step * self._radius < SMALLEST_STEP * self._unit and step < until - self.time:
+                break
             weights, slope, risk, error = self._try(step, stages)
-            if error <= 1.0:
-                self._accept(step, stages, error, weights, slope)
+            if error <= 1.0 and math.isfinite(risk):
+                self._accept(step, stages, error, weights, slope, 1.0 if rejected else GROW)
                 return risk
+            rejected = True
             self._rejected += 1
-            factor = SAFETY * error ** (-1 / 3) if math.isfinite(error) else SHRINK
+            finite = math.isfinite(error) and math.isfinite(risk)
+            factor = SAFETY * error ** (-1 / 3) if finite else SHRINK
             self._propose(step * max(SHRINK, factor), stages)
             self._previous = None
             self._interval = 1
             self._estimate_radius()
         raise TrainingError(
-            f"Gradient flow can't go on at t = {self.time:.6g}: {REJECTIONS_IN_A_ROW} steps in a "
-            f"row were rejected, down to {step:.2e} (last error {error:.2e} of the "
-            "tolerance). Its last good state is kept. Expected a risk that is finite and smooth "
+            f"Gradient flow can't go on at t = {self.time:.6g}: steps were rejected down to "
+            f"{step:.2e}. Its last good state is kept. Expected a risk that is finite and smooth "
             "enough for rtol and atol: raise them, or use a float64 model."
         )
 
@@ -196,7 +202,7 @@ class FlowRun:
         weights, slope, risk, error = result
         return weights, slope, float(risk), float(error)
 
-    def _accept(self, step: float, stages: int, error: float, weights, slope) -> None:
+    def _accept(self, step, stages, error, weights, slope, grow: float) -> None:
         self._last_time, self._last_weights, self._last_slope = self.time, self.weights, self._slope
         self.time, self.weights, self._slope = self.time + step, weights, slope
         self._steps += 1
@@ -205,7 +211,7 @@ class FlowRun:
         if self._previous is not None and self._previous[2] == bool(stages):
             last_step, last_error, _ = self._previous
             factor = min(factor, factor * step / last_step * (last_error / error) ** (1 / 3))
-        self._propose(step * min(GROW, max(SHRINK, factor)), stages)
+        self._propose(step * min(grow, max(SHRINK, factor)), stages)
         self._previous = step, error, bool(stages)
         self._since_estimate += 1
         if self._since_estimate >= self._interval:
@@ -223,8 +229,7 @@ class FlowRun:
         )
         self._gradients += 1
         radius = float(radius)
-        # The direction may not have come round yet, and then the radius is too small.
-        self._radius = max(radius if math.isfinite(radius) else before, RECALL * before, 1e-30)
+        self._radius = max(radius if math.isfinite(radius) else before, 1e-30)
         steady = abs(radius - before) <= STEADY * before
         self._interval = min(LONGEST_INTERVAL, 2 * self._interval) if steady else 1
         self._since_estimate = 0
@@ -250,9 +255,3 @@ class FlowRun:
             setattr(self, name, [tf.constant(arrays[f"{name}{i}"]) for i in range(count)])
         for name in self._NUMBERS:
             setattr(self, name, values[name])
-
-
-def _max_stages(rtol: float, dtype: tf.DType) -> int:
-    """Round-off grows like the stage number squared: keep it below the tolerance."""
-    unit = float(np.finfo(dtype.as_numpy_dtype).eps)
-    return int(min(MAX_STAGES, max(2, math.sqrt(rtol / unit))))

@@ -89,8 +89,11 @@ class Stepper:
         for a, b, e in zip(start, end, estimate, strict=True):
             scaled = e / (atol + rtol * tf.maximum(tf.abs(a), tf.abs(b)))
             axes = list(range(len(e.shape) - 1))
-            nodes.append(tf.reduce_max(tf.reduce_mean(scaled**2, axes)))
-        return tf.sqrt(tf.reduce_max(tf.stack(nodes)))
+            nodes.append(tf.reshape(tf.reduce_mean(scaled**2, axes), [-1]))
+        # A maximum may drop NaN, so whether all is finite is asked for apart.
+        squares = tf.concat(nodes, 0)
+        finite = tf.reduce_all(tf.math.is_finite(squares))
+        return tf.where(finite, tf.sqrt(tf.reduce_max(squares)), np.inf)
 
     def _power_iteration(self, weights, slope, direction):
         """Estimated spectral radius of the flow's Jacobian, and a direction nearer to its own.
@@ -110,8 +113,9 @@ class Stepper:
 def _combine(terms, factors):
     """`sum_i factors[i] * terms[i]` over lists of tensors."""
     return [
-        tf.add_n([tf.cast(c, t.dtype) * t for c, t in zip(factors, tensors, strict=True)])
-        for tensors in zip(*terms, strict=True)
+        # A Python float takes the dtype of t; tf.cast would round it to float32 first.
+        tf.add_n([(tf.cast(c, t.dtype) if tf.is_tensor(c) else c) * t for c, t in pairs])
+        for pairs in (zip(factors, tensors, strict=True) for tensors in zip(*terms, strict=True))
     ]
 
 
