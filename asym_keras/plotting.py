@@ -58,7 +58,7 @@ def _draw(path: Path, steps: np.ndarray, curves: list[tuple[np.ndarray, str]]) -
     rows = -(-len(curves) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.6 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis, (values, label) in zip(axes, curves, strict=True):
+    for axis, (values, label) in zip(axes[: len(curves)], curves, strict=True):
         axis.plot(steps, values, color="C0", linewidth=1.6, marker=".", markersize=3)
         axis.set_xlabel(r"step ($t\,/\,$learning rate)")
         axis.set_ylabel(label)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import math
 import os
 import shlex
 import signal
@@ -65,14 +66,17 @@ class TrainerConfig:
 
         for gamma, alpha in [(self.gamma, self.alpha), *self.scaling_pairs()]:
             node_scalings(self.width, gamma, alpha)
-        for name in ("steps", "records", "seeds", "batch_size"):
+        # A history has at least two rows, the start and the end.
+        for name, least in (("steps", 1), ("records", 2), ("seeds", 1), ("batch_size", 1)):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"--{_flag(name)}: expected at least 1, received {value}.")
+            if value is not None and value < least:
+                raise ValueError(f"--{_flag(name)}: expected at least {least}, received {value}.")
         for name in ("learning_rate", "rtol", "atol"):
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ValueError(f"--{_flag(name)}: expected a positive number, received {value}.")
+        if self.target_risk is not None and math.isnan(self.target_risk):
+            raise ValueError("--target-risk: expected a number, received nan.")
         if self.seed < 0:
             raise ValueError(f"--seed: expected a nonnegative integer, received {self.seed}.")
         if self.solver == "flow" and self.batch_size is not None:

@@ -82,7 +82,7 @@ def _run_one(config, dataset, folder: RunFolder, facts: dict) -> dict:
     # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
     folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
     with contextlib.ExitStack() as stack:
-        observers = [lambda history: history.to_csv(folder.path / "history.csv")]
+        observers = [lambda history: _ordered(history).to_csv(folder.path / "history.csv")]
         if config.tensorboard:
             observers.append(stack.enter_context(_summaries(folder.path / "tensorboard")))
 
@@ -152,6 +152,20 @@ def _probes(config, dataset) -> dict:
         examples = dataset.x_train[:count].astype(config.dtype)
         probes["ntg"] = NTGProbe(examples, method=config.ntg_method)
     return probes
+
+
+_COLUMNS = (
+    *("step", "time", "train_risk", "test_risk", "train_accuracy", "test_accuracy"),
+    *("weight_change", "ntg_change", "ntg_min_eigenvalue", "gradients", "wall_seconds"),
+)
+
+
+def _ordered(history):
+    """The history with its columns in the order of the run folder; others follow."""
+    names = sorted(
+        history[0], key=lambda name: _COLUMNS.index(name) if name in _COLUMNS else len(_COLUMNS)
+    )
+    return type(history)([{name: row[name] for name in names} for row in history.rows])
 
 
 def _describe(dataset) -> dict:

@@ -32,7 +32,7 @@ class RunFolder:
         """
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             return
-        is_run = (self.path / "config.json").is_file()
+        is_run = self._is_run()
         if config.overwrite and is_run:
             return
         if not (config.resume and is_run):
@@ -66,7 +66,9 @@ class RunFolder:
                 f"({error.strerror}); choose another --out-dir",
                 str(self.path),
             ) from error
-        if not (config.resume and (self.path / "config.json").exists()):
+        if config.resume and self._is_run():
+            self._check_data(facts["dataset"])
+        else:
             self.write("config.json", {"config": _settings(config), **facts})
 
     def require_space(self, size: int) -> None:
@@ -82,6 +84,22 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run is complete."""
         return (self.path / "metrics.json").is_file()
+
+    def _is_run(self) -> bool:
+        """Whether a trainer made this folder: other programs write a `config.json`, too."""
+        try:
+            return {"config", "command", "dataset"} <= self.read("config.json").keys()
+        except (AttributeError, OSError, ValueError):
+            return False
+
+    def _check_data(self, dataset: dict) -> None:
+        theirs = self.read("config.json")["dataset"]["fingerprint"]
+        if theirs != dataset["fingerprint"]:
+            raise ValueError(
+                f"--resume: expected the data of the run in {self.path} (fingerprint {theirs}), "
+                f"received others ({dataset['fingerprint']}). Put the data back, or start anew "
+                "in another --out-dir."
+            )
 
     def read(self, name: str) -> dict:
         """Reads one of the folder's JSON files."""

@@ -36,6 +36,8 @@ class Config(_cli.TrainerConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.data is not None and (self.source, self.dataset) != ("bundled", "mnist"):
+            raise ValueError("expected --data FILE.npz, or --source and --dataset, received both.")
         if self.source == "bundled" and self.dataset != "mnist":
             raise ValueError(
                 f"--dataset {self.dataset}: expected 'mnist' for --source bundled. "

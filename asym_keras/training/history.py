@@ -45,7 +45,8 @@ class History:
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes the table; floats with all their digits, so reading gives the same numbers."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(self.rows[0]) if self.rows else [])
+        names = list(self.rows[0]) if self.rows else []
+        writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(path, text.getvalue())
