@@ -66,9 +66,9 @@ def _run_one(config, dataset, folder: RunFolder, facts: dict) -> dict:
     import asym_keras as ak
     from asym_keras import plotting
     from asym_keras.files import atomic_path
+    from asym_keras.training.objective import compiles_with_xla
 
     began = time.monotonic()
-    folder.open(config, {**facts, **_environment.versions(), "dataset": _describe(dataset)})
     model = ak.shallow_network(
         dataset.input_dim,
         dataset.outputs,
@@ -79,6 +79,13 @@ def _run_one(config, dataset, folder: RunFolder, facts: dict) -> dict:
         seed=config.seed,
         dtype=config.dtype,
     )
+    facts = {
+        **facts,
+        **_environment.versions(),
+        "jit_compile": compiles_with_xla(model, config.batch_size or len(dataset.x_train)),
+        "dataset": _describe(dataset),
+    }
+    folder.open(config, facts)
     # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
     folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
     with contextlib.ExitStack() as stack:

@@ -87,7 +87,9 @@ def train(
         TrainingError: Divergence. The model and the checkpoint hold the last good state.
         KeyboardInterrupt: Ctrl-C. The same.
     """
-    objective = Objective(model, x, y, loss=loss, jit_compile=method.jit_compile)
+    objective = Objective(
+        model, x, y, loss=loss, batch_size=method.batch_size, jit_compile=method.jit_compile
+    )
     times = _check_times(times, end_time, method)
     probes = {"train_risk": _own_risk(objective)} if probes is None else dict(probes)
     saved = None

@@ -15,6 +15,13 @@ JIT_LIMIT = 5e8
 TILE_BYTES = 512 * 2**20
 
 
+def compiles_with_xla(model: keras.Model, examples: int) -> bool:
+    """Whether `jit_compile="auto"` compiles training on so many examples with XLA."""
+    weights = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    gpu = bool(tf.config.list_logical_devices("GPU"))
+    return gpu or examples * weights < JIT_LIMIT
+
+
 class Objective:
     """Risk of `model` on `(x, y)`: the mean of `loss`, plus the model's own penalties.
 
@@ -26,6 +33,8 @@ class Objective:
         x: inputs, array (n, ...) or a structure of arrays.
         y: targets, array (n, ...).
         loss: name, `keras.losses.Loss` or function `(y, predictions) -> per-example values`.
+        batch_size: examples that a gradient will be taken on. None: all.
+        jit_compile: True, False or "auto" (`compiles_with_xla`).
 
     Attributes:
         examples: int, n.
@@ -40,7 +49,9 @@ class Objective:
             or predictions of another shape than the targets.
     """
 
-    def __init__(self, model: keras.Model, x, y, *, loss="mse", jit_compile="auto"):
+    def __init__(
+        self, model: keras.Model, x, y, *, loss="mse", batch_size=None, jit_compile="auto"
+    ):
         if isinstance(x, tf.data.Dataset):
             raise ValueError(
                 "Expected x and y as arrays, received a tf.data.Dataset. Give the arrays; "
@@ -64,10 +75,10 @@ class Objective:
         ]
         self._state_index = [i for i, c in enumerate(changed) if c]
         self.stateful_layers = _owners(model, self.state_variables)
-        weights = sum(int(np.prod(v.shape)) for v in self.variables)
-        gpu = bool(tf.config.list_logical_devices("GPU"))
         self.jit_compile = (
-            gpu or self.examples * weights < JIT_LIMIT if jit_compile == "auto" else jit_compile
+            compiles_with_xla(model, batch_size or self.examples)
+            if jit_compile == "auto"
+            else jit_compile
         )
         self.tile = self.examples if self.stateful_layers else _tile(model, self.examples)
 
