@@ -123,9 +123,9 @@ class DescentRun:
         self.step += done
         return risk
 
-    def at(self, time: float) -> list[tf.Tensor]:
-        """Weights at `time`, which must be the time reached."""
-        assert abs(time - self.time) <= 1e-6 * max(1.0, time)
+    def at(self, when: float) -> list[tf.Tensor]:
+        """Weights at the time `when`, which must be the time reached."""
+        assert abs(when - self.time) <= 1e-6 * max(1.0, when)
         return self.weights
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict]:

@@ -136,11 +136,9 @@ class FlowRun:
 
     def estimate(self, end: float) -> tuple[int, float]:
         """Rough number of gradients still to come to time `end`, and seconds of one."""
-        began = time.perf_counter()
-        float(self._stepper.evaluate(self.weights)[1])
-        seconds = time.perf_counter() - began
         left = (end - self.time) * self._radius
-        return 2 * TYPICAL_STEPS + math.ceil(math.sqrt(1.54 * left * TYPICAL_STEPS)), seconds
+        count = 2 * TYPICAL_STEPS + math.ceil(math.sqrt(1.54 * left * TYPICAL_STEPS))
+        return count, self._seconds
 
     def advance(self, until: float, target_risk: float = -math.inf) -> float:
         """One accepted step, never beyond `until`; returns the risk at its end.
@@ -173,12 +171,12 @@ class FlowRun:
             "enough for rtol and atol: raise them, or use a float64 model."
         )
 
-    def at(self, time: float) -> list[tf.Tensor]:
-        """Weights at `time`, within the last step."""
+    def at(self, when: float) -> list[tf.Tensor]:
+        """Weights at the time `when`, within the last step."""
         step = self.time - self._last_time
-        if time >= self.time or not step:
+        if when >= self.time or not step:
             return self.weights
-        theta = (time - self._last_time) / step
+        theta = (when - self._last_time) / step
         return hermite(theta, step, self._last_weights, self._last_slope, self.weights, self._slope)
 
     def _plan(self, left: float) -> tuple[float, int]:
@@ -223,12 +221,13 @@ class FlowRun:
 
     def _estimate_radius(self) -> None:
         """One power iteration from the last direction; rarer while the radius stays put."""
-        before = self._radius
+        before, began = self._radius, time.perf_counter()
         radius, self._direction = self._stepper.power_iteration(
             self.weights, self._slope, self._direction
         )
         self._gradients += 1
         radius = float(radius)
+        self._seconds = time.perf_counter() - began
         self._radius = max(radius if math.isfinite(radius) else before, 1e-30)
         steady = abs(radius - before) <= STEADY * before
         self._interval = min(LONGEST_INTERVAL, 2 * self._interval) if steady else 1
@@ -237,7 +236,7 @@ class FlowRun:
     _LISTS = ("weights", "_slope", "_last_weights", "_last_slope", "_direction")
     _NUMBERS = (
         *("time", "_last_time", "_pair_step", "_previous", "_radius", "_since_estimate"),
-        *("_interval", "_gradients", "_steps", "_rejected"),
+        *("_interval", "_gradients", "_steps", "_rejected", "_seconds"),
     )
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict]:
