@@ -41,7 +41,7 @@ class AsymScaledDense(keras.layers.Layer):
 
     Raises:
         ValueError: `units` or `outputs` below 1, `gamma` or `alpha` out of range, or
-            `scalings` of another shape, negative, not finite or all zero.
+            `scalings` of another shape, negative, not finite or all zero; a negative seed.
 
     Example:
         >>> layer = asym_keras.AsymScaledDense(2000, 10, gamma=0.5, alpha=0.5, seed=0)
@@ -77,7 +77,7 @@ class AsymScaledDense(keras.layers.Layer):
         self.kernel_initializer = (
             Normal() if kernel_initializer is None else keras.initializers.get(kernel_initializer)
         )
-        self.seed = seed
+        self.seed = _check_seed(seed)
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -165,6 +165,17 @@ def _positive_int(value, name: str) -> int:
             f"AsymScaledDense: expected {name} to be an integer of at least 1, received {value!r}."
         )
     return int(value)
+
+
+def _check_seed(seed) -> int | None:
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(
+            "AsymScaledDense: expected seed to be a nonnegative integer or None, received "
+            f"{seed!r}."
+        )
+    return int(seed)
 
 
 def _check_scalings(scalings, units: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -266,3 +268,14 @@ def test_layer_refuses_bad_arguments(arguments, message):
 def test_layer_refuses_inputs_of_a_wrong_shape(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_numpy_integer_seed_is_kept_as_an_int():
+    config = AsymScaledDense(3, seed=np.int64(7)).get_config()
+    assert json.loads(json.dumps(config))["seed"] == 7
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", True])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match="expected seed to be a nonnegative integer or None"):
+        AsymScaledDense(3, seed=seed)

@@ -16,7 +16,15 @@ def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
     # `layers` shows neither bare operations (`2 * layer(x)`), nor a second use of the layer, nor
     # what a subclass does in `call`. A functional graph does: here, two nodes, input and layer.
     nothing_else = isinstance(model, keras.Sequential) or len(getattr(model, "_nodes", ())) == 2
-    return layers[0] if nothing_else and layers[0].trainable_variables else None
+    plain = nothing_else and layers[0].trainable_variables and _is_elementwise(layers[0].activation)
+    return layers[0] if plain else None
+
+
+def _is_elementwise(activation) -> bool:
+    """Whether each output depends on its own input alone, unlike softmax's."""
+    together = activation(tf.constant([[0.5, -0.25, 2.0]]))
+    apart = [activation(tf.constant([[value]])) for value in (0.5, -0.25, 2.0)]
+    return bool(tf.reduce_all(tf.abs(together - tf.concat(apart, 1)) < 1e-5))
 
 
 def shallow_ntg(layer: AsymScaledDense, x, x2=None, *, output: int = 0, dtype=None) -> tf.Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ntg_reference import assert_ntg_equal, reference_ntg
 
+import asym_keras as ak
 from asym_keras import AsymScaledDense, shallow_network
 from asym_keras.ntg import shallow_ntg
 from asym_keras.ntg.shallow import find_shallow_layer
@@ -145,3 +146,12 @@ MORE_OR_LESS = (
 @pytest.mark.parametrize("case", MORE_OR_LESS)
 def test_find_shallow_layer_refuses_a_model_of_more_or_less(case):
     assert find_shallow_layer(made_of(case)) is None
+
+
+def test_softmax_is_not_elementwise_so_auto_takes_the_jacobian():
+    model = ak.shallow_network(3, 1, width=6, activation="softmax", seed=0, dtype="float64")
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    exact = ak.empirical_ntg(model, x, method="jacobian").numpy()
+    np.testing.assert_allclose(ak.empirical_ntg(model, x).numpy(), exact, rtol=1e-11)
+    with pytest.raises(ValueError, match="closed_form"):
+        ak.empirical_ntg(model, x, method="closed_form")
