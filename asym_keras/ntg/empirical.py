@@ -67,14 +67,15 @@ def empirical_ntg(
         raise ValueError(
             f"empirical_ntg: expected batch_size of at least 1, or None, received {batch_size}."
         )
-    layer = find_shallow_layer(model) if variables is None else None
+    closed = method != "jacobian" and variables is None
+    layer = find_shallow_layer(model) if closed else None
     if method == "closed_form" and layer is None:
         raise ValueError(
             "empirical_ntg: expected for method='closed_form' a model of one trainable "
             "AsymScaledDense with outputs, and nothing else, and variables=None, "
             f"received {model.name!r}. Use method='jacobian'."
         )
-    if layer is not None and method != "jacobian":
+    if layer is not None:
         logger.debug("NTG of %s by closed form", model.name)
         return shallow_ntg(layer, x, x2, output=output, dtype=dtype)
     variables = list(model.trainable_variables if variables is None else variables)

@@ -81,7 +81,7 @@ def test_truncated_checkpoint_is_refused(saved, share):
 def test_flipped_byte_anywhere_is_refused_or_harmless(saved, mask):
     content = saved.path.read_bytes()
     refused = 0
-    for place in range(0, len(content), 3):
+    for place in range(0, len(content), 7):
         damaged = bytearray(content)
         damaged[place] ^= mask
         saved.path.write_bytes(damaged)
@@ -89,7 +89,7 @@ def test_flipped_byte_anywhere_is_refused_or_harmless(saved, mask):
             assert_loads(saved)  # a byte that no reader looks at: dates, attributes
         except CheckpointError:
             refused += 1
-    assert refused > len(content) / 3 / 3
+    assert refused > len(content) / 7 / 3
 
 
 def test_other_files_are_refused(saved, tmp_path):
