@@ -24,8 +24,9 @@ def prepare_device(choice: str) -> str:
     if choice == "cpu" or not gpus:
         tf.config.set_visible_devices([], "GPU")
         return f"CPU ({_cpu_name()}, {os.cpu_count()} cores)"
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+    with contextlib.suppress(RuntimeError):  # too late where TensorFlow has run in this process
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
     details = tf.config.experimental.get_device_details(gpus[0])
     return f"GPU ({details.get('device_name', gpus[0].name)})"
 
