@@ -123,8 +123,9 @@ def test_each_epoch_and_seed_has_an_order_of_its_own():
     np.testing.assert_array_equal(first, visits(batch=3, epochs=1))
 
 
-@pytest.mark.parametrize("batch", [None, 4])
-@pytest.mark.parametrize("make", [tanh_problem, stateful_problem], ids=["plain", "stateful"])
+@pytest.mark.parametrize(
+    ("make", "batch"), [(tanh_problem, None), (tanh_problem, 4), (stateful_problem, 4)]
+)
 def test_history_is_bit_identical_for_calls_of_any_length(make, batch, monkeypatch):
     histories = []
     for seconds in (0.0, 1e9):

@@ -39,7 +39,7 @@ def kind(request):
     return request.param
 
 
-@pytest.mark.parametrize("record", [0, 3, 6])
+@pytest.mark.parametrize("record", [0, 4])
 def test_interrupted_run_resumes_bit_identically(kind, record, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_kind(kind, checkpoint=tmp_path, probes={"stop": InterruptAt(record)})
