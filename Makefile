@@ -52,16 +52,11 @@ wheel: $(VENV)/.dev ## build dist/*.whl from the sdist, install and import it el
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python .ci/check_wheel.py dist/*.whl
 
-bench: $(VENV)/.core ## run the benchmarks one after the other
-	@for script in benchmarks/[!_]*.py; do \
-	  test -f "$$script" || { echo "no benchmarks here"; exit 1; }; \
-	  name=$$(basename "$$script" .py); \
-	  echo "== benchmarks.$$name"; \
-	  $(BIN)/python -m "benchmarks.$$name" $(ARGS) || exit 1; \
-	done
+bench: $(VENV)/.core $(VENV)-bench/.done ## training speed beside PyTorch and JAX (ARGS="--only mnist")
+	$(BIN)/python -m benchmarks.training --peer-python $(VENV)-bench/bin/python $(ARGS)
 
 clean: ## remove everything made here, run folders excepted
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-bench build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv: $(VENV)/.dev ## virtual environment with the package (editable) and the developers' tools
@@ -73,3 +68,10 @@ $(VENV)/.core $(VENV)/.dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --editable '.$(EXTRAS)'
 	@touch $(VENV)/.core $@
+
+# The peers of the benchmarks: far larger than all the rest, and nothing else needs them.
+$(VENV)-bench/.done: benchmarks/requirements.txt $(VENV)/.core
+	$(BIN)/python -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-bench/bin/python -m pip install --requirement benchmarks/requirements.txt
+	@touch $@

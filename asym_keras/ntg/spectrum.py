@@ -17,7 +17,7 @@ def spectral_norm(matrix) -> float:
     from scipy.linalg import eigvalsh
 
     values = eigvalsh(_float64(matrix))
-    return float(max(-values[0], values[-1]))
+    return float(np.abs(values[[0, -1]]).max())
 
 
 def _float64(matrix) -> np.ndarray:

@@ -112,7 +112,7 @@ class DescentRun:
         done, risk, weights, state = self._call(self.step, count, target_risk)
         done, risk = int(done), float(risk)
         self._seconds_per_step = (time.perf_counter() - began) / done
-        if not np.isfinite(risk):
+        if not (np.isfinite(risk) and _finite(weights)):
             raise TrainingError(
                 f"Gradient descent diverged: the risk is {risk} at step {self.step + done - 1}. "
                 f"The state at step {self.step} is kept. Expected learning_rate below "
@@ -195,3 +195,7 @@ class DescentRun:
 @functools.lru_cache(maxsize=1)
 def _permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(examples).astype("int32")
+
+
+def _finite(weights) -> bool:
+    return all(bool(tf.reduce_all(tf.math.is_finite(w))) for w in weights)

@@ -34,9 +34,8 @@ def record_times(end_time: float, count: int = 50, *, time_step: float = 1.0) ->
     Returns:
         float64 array, strictly increasing, at most `count` long.
     """
-    steps = round(end_time / time_step)
-    grid = np.round(steps * np.linspace(0.0, 1.0, count) ** 3)
-    return time_step * np.unique(grid)
+    grid = np.round(end_time / time_step * np.linspace(0.0, 1.0, count) ** 3)
+    return np.unique(np.minimum(time_step * grid, end_time))
 
 
 def train(
@@ -93,7 +92,7 @@ def train(
     times = _check_times(times, end_time, method)
     probes = {"train_risk": _own_risk(objective)} if probes is None else dict(probes)
     saved = None
-    snapshot, seconds, history = None, 0.0, History()
+    snapshot, seconds, history, stopped = None, 0.0, History(), False
     if checkpoint is not None:
         saved = Checkpoint(checkpoint, _identity(method, objective, loss, times))
         if saved.exists() and not resume:
@@ -104,6 +103,7 @@ def train(
         if saved.exists():
             arrays, values = saved.load()
             snapshot, seconds = (arrays, values["run"]), values["seconds"]
+            stopped = values["stopped"]
             history = _unpack(values["rows"], arrays)
     for probe in probes.values():
         if hasattr(probe, "start"):
@@ -126,10 +126,13 @@ def train(
         if saved is not None:
             arrays, values = run.snapshot()
             elapsed = time.monotonic() - began
-            state = {"run": values, "rows": history.rows, "seconds": elapsed}
+            state = {"run": values, "rows": history.rows, "seconds": elapsed, "stopped": stopped}
             saved.save({**arrays, **_pack(history)}, state)
 
-    pending = [t for t in times if not len(history) or t > history[-1]["time"]]
+    reached = history[-1]["time"] if len(history) else -1.0
+    pending = [t for t in times if t > reached]
+    if stopped:
+        pending = [t for t in _cut(pending, run.time) if t > reached]
     last_saved = time.monotonic()
     bar = _Bar(run, times[-1], disable=not progress)
     try:
@@ -145,7 +148,7 @@ def train(
             descent = isinstance(method, GradientDescent)
             risk = run.advance(pending[0] if descent else times[-1], target_risk)
             if risk <= target_risk:
-                pending = [*(t for t in pending if t < run.time), run.time]
+                pending, stopped = _cut(pending, run.time), True
         save()
     except (KeyboardInterrupt, TrainingError):
         save()
@@ -189,12 +192,18 @@ def _check_times(times, end_time: float, method) -> list[float]:
         raise ValueError(f"Expected record times between 0 and end_time={end_time}.")
     array = np.append(array, end_time)
     if isinstance(method, GradientDescent):
-        array = method.time_step * np.round(array / method.time_step)
-        if not array[-1]:
+        steps = np.round(array / method.time_step)
+        if not steps[-1]:
             raise ValueError(
                 f"Expected end_time of at least one step ({method.time_step}), received {end_time}."
             )
+        array = method.time_step * steps
     return np.unique(array).tolist()
+
+
+def _cut(times: list[float], end: float) -> list[float]:
+    """Record times of a run that stops at `end`."""
+    return [*(t for t in times if t < end), end]
 
 
 def _identity(method, objective: Objective, loss, times) -> dict:
@@ -202,13 +211,20 @@ def _identity(method, objective: Objective, loss, times) -> dict:
     model = objective.model
     return {
         "method": {"name": type(method).__name__, **dataclasses.asdict(method)},
-        "loss": loss if isinstance(loss, str) else getattr(loss, "name", repr(type(loss))),
+        "loss": _loss_identity(loss),
         "end time": times[-1],
         "record times": _digest([np.asarray(times)]),
-        "model": [[v.path, list(v.shape), str(v.dtype)] for v in model.variables],
+        # Not their names, which Keras counts up within a process.
+        "model": [[list(v.shape), str(v.dtype)] for v in model.variables],
         "initial weights": _digest([v.numpy() for v in model.variables]),
         "training data": _digest([a.numpy() for a in tf.nest.flatten((objective.x, objective.y))]),
     }
+
+
+def _loss_identity(loss):
+    if isinstance(loss, keras.losses.Loss):
+        return keras.saving.serialize_keras_object(loss)
+    return loss if isinstance(loss, str) else f"{loss.__module__}.{loss.__qualname__}"
 
 
 def _digest(arrays) -> str:

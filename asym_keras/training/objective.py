@@ -112,14 +112,19 @@ class Objective:
         """Mean loss (no penalties) and predictions (n, ...) of the model now, in inference."""
         losses, predictions = [], []
         for first in range(0, self.examples, self.tile):
-            loss, prediction = self._infer(*self._rows(first, self.tile))
+            count = min(self.tile, self.examples - first)
+            loss, prediction = self._infer(*self._rows(first, count))
             losses.append(loss)
             predictions.append(prediction)
         risk = tf.reduce_mean(tf.cast(tf.concat(losses, 0), tf.float64))
         return float(risk), tf.concat(predictions, 0).numpy()
 
     def _rows(self, first, count: int):
-        return tf.nest.map_structure(lambda a: a[first : first + count], (self.x, self.y))
+        """Examples from `first` on, with static shapes, as XLA needs them inside a loop."""
+        return tf.nest.map_structure(
+            lambda a: tf.slice(a, [first] + [0] * (len(a.shape) - 1), [count, *a.shape[1:]]),
+            (self.x, self.y),
+        )
 
     @functools.cached_property
     def _infer(self):
@@ -150,7 +155,6 @@ class Objective:
 
         def add(risk, gradient, first, size):
             x, y = self._rows(first, size)
-            x, y = tf.nest.map_structure(lambda a: tf.ensure_shape(a, [size, *a.shape[1:]]), (x, y))
             part, parts, _ = self._gradient(weights, state, x, y, size / self.examples)
             return risk + part, [a + b for a, b in zip(gradient, parts, strict=True)]
 
@@ -171,6 +175,7 @@ def _tensors(model, x, y, dtype) -> tuple:
     """`x` and `y` as tensors of the model's types, checked against its shapes."""
     arrays = [np.asarray(a) for a in tf.nest.flatten(x)]
     y = np.asarray(y)
+    labels = y.ndim == 1 and y.dtype.kind in "iu"
     lengths = {len(array) if array.ndim else 0 for array in [*arrays, y]}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(
@@ -198,10 +203,10 @@ def _tensors(model, x, y, dtype) -> tuple:
     output = getattr(model, "output_shape", None)
     if isinstance(output, tuple) and y.ndim == 1 and output[1:] == (1,):
         y = y[:, None]
-    if isinstance(output, tuple) and y.ndim > 1 and output[1:] != y.shape[1:]:
+    if isinstance(output, tuple) and output[1:] != y.shape[1:] and not labels:
         raise ValueError(
             f"Expected targets of shape (n, {', '.join(map(str, output[1:]))}), the output of "
-            f"model {model.name!r}, received {y.shape}."
+            f"model {model.name!r}, or integer labels (n,), received {y.shape} of {y.dtype}."
         )
     return x, tf.convert_to_tensor(y, dtype)
 

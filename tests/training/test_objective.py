@@ -149,10 +149,7 @@ def test_tiles_equal_whole(name, tile, dtype):
     np.testing.assert_allclose(predictions, evaluated[1], **TOLERANCE[dtype])
 
 
-XLA_FAULT = pytest.mark.xfail(reason="XLA finds no static shape in the tiles' slices")
-
-
-@pytest.mark.parametrize("jit", [pytest.param(True, marks=XLA_FAULT), False])
+@pytest.mark.parametrize("jit", [True, False])
 def test_tiles_equal_whole_compiled(jit):
     model, x, y = network(), inputs(), targets("numbers")
     problem = Objective(model, x, y, jit_compile=jit)

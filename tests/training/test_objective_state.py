@@ -156,7 +156,6 @@ def test_tf_data_is_refused_and_told_what_to_give():
         Objective(around(), dataset, None)
 
 
-@pytest.mark.xfail(reason="y (n,) for K outputs passes unchecked, and broadcasts where n == K")
 @pytest.mark.parametrize("examples", [3, 8])
 def test_vector_of_targets_is_refused_for_several_outputs(examples):
     model = keras.Sequential([keras.Input((3,)), dense(3)])
