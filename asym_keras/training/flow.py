@@ -19,6 +19,10 @@ SAFETY, SHRINK, GROW = 0.8, 0.1, 10.0
 PAIR_REACH = 2.7
 # Share by which a step's stability interval exceeds step x estimated radius.
 RADIUS_MARGIN = 1.05
+# An estimate counts as no less than this share of the one before: it is too small while its
+# direction has not come round, and a slightly unstable step passes the weights' tolerance but
+# shows in a small risk.
+RECALL = 0.9
 # Steps between estimates of the spectral radius while it changes by less than STEADY.
 LONGEST_INTERVAL, STEADY = 5, 0.1
 # Units of round-off, of the fastest time scale: with a step this small there is no way on.
@@ -228,7 +232,7 @@ class FlowRun:
         self._gradients += 1
         radius = float(radius)
         self._seconds = time.perf_counter() - began
-        self._radius = max(radius if math.isfinite(radius) else before, 1e-30)
+        self._radius = max(radius if math.isfinite(radius) else before, RECALL * before, 1e-30)
         steady = abs(radius - before) <= STEADY * before
         self._interval = min(LONGEST_INTERVAL, 2 * self._interval) if steady else 1
         self._since_estimate = 0
