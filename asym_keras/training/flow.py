@@ -25,8 +25,8 @@ RADIUS_MARGIN = 1.05
 RECALL = 0.9
 # Steps between estimates of the spectral radius while it changes by less than STEADY.
 LONGEST_INTERVAL, STEADY = 5, 0.1
-# Units of round-off, of the fastest time scale: with a step this small there is no way on.
-SMALLEST_STEP = 10
+# There is no way on when so many steps are rejected within so small a share of the time to go.
+STUCK_REJECTIONS, STUCK_SHARE = 100, 1e-6
 # Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2; only
 # for the forecast of the work.
 TYPICAL_STEPS = 25
@@ -94,9 +94,9 @@ class FlowRun:
         self._method = method
         self._stepper = Stepper(objective, method.rtol, method.atol)
         dtype = objective.weights()[0].dtype.as_numpy_dtype
-        self._unit = float(np.finfo(dtype).eps)
         # Round-off grows like the stage number squared: keep it below the tolerance.
-        self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(method.rtol / self._unit))))
+        unit = float(np.finfo(dtype).eps)
+        self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(method.rtol / unit))))
         if snapshot is None:
             self._begin(objective.weights())
         else:
@@ -105,6 +105,7 @@ class FlowRun:
     def _begin(self, weights) -> None:
         self._gradients = self._steps = self._rejected = 0
         self._since_estimate, self._interval = 0, 1
+        self._rejections_at = 0.0, 0
         self.time = self._last_time = 0.0
         slope, risk = self._stepper.evaluate(weights)
         self._gradients += 1
@@ -155,14 +156,14 @@ class FlowRun:
         rejected = False
         while True:
             step, stages = self._plan(until - self.time)
-            if step * self._radius < SMALLEST_STEP * self._unit and step < until - self.time:
-                break
             weights, slope, risk, error = self._try(step, stages)
             if error <= 1.0 and math.isfinite(risk):
                 self._accept(step, stages, error, weights, slope, 1.0 if rejected else GROW)
                 return risk
             rejected = True
             self._rejected += 1
+            if self._is_stuck(until):
+                break
             finite = math.isfinite(error) and math.isfinite(risk)
             factor = SAFETY * error ** (-1 / 3) if finite else SHRINK
             self._propose(step * max(SHRINK, factor), stages)
@@ -219,6 +220,13 @@ class FlowRun:
         if self._since_estimate >= self._interval:
             self._estimate_radius()
 
+    def _is_stuck(self, until: float) -> bool:
+        """Whether rejections pile up at one place, as before a wall of NaN."""
+        place, before = self._rejections_at
+        if self.time - place > STUCK_SHARE * until:
+            self._rejections_at = self.time, self._rejected
+        return self._rejected - before >= STUCK_REJECTIONS and self._rejections_at[0] == place
+
     def _propose(self, step: float, stages: int) -> None:
         """Notes the step that the error allows, as the pair's whatever method it was seen with."""
         self._pair_step = step * PAIR_REACH if stages else step
@@ -240,7 +248,7 @@ class FlowRun:
     _LISTS = ("weights", "_slope", "_last_weights", "_last_slope", "_direction")
     _NUMBERS = (
         *("time", "_last_time", "_pair_step", "_previous", "_radius", "_since_estimate"),
-        *("_interval", "_gradients", "_steps", "_rejected", "_seconds"),
+        *("_interval", "_gradients", "_steps", "_rejected", "_rejections_at", "_seconds"),
     )
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict]:
