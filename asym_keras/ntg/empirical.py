@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 METHODS = ("auto", "jacobian", "closed_form")
 # Bytes of Jacobian rows that two tiles may hold, unless batch_size says otherwise.
-TILE_BYTES = 512 * 2**20
+TILE_BYTES = 256 * 2**20
 
 _compiled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -39,7 +39,7 @@ def empirical_ntg(
             `"closed_form"`, Eq. (7), for `shallow_network`; `"auto"`: the fastest that applies.
         batch_size: Jacobian rows in a tile. Changes speed and memory (two tiles of
             `batch_size` x weights numbers are held), not the result. None: as many as
-            fit 512 MiB.
+            fit 256 MiB.
         dtype: to compute in, for `"closed_form"`. None: that of the variables.
 
     Returns:
