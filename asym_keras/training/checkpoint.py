@@ -62,7 +62,7 @@ class Checkpoint:
         except Exception as error:  # a flipped bit can make NumPy and zipfile raise almost any
             raise CheckpointError(
                 f"Expected {self.path} to be a whole checkpoint ({FORMAT!r}), received one that "
-                f"can't be read ({type(error).__name__}: {error}). Put back a good copy, or "
+                f"can't be read ({type(error).__name__}). Put back a good copy, or "
                 "delete it to start the run anew."
             ) from error
         ours = self._identity
