@@ -226,21 +226,28 @@ def test_counters_count_every_gradient(monkeypatch):
     assert run.counters()["solver_steps"] > 3
 
 
-def test_a_step_into_nan_is_rejected_and_shrunk():
-    class Wall(keras.layers.Layer):
-        """NaN where a weight is beyond 1.5."""
+class Wall(keras.layers.Layer):
+    """Multiplies by a weight, which starts at 0; NaN where it is beyond `limit`."""
 
-        def build(self, shape):
-            self.w = self.add_weight(shape=(1,), initializer="zeros")
+    def __init__(self, limit):
+        super().__init__()
+        self.limit = limit
 
-        def call(self, x):
-            return x * tf.where(self.w > 1.5, np.nan, self.w)
+    def build(self, shape):
+        self.w = self.add_weight(shape=(1,), initializer="zeros")
 
+    def call(self, x):
+        return x * tf.where(self.w > self.limit, np.nan, self.w)
+
+
+def wall_problem(limit, target):
     inputs = keras.Input((1,))
-    model = keras.Model(inputs, Wall()(inputs))
-    x, y = np.ones((4, 1), "float32"), np.full((4, 1), 1.45, "float32")
-    objective = Objective(model, x, y)
-    run = GradientFlow(1e-3, 1e-3).start(objective)
+    model = keras.Model(inputs, Wall(limit)(inputs))
+    return model, np.ones((4, 1), "float32"), np.full((4, 1), target, "float32")
+
+
+def test_a_step_into_nan_is_rejected_and_shrunk():
+    run = GradientFlow(1e-3, 1e-3).start(Objective(*wall_problem(limit=1.5, target=1.45)))
     run._pair_step = 1.15  # an Euler stage from here would jump over the wall
     while run.time < 30.0:
         run.advance(30.0)
@@ -249,16 +256,7 @@ def test_a_step_into_nan_is_rejected_and_shrunk():
 
 
 def test_no_way_on_is_an_error_and_keeps_the_last_good_state():
-    class Cliff(keras.layers.Layer):
-        def build(self, shape):
-            self.w = self.add_weight(shape=(1,), initializer="zeros")
-
-        def call(self, x):
-            return x * tf.where(self.w > 0.5, np.nan, self.w)
-
-    inputs = keras.Input((1,))
-    model = keras.Model(inputs, Cliff()(inputs))
-    x, y = np.ones((4, 1), "float32"), np.ones((4, 1), "float32")
+    model, x, y = wall_problem(limit=0.5, target=1.0)
     with pytest.raises(TrainingError, match=r"rejected down to .* last good state is kept"):
         train(model, x, y, method=GradientFlow(), end_time=100.0, progress=False)
     assert 0.3 < float(model.trainable_variables[0].numpy()[0]) <= 0.5
