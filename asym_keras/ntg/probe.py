@@ -36,7 +36,7 @@ class NTGProbe:
         }
 
     def _ntg(self, model) -> np.ndarray:
-        closed = self._method != "jacobian" and find_shallow_layer(model) is not None
+        closed = self._method in ("auto", "closed_form") and find_shallow_layer(model) is not None
         ntg = empirical_ntg(
             model,
             self._x,

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import weakref
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from asym_keras.layers import AsymScaledDense
+from asym_keras.ntg.assembly import Compiled, assemble
+from asym_keras.ntg.factors import Outer
+
+logger = logging.getLogger(__name__)
+
+_compiled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_elementwise: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
@@ -22,12 +33,17 @@ def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
 
 def _is_elementwise(activation) -> bool:
     """Whether each output depends on its own input alone, unlike softmax's."""
-    together = activation(tf.constant([[0.5, -0.25, 2.0]]))
-    apart = [activation(tf.constant([[value]])) for value in (0.5, -0.25, 2.0)]
-    return bool(tf.reduce_all(tf.abs(together - tf.concat(apart, 1)) < 1e-5))
+    if activation not in _elementwise:
+        together = activation(tf.constant([[0.5, -0.25, 2.0]]))
+        apart = [activation(tf.constant([[value]])) for value in (0.5, -0.25, 2.0)]
+        close = tf.reduce_all(tf.abs(together - tf.concat(apart, 1)) < 1e-5)
+        _elementwise[activation] = bool(close)
+    return _elementwise[activation]
 
 
-def shallow_ntg(layer: AsymScaledDense, x, x2=None, *, output: int = 0, dtype=None) -> tf.Tensor:
+def shallow_ntg(
+    layer: AsymScaledDense, x, x2=None, *, output=0, dtype=None, batch_size: int | None = None
+) -> tf.Tensor:
     """NTG matrix of output k with respect to the kernel, Eq. (7).
 
     `Theta = (1/d) X X2^T * (S diag(lambda_j a_jk^2) S2^T)`, `*` elementwise and
@@ -36,28 +52,180 @@ def shallow_ntg(layer: AsymScaledDense, x, x2=None, *, output: int = 0, dtype=No
     Args:
         layer: built layer with outputs and an elementwise activation.
         x: inputs (n, d). x2: inputs (n2, d); None: `x`.
-        output: k.
+        output: k; `"trace"` for the mean over outputs, with the mean of `a_jk^2`; `"all"` for
+            all pairs, with `a_jk a_jk'`.
         dtype: to compute in; None: the dtype of the layer's variables. In float64 small
             eigenvalues can be trusted even for float32 weights.
+        batch_size: inputs whose slopes are computed at once; None: by their size.
 
     Returns:
-        Tensor (n, n2).
+        Tensor (n, n2), or (n, K, n2, K) for `output="all"`.
     """
     dtype = tf.as_dtype(dtype or layer.variable_dtype)
-    x = tf.cast(x, dtype)
-    slopes = _slopes(layer, x, dtype)
-    x2, slopes2 = (x, slopes) if x2 is None else (tf.cast(x2, dtype), None)
-    slopes2 = _slopes(layer, x2, dtype) if slopes2 is None else slopes2
-    root = tf.cast(layer.sqrt_scalings.value, dtype)
-    factors = (root * tf.cast(layer.readout.value, dtype)[:, output]) ** 2
-    inputs = tf.matmul(x, x2, transpose_b=True) / x.shape[1]
-    return inputs * tf.matmul(slopes * factors, slopes2, transpose_b=True)
+    x, x2 = tf.cast(x, dtype), None if x2 is None else tf.cast(x2, dtype)
+    return assemble(_compile(layer, output, dtype), x, x2, batch_size=batch_size)
 
 
-def _slopes(layer: AsymScaledDense, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """`sigma'(z_j(x_i))`, shape (n, m)."""
-    z = tf.matmul(x, tf.cast(layer.kernel.value, dtype)) / x.shape[1] ** 0.5
+def _compile(layer: AsymScaledDense, output, dtype: tf.DType) -> Compiled:
+    """Gradients of any number of inputs: x over sqrt(d), and slopes times what leads to outputs."""
+    kernel, roots, readout = (w.value for w in (layer.kernel, layer.sqrt_scalings, layer.readout))
+    # The layer's activation may be replaced; its variables stay.
+    activation = layer.activation
+
+    def factors(x) -> list[Outer]:
+        heads = tf.cast(readout, dtype)
+        if output == "trace":
+            heads = tf.sqrt(tf.reduce_mean(heads**2, axis=1, keepdims=True))
+        elif output != "all":
+            heads = heads[:, output : output + 1]
+        heads = tf.transpose(tf.cast(roots, dtype)[:, None] * heads)
+        inputs = x / x.shape[1] ** 0.5
+        slopes = _slopes(activation, tf.matmul(inputs, tf.cast(kernel, dtype)))
+        return [Outer(inputs[:, None], (slopes[:, None] * heads)[:, None])]
+
+    functions = _compiled.setdefault(layer, {})
+    key = (output, dtype, activation)
+    if key not in functions:
+        logger.info("NTG of %s: closed form in %s", layer.name, dtype.name)
+        signature = tf.TensorSpec([None, layer.kernel.shape[0]], dtype)
+        every = layer.outputs if output == "all" else None
+        functions[key] = Compiled(factors, signature, every)
+    return functions[key]
+
+
+def _slopes(activation, z: tf.Tensor) -> tf.Tensor:
+    """`sigma'(z)`, elementwise."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(z)
-        activations = layer.activation(z)
+        activations = activation(z)
     return tape.gradient(activations, z)
+
+
+def split_ntg(
+    layer: AsymScaledDense, x, x2=None, *, output: int = 0, dtype=None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The symmetric and the asymmetrical part of the NTG matrix, Eq. (14).
+
+    Eq. (7) with `lambda_j` replaced by `gamma / m`, and by the rest,
+    `(1 - gamma) w_j / sum_k w_k`. They sum to `shallow_ntg` up to rounding. For wide networks
+    the first hardly changes in training, the second does.
+
+    Args:
+        layer: built layer with outputs, an elementwise activation, and scalings from gamma.
+        x: inputs (n, d). x2: inputs (n2, d); None: `x`.
+        output: k.
+        dtype: as for `shallow_ntg`.
+
+    Returns:
+        Two tensors (n, n2).
+
+    Raises:
+        ValueError: Custom scalings, for which gamma means nothing; scalings other than
+            the layer's gamma and alpha give; no such output.
+    """
+    scalings = layer._scalings
+    custom = layer._custom_scalings
+    # 2 %: more than rounding to any dtype; another gamma or alpha differs by more.
+    if custom or not np.allclose(layer.scalings, scalings, rtol=0.02, atol=1e-7):
+        raise ValueError(
+            f"split_ntg: expected scalings from gamma and alpha, received in {layer.name!r} "
+            f"{'custom ones' if custom else 'weights that are not of its gamma and alpha'}. "
+            "Build the layer with the gamma and alpha of its weights."
+        )
+    # As shares of the layer's own, rounded scalings: the parts sum to its NTG.
+    symmetric = np.divide(
+        layer.gamma / layer.units, scalings, out=np.zeros(layer.units), where=scalings > 0.0
+    )
+    factors = _node_factors(layer, output)
+    dtype = tf.as_dtype(dtype or layer.variable_dtype)
+    x, slopes = _inputs_and_slopes(layer, x, dtype)
+    x2, slopes2 = (x, slopes) if x2 is None else _inputs_and_slopes(layer, x2, dtype)
+    inputs = tf.matmul(x, x2, transpose_b=True)
+    first, second = (
+        inputs * tf.matmul(slopes * tf.cast(factors * share, dtype), slopes2, transpose_b=True)
+        for share in (symmetric, 1.0 - symmetric)
+    )
+    return first, second
+
+
+def node_contributions(layer: AsymScaledDense, x, *, output: int = 0) -> np.ndarray:
+    """What each node adds to the trace of the NTG matrix, Eq. (7).
+
+    The matrix is a sum over nodes of `(lambda_j a_jk^2 / d) diag(s_j) X X^T diag(s_j)`,
+    positive semi-definite, `s_ij = sigma'(z_j(x_i))`; the trace of one is
+    `(lambda_j a_jk^2 / d) sum_i s_ij^2 ||x_i||^2`.
+
+    Args:
+        layer: built layer with outputs and an elementwise activation.
+        x: inputs (n, d).
+        output: k.
+
+    Returns:
+        float64 (m,), nonnegative; sums to the trace. Computed in float64.
+
+    Raises:
+        ValueError: No such output.
+    """
+    factors = _node_factors(layer, output)
+    inputs, slopes = _inputs_and_slopes(layer, x, tf.float64)
+    return factors * (tf.reduce_sum(inputs**2, axis=1).numpy() @ (slopes**2).numpy())
+
+
+def leading_share(layer: AsymScaledDense, x, k, *, output: int = 0, order=None):
+    """Share of the NTG matrix that the k first nodes carry, in [0, 1].
+
+    The ratio of traces: of the NTG restricted to those nodes, to the whole. Traces add up over
+    nodes, so that the share grows with k, to 1, and one node's part means the same in any
+    company; spectral norms do neither.
+
+    Args:
+        layer, x, output: as for `node_contributions`.
+        k: int from 0 to m, or array of them.
+        order: node indices, the most important first, at least as many as the largest k: for
+            example `np.argsort(-importance)`. None: by contribution, so that no other k
+            nodes carry more.
+
+    Returns:
+        float, or a float64 array of the shape of k.
+
+    Raises:
+        ValueError: A k out of range, an order that is too short or no distinct indices, no
+            such output, or an NTG that is zero.
+    """
+    traces = node_contributions(layer, x, output=output)
+    order = np.argsort(-traces, kind="stable") if order is None else np.asarray(order)
+    valid = order.ndim == 1 and order.dtype.kind in "iu" and np.isin(order, range(layer.units))
+    if not np.all(valid) or len(np.unique(order)) < len(order):
+        raise ValueError(
+            f"leading_share: expected order to hold distinct node indices from 0 to "
+            f"{layer.units - 1}, received {order!r}."
+        )
+    counts = np.asarray(k)
+    if counts.dtype.kind not in "iu" or np.any((counts < 0) | (counts > len(order))):
+        raise ValueError(
+            f"leading_share: expected k to be integers from 0 to the {len(order)} nodes in order, "
+            f"received {k!r}."
+        )
+    if not traces.any():
+        raise ValueError(
+            "leading_share: expected an NTG that is not zero, received one where no node is "
+            "active on any of the inputs. Use other inputs."
+        )
+    shares = np.concatenate([[0.0], np.cumsum(traces[order])]) / traces.sum()
+    return shares[counts] if counts.ndim else float(shares[counts])
+
+
+def _node_factors(layer: AsymScaledDense, output: int) -> np.ndarray:
+    """`lambda_j a_jk^2`, float64 (m,)."""
+    if not layer.outputs or not 0 <= output < layer.outputs:
+        raise ValueError(
+            f"Expected a layer with outputs, and output to be one of them, received outputs="
+            f"{layer.outputs} in {layer.name!r} and output={output}."
+        )
+    return layer.scalings * layer.readout.numpy().astype("float64")[:, output] ** 2
+
+
+def _inputs_and_slopes(layer: AsymScaledDense, x, dtype) -> tuple[tf.Tensor, tf.Tensor]:
+    """`x / sqrt(d)`, (n, d), and `sigma'(z_j(x_i))`, (n, m)."""
+    x = tf.cast(x, dtype) / layer.kernel.shape[0] ** 0.5
+    return x, _slopes(layer.activation, tf.matmul(x, tf.cast(layer.kernel.value, dtype)))

@@ -1,0 +1,24 @@
+"""NTG gradients in full: rows of the Jacobian. Slow, large, and right for any model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from asym_keras.ntg.factors import Vectors
+
+
+def jacobian_factors(model: keras.Model, x, variables, outputs: Callable) -> list[Vectors]:
+    """Gradients of `outputs(model(x))`, (n, K), by each of `variables`: (n, K, weights)."""
+    values = [v.value for v in variables]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        f = outputs(model(x, training=False))
+    rows = tape.jacobian(f, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    # Of the zeros of an unconnected variable TensorFlow forgets the shape.
+    sizes = [v.shape.num_elements() for v in values]
+    return [
+        Vectors(tf.reshape(r, [-1, f.shape[1], size])) for r, size in zip(rows, sizes, strict=True)
+    ]

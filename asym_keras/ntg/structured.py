@@ -1,0 +1,131 @@
+"""NTG gradients layer by layer: inputs and output cotangents instead of the Jacobian.
+
+One forward pass, and one backward pass for each output, give the inputs of every layer and the
+derivatives of the outputs with respect to what the layer computes before its activation. Their
+products are the gradients, which stay in factors (`factors.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import keras
+import tensorflow as tf
+
+from asym_keras.ntg.factors import Factor
+from asym_keras.ntg.inputs import is_graph
+from asym_keras.ntg.layer_rules import layer_factors, layer_parameters
+
+
+def known_variables(model: keras.Model, variables) -> list:
+    """Those of `variables` whose gradients `structured_factors` can tell.
+
+    Such a weight belongs to a single layer, of a class that has a rule, in a functional or
+    Sequential model: in a subclass nobody knows where else it enters.
+    """
+    owners: dict[int, list] = {}
+    for layer in _leaves(model):
+        for variable in layer.variables:
+            owners.setdefault(id(variable), []).append(layer)
+    return [
+        variable
+        for variable in variables
+        if len(owners.get(id(variable), ())) == 1
+        and id(variable) in map(id, layer_parameters(owners[id(variable)][0]).values())
+    ]
+
+
+def structured_factors(model: keras.Model, x, variables, outputs: Callable) -> list[Factor]:
+    """Gradients of `outputs(model(x))` by `variables`, known ones, in factors.
+
+    Args:
+        outputs: function of the model's outputs that returns those to differentiate, (n, K).
+    """
+    wanted = {id(v) for v in variables}
+    layers = [la for la in _leaves(model) if any(id(v) in wanted for v in la.variables)]
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        with _taps(layers, tape) as calls:
+            f = outputs(model(x, training=False))
+    taps = [tap for layer in layers for _, tap in calls[id(layer)]]
+    cotangents = iter(_cotangents(tape, f, taps))
+    factors: list[Factor] = []
+    for layer in layers:
+        names = {name for name, v in layer_parameters(layer).items() if id(v) in wanted}
+        sites = [(inputs, next(cotangents)) for inputs, _ in calls[id(layer)]]
+        if sites:  # a layer that the outputs do not need is never called
+            factors += layer_factors(layer, sites, names)
+    return factors
+
+
+def _leaves(model) -> list:
+    """Layers of a functional or Sequential model, nested models opened; each once."""
+    if not is_graph(model):
+        return []
+    found: dict[int, keras.layers.Layer] = {}
+    for layer in model.layers:
+        found.update({id(la): la for la in (_leaves(layer) if is_graph(layer) else [layer])})
+    return list(found.values())
+
+
+def _cotangents(tape, f: tf.Tensor, taps: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Derivatives of f (n, K) by each tap (n, ..., b), shape (n, positions, K, b)."""
+    zero = tf.UnconnectedGradients.ZERO
+    outputs = f.shape[1]
+    if outputs == 1:
+        # Examples do not meet in inference: the derivatives of the sum over them are those of each.
+        rows = [g[None] for g in tape.gradient(f, taps, unconnected_gradients=zero)]
+    else:
+
+        def backward(k):
+            seeds = tf.one_hot(tf.fill([tf.shape(f)[0]], k), outputs, dtype=f.dtype)
+            return tape.gradient(f, taps, output_gradients=seeds, unconnected_gradients=zero)
+
+        rows = tf.map_fn(backward, tf.range(outputs), fn_output_signature=[t.dtype for t in taps])
+    shaped = [
+        tf.reshape(r, [outputs, tf.shape(t)[0], -1, t.shape[-1]])
+        for r, t in zip(rows, taps, strict=True)
+    ]
+    for rows_of_tap, tap in zip(shaped, taps, strict=True):
+        rows_of_tap.set_shape([outputs, None, tap.shape[1:-1].num_elements(), tap.shape[-1]])
+    return [tf.transpose(r, [1, 2, 0, 3]) for r in shaped]
+
+
+@contextlib.contextmanager
+def _taps(layers, tape) -> Iterator[dict[int, list]]:
+    """While open, calls of `layers` note their inputs and watch what their weights compute.
+
+    That is tapped before the activation, where there is one. Keras itself runs the model, with
+    its masks, casts and nested models; afterwards the layers are as they were.
+    """
+    calls: dict[int, list] = {id(layer): [] for layer in layers}
+    # Not by setattr, which would track an activation that is a layer a second time.
+    before = [(vars(layer), dict(vars(layer))) for layer in layers]
+
+    def tap(layer):
+        call, activation, noted = layer.call, getattr(layer, "activation", None), calls[id(layer)]
+
+        def watch(z):
+            tape.watch(z)
+            noted[-1] += (z,)
+            return z
+
+        def tapped_call(inputs, *args, **kwargs):
+            noted.append((inputs,))
+            y = call(inputs, *args, **kwargs)
+            return watch(y) if activation is None else y
+
+        vars(layer)["call"] = tapped_call
+        if activation is not None:
+            vars(layer)["activation"] = lambda z: activation(watch(z))
+
+    try:
+        for layer in layers:
+            tap(layer)
+        yield calls
+    finally:
+        for attributes, original in before:
+            for name in ("call", "activation"):
+                attributes.pop(name, None)
+                if name in original:
+                    attributes[name] = original[name]
