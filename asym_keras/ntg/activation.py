@@ -1,0 +1,246 @@
+"""Activations with exact derivatives, and what Assumption 2.2 says of each. NumPy float64."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from asym_keras.scaling import Float64Array
+
+Elementwise = Callable[[Float64Array], Float64Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Activation:
+    """An activation sigma, its derivatives and its standing under Assumption 2.2.
+
+    The three functions are elementwise, float64 array -> float64 array of the same shape. At a
+    kink `slope` is the derivative from the left, as in TensorFlow, and `curvature` is 0.
+
+    Args:
+        name: of the activation.
+        function, slope, curvature: sigma, sigma' and sigma''.
+        assumption: `"relu"`, Assumption 2.2(a), `"smooth"`, Assumption 2.2(b), or None.
+        violation: None, or a sentence that says which clause of Assumption 2.2 is broken, or
+            cannot be checked.
+        slope_bound: supremum of |sigma'|; inf where there is none.
+        curvature_bound: M, supremum of |sigma''|; inf where sigma'' is not a bounded function.
+        side_slopes: (slope below 0, slope above 0) of a function that is linear on both sides
+            of 0; None for every other.
+    """
+
+    name: str
+    function: Elementwise
+    slope: Elementwise
+    curvature: Elementwise
+    assumption: str | None
+    violation: str | None
+    slope_bound: float
+    curvature_bound: float
+    side_slopes: tuple[float, float] | None = None
+
+
+def describe_activation(activation) -> Activation:
+    """The `Activation` that a Keras name or callable stands for.
+
+    ReLU, leaky ReLU (slope 0.2, Keras's default), linear, tanh, softplus, sigmoid, erf, exact
+    GELU and SiLU have explicit formulas, with exact bounds. Every other elementwise activation
+    is differentiated by TensorFlow in float64; its bounds are those seen on a refined grid over
+    [-50, 50], and analyticity stays open.
+
+    Args:
+        activation: a name (of Keras, or `"erf"`), an elementwise callable, or an `Activation`,
+            which is returned as it is.
+
+    Raises:
+        ValueError: Keras does not know the name, or the callable is not elementwise (softmax).
+    """
+    if isinstance(activation, Activation):
+        return activation
+    if isinstance(activation, str) and activation in _KNOWN:
+        return _KNOWN[activation]()
+    import keras
+
+    from asym_keras.ntg.numeric_activation import differentiate, same_values
+
+    function = keras.activations.get(activation)
+    name = getattr(function, "__name__", None) or type(function).__name__
+    # A name is not enough: `keras.ops.gelu` is an approximation of GELU unless told otherwise.
+    if name in _KNOWN and same_values(function, _KNOWN[name]().function):
+        return _KNOWN[name]()
+    return differentiate(function, name)
+
+
+def piecewise_linear(name: str, below: float, above: float) -> Activation:
+    """`sigma(z) = above * z` for z > 0, `below * z` for z <= 0.
+
+    (0, 1) is ReLU; equal slopes make a polynomial; anything else has a kink and is not ReLU.
+    """
+    relu = (below, above) == (0.0, 1.0)
+    steepest = max(abs(below), abs(above))
+    if relu:
+        violation = None
+    elif below == above:
+        violation = f"{name} is a polynomial, which Assumption 2.2(b) excludes"
+    else:
+        violation = (
+            f"{name} has a kink at 0 with slopes {below:g} and {above:g}: it is not the ReLU of "
+            "Assumption 2.2(a), nor analytic as 2.2(b) asks"
+        )
+    return Activation(
+        name=name,
+        function=lambda z: np.where(z > 0.0, above, below) * z,
+        slope=lambda z: np.where(z > 0.0, above, below),
+        curvature=np.zeros_like,
+        assumption="relu" if relu else None,
+        violation=violation and violation + _steepness(steepest) + ".",
+        slope_bound=steepest,
+        curvature_bound=0.0 if below == above else math.inf,
+        side_slopes=(below, above),
+    )
+
+
+def _steepness(bound: float) -> str:
+    """What to add to a sentence on |sigma'|, if it exceeds the bound of Assumption 2.2(b)."""
+    return f"; |sigma'| reaches {bound:.4g}, above the bound 1" if bound > 1.0 else ""
+
+
+def _tanh() -> Activation:
+    return Activation(
+        name="tanh",
+        function=np.tanh,
+        slope=_sech2,
+        curvature=lambda z: -2.0 * np.tanh(z) * _sech2(z),
+        assumption="smooth",
+        violation=None,
+        slope_bound=1.0,
+        curvature_bound=4.0 / (3.0 * math.sqrt(3.0)),
+    )
+
+
+def _softplus() -> Activation:
+    return Activation(
+        name="softplus",
+        function=lambda z: np.logaddexp(0.0, z),
+        slope=_logistic,
+        curvature=_logistic_slope,
+        assumption="smooth",
+        violation=None,
+        slope_bound=1.0,
+        curvature_bound=0.25,
+    )
+
+
+def _sigmoid() -> Activation:
+    return Activation(
+        name="sigmoid",
+        function=_logistic,
+        slope=_logistic_slope,
+        curvature=lambda z: -_logistic_slope(z) * np.tanh(0.5 * z),
+        assumption="smooth",
+        violation=None,
+        slope_bound=0.25,
+        curvature_bound=1.0 / (6.0 * math.sqrt(3.0)),
+    )
+
+
+def _erf() -> Activation:
+    def slope(z):
+        return 2.0 / math.sqrt(math.pi) * np.exp(-z * z)
+
+    bound = 2.0 / math.sqrt(math.pi)
+    return Activation(
+        name="erf",
+        function=_error_function,
+        slope=slope,
+        curvature=lambda z: -2.0 * z * slope(z),
+        assumption=None,
+        violation=_too_steep("erf", bound),
+        slope_bound=bound,
+        curvature_bound=math.sqrt(8.0 / (math.pi * math.e)),  # at z = 1 / sqrt 2
+    )
+
+
+def _gelu() -> Activation:
+    # sigma'' = (2 - z^2) times the normal density: |sigma'| is largest at sqrt 2, |sigma''| at 0.
+    bound = 0.5 * (1.0 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi)
+    return Activation(
+        name="gelu",
+        function=lambda z: z * _normal_cdf(z),
+        slope=lambda z: _normal_cdf(z) + z * _normal_density(z),
+        curvature=lambda z: (2.0 - z * z) * _normal_density(z),
+        assumption=None,
+        violation=_too_steep("gelu", bound),
+        slope_bound=bound,
+        curvature_bound=math.sqrt(2.0 / math.pi),
+    )
+
+
+def _silu() -> Activation:
+    bound = 1.0998393201288668  # at z = 2.39936, the root of z tanh(z / 2) = 2
+    return Activation(
+        name="silu",
+        function=lambda z: z * _logistic(z),
+        slope=lambda z: _logistic(z) * (1.0 + z * _logistic(-z)),
+        curvature=lambda z: _logistic_slope(z) * (2.0 - z * np.tanh(0.5 * z)),
+        assumption=None,
+        violation=_too_steep("silu", bound),
+        slope_bound=bound,
+        curvature_bound=0.5,
+    )
+
+
+def _too_steep(name: str, bound: float) -> str:
+    return (
+        f"|sigma'| of {name} reaches {bound:.4f}, above the bound 1 of Assumption 2.2(b) "
+        f"by {bound - 1.0:.4f}."
+    )
+
+
+def _logistic(z: Float64Array) -> Float64Array:
+    from scipy.special import expit
+
+    return expit(z)
+
+
+def _logistic_slope(z: Float64Array) -> Float64Array:
+    """Two factors instead of `s (1 - s)`: relative accuracy where s rounds to 1."""
+    return _logistic(z) * _logistic(-z)
+
+
+def _sech2(z: Float64Array) -> Float64Array:
+    """`1 - tanh(z)**2` without the cancellation."""
+    return 4.0 * _logistic_slope(2.0 * z)
+
+
+def _error_function(z: Float64Array) -> Float64Array:
+    from scipy.special import erf
+
+    return erf(z)
+
+
+def _normal_cdf(z: Float64Array) -> Float64Array:
+    from scipy.special import ndtr
+
+    return ndtr(z)
+
+
+def _normal_density(z: Float64Array) -> Float64Array:
+    return np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+
+
+_KNOWN: dict[str, Callable[[], Activation]] = {
+    "relu": functools.partial(piecewise_linear, "relu", 0.0, 1.0),
+    "leaky_relu": functools.partial(piecewise_linear, "leaky_relu", 0.2, 1.0),
+    "linear": functools.partial(piecewise_linear, "linear", 1.0, 1.0),
+    "tanh": _tanh,
+    "softplus": _softplus,
+    "sigmoid": _sigmoid,
+    "erf": _erf,
+    "gelu": _gelu,
+    "silu": _silu,
+}
