@@ -21,7 +21,16 @@ _MODULE_OF = {
     "node_scalings": "scaling",
     "shallow_network": "models",
 }
-_SUBMODULES = ("datasets", "initializers", "ntg", "plotting", "scaling", "training")
+_SUBMODULES = (
+    "callbacks",
+    "datasets",
+    "initializers",
+    "ntg",
+    "plotting",
+    "scaling",
+    "theory",
+    "training",
+)
 
 __all__ = [*_MODULE_OF, *_SUBMODULES, "__version__"]
 

@@ -23,7 +23,8 @@ ROWS = (
     ("models",),
     ("importance",),
     ("ntg", "training", "pruning"),
-    ("transfer", "theory", "presets", "plotting"),
+    ("runs", "transfer", "theory", "presets", "callbacks"),
+    ("plotting",),
 )
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
 FACE = "__init__"  # the package itself: names every part, no part imports it
