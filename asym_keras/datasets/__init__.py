@@ -8,4 +8,6 @@ from __future__ import annotations
 from asym_keras.datasets.dataset import Dataset as Dataset
 from asym_keras.datasets.mnist import load_mnist as load_mnist
 from asym_keras.datasets.npz import load_npz as load_npz
+from asym_keras.datasets.orthogonal import load_orthogonal as load_orthogonal
+from asym_keras.datasets.simulated import load_simulated as load_simulated
 from asym_keras.datasets.tfds_images import load_tfds_images as load_tfds_images
