@@ -45,12 +45,15 @@ class TrainerConfig:
     pairs: str | None = knob(
         None, "'all': the protocol's four (gamma, alpha); or a list such as 1:0.4,0:0.4"
     )
+    jobs: int = knob(1, "runs of --pairs and --seeds at once, in processes that share the cores")
     records: int = knob(50, "rows of the history")
     ntg_examples: str | None = knob(
         None, "examples of the NTG: a number, 'all', or 0 for none (default: the protocol's)"
     )
     ntg_method: str = knob(
-        "auto", "how the NTG is computed", choices=["auto", "jacobian", "closed_form"]
+        "auto",
+        "how the NTG is computed",
+        choices=["auto", "jacobian", "structured", "closed_form"],
     )
     device: str = knob("auto", "where to run", choices=["auto", "cpu", "gpu"])
     dtype: str = knob("float32", "precision of model and data", choices=["float32", "float64"])
@@ -67,7 +70,8 @@ class TrainerConfig:
         for gamma, alpha in [(self.gamma, self.alpha), *self.scaling_pairs()]:
             node_scalings(self.width, gamma, alpha)
         # A history has at least two rows, the start and the end.
-        for name, least in (("steps", 1), ("records", 2), ("seeds", 1), ("batch_size", 1)):
+        least_of = {"steps": 1, "records": 2, "seeds": 1, "jobs": 1, "batch_size": 1}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"--{_flag(name)}: expected at least {least}, received {value}.")
@@ -107,6 +111,30 @@ class TrainerConfig:
         """The seeds to run."""
         return [self.seed] if self.seeds is None else list(range(self.seeds))
 
+    def task(self) -> str:
+        """Name of the task in folder names."""
+        raise NotImplementedError
+
+    def load(self):
+        """The `Dataset` that the flags name."""
+        raise NotImplementedError
+
+    def loss(self):
+        """What is minimised, as `asym_keras.training.train` takes it."""
+        return "mse"
+
+    def end_step(self, examples: int) -> int:
+        """Steps of a run on so many training examples."""
+        return self.steps
+
+    def runs(self) -> list[TrainerConfig]:
+        """One configuration for each (gamma, alpha) and seed."""
+        return [
+            dataclasses.replace(self, gamma=gamma, alpha=alpha, seed=seed)
+            for gamma, alpha in self.scaling_pairs()
+            for seed in self.run_seeds()
+        ]
+
     def ntg_count(self, examples: int) -> int:
         """How many of `examples` training examples the NTG is computed on."""
         text = self.ntg_examples
@@ -144,12 +172,21 @@ def parse_config(config_class, argv: Sequence[str] | None, *, module: str, descr
         parser.error(str(error))
 
 
+def train_main(config_class, argv: Sequence[str] | None, *, module: str, description: str | None):
+    """What a trainer's `main` does: parses, runs every run, returns the metrics of each."""
+    config = parse_config(config_class, argv, module=module, description=description)
+
+    def body(config):
+        from trainers._batch import run_all
+
+        return run_all(config, argv=argv, module=module)
+
+    return run_main(body, config, argv, module=module)
+
+
 def run_main(body: Callable, config, argv: Sequence[str] | None, *, module: str):
     """Runs `body(config)`; errors become a message and an exit code, Ctrl-C says how to resume."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("absl").setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
+    prepare_process()
     try:
         return body(config)
     except KeyboardInterrupt:
@@ -185,6 +222,16 @@ def _scalar(hint):
     if isinstance(hint, types.UnionType):
         return next(part for part in hint.__args__ if part is not type(None))
     return hint
+
+
+def prepare_process() -> None:
+    """Logging to stderr, little of it from TensorFlow; SIGTERM acts as Ctrl-C does."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    # Each run traces anew, which TensorFlow takes for a mistake.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
 
 
 def _as_keyboard_interrupt(signum, frame):

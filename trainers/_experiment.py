@@ -1,13 +1,9 @@
-"""One training run of a shallow network on a dataset, from configuration to run folder."""
+"""One run of a shallow network on a dataset, from configuration to run folder."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import importlib.util
 import logging
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,48 +16,26 @@ from trainers._folder import RunFolder
 logger = logging.getLogger("trainers")
 
 
-def run_all(config, load, *, task: str, argv, module: str) -> list[dict]:
-    """Runs every (gamma, alpha) and seed of `config`, each in its folder; returns their metrics.
-
-    Folders and extras are checked before anything is loaded, the data before the first run.
+def run(config, dataset, folder: RunFolder, facts: dict) -> dict:
+    """Trains once and fills the folder, unless `--resume` finds that done.
 
     Args:
         config: a `TrainerConfig`.
-        load: function without arguments that returns the `Dataset`.
-        task: name of the task in default folder names.
-        argv, module: the command, for `config.json`.
+        dataset: the `Dataset` that it names.
+        folder: the run's folder.
+        facts: `command` and `device`, for `config.json`.
+
+    Returns:
+        The content of `metrics.json`.
     """
-    runs = [
-        dataclasses.replace(config, gamma=gamma, alpha=alpha, seed=seed)
-        for gamma, alpha in config.scaling_pairs()
-        for seed in config.run_seeds()
-    ]
-    several = config.pairs is not None or config.seeds is not None
-    parent = config.out_dir if several else None
-    folders = [RunFolder(_path(run, task, parent)) for run in runs]
-    for run, folder in zip(runs, folders, strict=True):
-        folder.check(run)
-    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise ModuleNotFoundError(
-            "--tensorboard: expected the package tensorboard, received none. "
-            "Install it with: pip install 'asym-keras[tensorboard]'"
-        )
-    dataset = load()
-    device = _environment.prepare_device(config.device)
-    flags = sys.argv[1:] if argv is None else argv
-    facts = {"command": shlex.join(["python", "-m", module, *flags]), "device": device}
-    rows = []
-    for run, folder in zip(runs, folders, strict=True):
-        if run.resume and folder.finished():
-            logger.info("%s is finished", folder.path)
-            rows.append(folder.read("metrics.json"))
-        else:
-            rows.append(_run_one(run, dataset, folder, facts))
-    _print_summary(runs, rows, folders)
-    return rows
+    if config.resume and folder.finished():
+        logger.info("%s is finished", folder.path)
+    else:
+        _train(config, dataset, folder, facts)
+    return folder.read("metrics.json")
 
 
-def _run_one(config, dataset, folder: RunFolder, facts: dict) -> dict:
+def _train(config, dataset, folder: RunFolder, facts: dict) -> None:
     """Trains once and fills the folder; `config.json` is there before training begins."""
     import asym_keras as ak
     from asym_keras import plotting
@@ -83,13 +57,14 @@ def _run_one(config, dataset, folder: RunFolder, facts: dict) -> dict:
         **facts,
         **_environment.versions(),
         "jit_compile": compiles_with_xla(model, config.batch_size or len(dataset.x_train)),
-        "dataset": _describe(dataset),
+        "dataset": describe(dataset),
     }
     folder.open(config, facts)
     # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
     folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
+    end_time = config.end_step(len(dataset.x_train)) * config.learning_rate
     with contextlib.ExitStack() as stack:
-        observers = [lambda history: _ordered(history).to_csv(folder.path / "history.csv")]
+        observers = [lambda history: ordered(history).to_csv(folder.path / "history.csv")]
         if config.tensorboard:
             observers.append(stack.enter_context(_summaries(folder.path / "tensorboard")))
 
@@ -102,11 +77,10 @@ def _run_one(config, dataset, folder: RunFolder, facts: dict) -> dict:
             dataset.x_train.astype(config.dtype),
             dataset.y_train.astype(config.dtype),
             method=_method(config),
-            end_time=config.steps * config.learning_rate,
+            loss=config.loss(),
+            end_time=end_time,
             times=ak.training.record_times(
-                config.steps * config.learning_rate,
-                config.records,
-                time_step=config.learning_rate,
+                end_time, config.records, time_step=config.learning_rate
             ),
             probes=_probes(config, dataset),
             target_risk=-np.inf if config.target_risk is None else config.target_risk,
@@ -128,7 +102,6 @@ def _run_one(config, dataset, folder: RunFolder, facts: dict) -> dict:
         "peak_memory_gb": _environment.peak_memory(),
     }
     folder.write("metrics.json", metrics)
-    return metrics
 
 
 def _method(config):
@@ -150,6 +123,7 @@ def _probes(config, dataset) -> dict:
             getattr(dataset, f"x_{part}").astype(config.dtype),
             getattr(dataset, f"y_{part}").astype(config.dtype),
             labels=getattr(dataset, f"labels_{part}"),
+            loss=config.loss(),
         )
         for part in ("train", "test")
     }
@@ -167,7 +141,7 @@ _COLUMNS = (
 )
 
 
-def _ordered(history):
+def ordered(history):
     """The history with its columns in the order of the run folder; others follow."""
     names = sorted(
         history[0], key=lambda name: _COLUMNS.index(name) if name in _COLUMNS else len(_COLUMNS)
@@ -175,7 +149,8 @@ def _ordered(history):
     return type(history)([{name: row[name] for name in names} for row in history.rows])
 
 
-def _describe(dataset) -> dict:
+def describe(dataset) -> dict:
+    """What `config.json` says of the data."""
     return {
         "name": dataset.name,
         "source": dataset.source,
@@ -184,15 +159,6 @@ def _describe(dataset) -> dict:
         "outputs": dataset.outputs,
         "fingerprint": dataset.fingerprint(),
     }
-
-
-def _path(run, task: str, parent: str | None) -> Path:
-    if run.out_dir is not None and parent is None:
-        return Path(run.out_dir)
-    name = (
-        f"{task}-{run.protocol}-g{run.gamma:g}-a{run.alpha:g}-m{run.width}-{run.solver}-s{run.seed}"
-    )
-    return Path(parent or "runs") / name
 
 
 @contextlib.contextmanager
@@ -211,32 +177,3 @@ def _summaries(path: Path):
 
     with contextlib.closing(writer):
         yield observe
-
-
-_SUMMARY = (
-    *("gamma", "alpha", "seed", "time", "train_risk", "test_risk", "train_accuracy"),
-    *("test_accuracy", "weight_change", "ntg_change", "ntg_min_eigenvalue", "gradients"),
-    *("total_seconds",),
-)
-
-
-def _print_summary(runs, rows: list[dict], folders: list[RunFolder]) -> None:
-    names = [name for name in _SUMMARY if name in rows[0]]
-    cells = [[f"{row[name]:.5g}" for name in names] for row in rows]
-    table = [names, *cells]
-    widths = [max(len(line[i]) for line in table) for i in range(len(names))]
-    if len(rows) == 1:
-        longest = max(map(len, names))
-        print(
-            "\n".join(
-                f"{name:<{longest}}  {cell}" for name, cell in zip(names, cells[0], strict=True)
-            )
-        )
-    else:
-        print(
-            "\n".join(
-                "  ".join(f"{c:>{w}}" for c, w in zip(line, widths, strict=True)) for line in table
-            )
-        )
-    for folder in folders:
-        print(folder.path)

@@ -8,7 +8,10 @@ import shutil
 from pathlib import Path
 
 # Flags that change how a run is carried out, not what it is: `--resume` may differ in them.
-OPERATIONAL = ("out_dir", "overwrite", "resume", "quiet", "debug", "tensorboard", "pairs", "seeds")
+OPERATIONAL = (
+    *("out_dir", "overwrite", "resume", "quiet", "debug", "tensorboard", "pairs", "seeds"),
+    "jobs",
+)
 
 
 class RunFolder:
@@ -82,7 +85,7 @@ class RunFolder:
             )
 
     def finished(self) -> bool:
-        """Whether the run is complete."""
+        """Whether training is complete."""
         return (self.path / "metrics.json").is_file()
 
     def _is_run(self) -> bool:

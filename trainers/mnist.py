@@ -63,14 +63,7 @@ class Config(_cli.TrainerConfig):
 
 def main(argv=None) -> list[dict]:
     """Runs the command line; returns the metrics of each run."""
-    config = _cli.parse_config(Config, argv, module=MODULE, description=__doc__)
-
-    def body(config):
-        from trainers._experiment import run_all
-
-        return run_all(config, config.load, task=config.task(), argv=argv, module=MODULE)
-
-    return _cli.run_main(body, config, argv, module=MODULE)
+    return _cli.train_main(Config, argv, module=MODULE, description=__doc__)
 
 
 if __name__ == "__main__":

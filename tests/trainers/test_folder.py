@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import importlib.util
 import signal
+from pathlib import Path
 
 import pytest
 from trainer_runs import SMALL, parse, read_json, small_data, write_run
 
-from trainers import _experiment, _folder, mnist
+from trainers import _batch, _experiment, _folder, mnist
 from trainers._folder import RunFolder
 
 
@@ -171,7 +173,7 @@ def test_full_disk_is_told_before_training(tmp_path, data, capsys, monkeypatch):
 def test_missing_tensorboard_names_the_extra(tmp_path, capsys, monkeypatch):
     find = importlib.util.find_spec
     absent = lambda name, *rest: None if name == "tensorboard" else find(name, *rest)  # noqa: E731
-    monkeypatch.setattr(_experiment.importlib.util, "find_spec", absent)
+    monkeypatch.setattr(_batch.importlib.util, "find_spec", absent)
     message = error_of(capsys, "--tensorboard", "--out-dir", tmp_path / "run")
     assert "pip install 'asym-keras[tensorboard]'" in message
     assert not (tmp_path / "run").exists()
@@ -191,9 +193,11 @@ def test_damaged_checkpoint_is_told(tmp_path, data, capsys):
 
 def test_default_folder_tells_task_and_settings(tmp_path, monkeypatch):
     config = parse("--gamma", "0.5", "--width", "100", "--seed", "2", "--solver", "descent")
-    path = _experiment._path(config, config.task(), None)
-    assert str(path) == "runs/mnist-paper-g0.5-a0.4-m100-descent-s2"
-    assert _experiment._path(config, "mnist", str(tmp_path)).parent == tmp_path
+    assert _batch._paths(config, [config]) == [Path("runs/mnist-paper-g0.5-a0.4-m100-descent-s2")]
+    config = dataclasses.replace(config, out_dir=str(tmp_path))
+    assert _batch._paths(config, [config]) == [tmp_path]
+    config = dataclasses.replace(config, seeds=1)
+    assert _batch._paths(config, config.runs())[0].parent == tmp_path
     monkeypatch.chdir(tmp_path)
     small_data("my.npz")
     assert parse("--data", "my.npz").task() == "my"
@@ -207,7 +211,7 @@ def run_with_stub(monkeypatch, *argv):
         runs.append((config, folder.path))
         return {"gamma": config.gamma, "alpha": config.alpha, "seed": config.seed}
 
-    monkeypatch.setattr(_experiment, "_run_one", stub)
+    monkeypatch.setattr(_experiment, "run", stub)
     return mnist.main([*SMALL, *map(str, argv)]), runs
 
 

@@ -1,0 +1,90 @@
+"""Batches of runs: which runs there are, failures, what is left to do, several processes."""
+
+from __future__ import annotations
+
+import pytest
+from trainer_runs import read_json
+
+from trainers import _experiment, simulated
+
+TINY = ("--width", "10", "--steps", "20", "--records", "2", "--ntg-examples", "0", "--quiet")
+PAIRS = ("--pairs", "1:0.4,0:0.4", "--seeds", "2")
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+
+
+def folders(parent):
+    return sorted(path.name for path in parent.iterdir())
+
+
+def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    train = _experiment._train
+
+    def failing(config, *rest):
+        if (config.gamma, config.seed) == (1.0, 1):
+            raise RuntimeError("the risk is NaN")
+        return train(config, *rest)
+
+    argv = [*TINY, *PAIRS, "--out-dir", str(tmp_path / "batch")]
+    monkeypatch.setattr(_experiment, "_train", failing)
+    with pytest.raises(SystemExit) as exit_:
+        simulated.main(argv)
+    assert exit_.value.code == 1
+    printed = capsys.readouterr()
+    assert "1 of 4 runs failed" in printed.err
+    assert "simulated-paper-g1-a0.4-m10-flow-s1: RuntimeError: the risk is NaN" in printed.err
+    assert printed.out.count("simulated-paper-g") == 3  # the summary names those that are done
+    finished = {path.parent.name for path in tmp_path.glob("batch/*/metrics.json")}
+    assert len(finished) == 3
+
+    monkeypatch.setattr(_experiment, "_train", train)
+    times = {p: p.stat().st_mtime_ns for p in tmp_path.glob("batch/*/metrics.json")}
+    assert len(simulated.main([*argv, "--resume"])) == 4
+    assert {p: p.stat().st_mtime_ns for p in times} == times
+
+
+def test_the_error_of_a_single_run_is_its_own(tmp_path, monkeypatch, capsys):
+    def failing(*_):
+        raise ValueError("told by the run")
+
+    monkeypatch.setattr(_experiment, "_train", failing)
+    with pytest.raises(SystemExit):
+        simulated.main([*TINY, "--out-dir", str(tmp_path / "run")])
+    assert capsys.readouterr().err.endswith("error: told by the run\n")
+
+
+def test_simulated_data_follow_the_protocol():
+    parse = {"module": "m", "description": None}
+    for protocol, noise in (("paper", "noise 1,"), ("authors", "noise 0.1,")):
+        config = simulated._cli.parse_config(simulated.Config, ["--protocol", protocol], **parse)
+        assert noise in config.load().source
+    flags = ["--noise", "0.5", "--data-seed", "3", "--examples", "7", "--input-dim", "4"]
+    dataset = simulated._cli.parse_config(simulated.Config, flags, **parse).load()
+    assert "noise 0.5, seed 3" in dataset.source
+    assert dataset.x_train.shape == dataset.x_test.shape == (7, 4)
+
+
+@pytest.mark.parametrize(
+    "flags", [["--noise", "-1"], ["--data-seed", "-1"], ["--examples", "0"], ["--jobs", "0"]]
+)
+def test_bad_flags(flags, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        simulated.main(flags)
+    assert exit_.value.code == 2
+    assert flags[0] in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_processes_give_what_one_gives(tmp_path):
+    flags = [*TINY[:-5], "--records", "4", "--quiet", *PAIRS]
+    one = simulated.main([*flags, "--out-dir", str(tmp_path / "one")])
+    two = simulated.main([*flags, "--out-dir", str(tmp_path / "two"), "--jobs", "2"])
+    assert folders(tmp_path / "one") == folders(tmp_path / "two")
+    for a, b in zip(one, two, strict=True):
+        assert a["train_risk"] == pytest.approx(b["train_risk"], rel=1e-5)
+        assert (a["gamma"], a["seed"]) == (b["gamma"], b["seed"])
+    config = read_json(tmp_path / "two" / folders(tmp_path / "two")[0] / "config.json")
+    assert int(config["threads"]) >= 1

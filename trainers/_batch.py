@@ -1,0 +1,158 @@
+"""All runs of one command: folders checked first, each run on its own, a summary at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.util
+import logging
+import shlex
+import sys
+from concurrent.futures import Future
+from pathlib import Path
+
+from trainers._folder import RunFolder
+
+logger = logging.getLogger("trainers")
+
+
+class RunsFailed(RuntimeError):
+    """Some runs of a batch failed; the others are complete."""
+
+
+def run_all(config, *, argv, module: str) -> list[dict]:
+    """Runs every (gamma, alpha) and seed of `config`, each in its folder; returns their metrics.
+
+    Folders and extras are checked before anything is loaded, the data before the first run.
+
+    Args:
+        config: a `TrainerConfig`.
+        argv, module: the command, for `config.json`.
+
+    Raises:
+        RunsFailed: A run of several failed. Those that did not are complete.
+    """
+    runs = config.runs()
+    folders = [RunFolder(path) for path in _paths(config, runs)]
+    for run, folder in zip(runs, folders, strict=True):
+        folder.check(run)
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ModuleNotFoundError(
+            "--tensorboard: expected the package tensorboard, received none. "
+            "Install it with: pip install 'asym-keras[tensorboard]'"
+        )
+    dataset = config.load()
+    flags = sys.argv[1:] if argv is None else argv
+    command = shlex.join(["python", "-m", module, *flags])
+    if config.jobs == 1 or len(runs) == 1:
+        ended = _one_after_another(runs, folders, dataset, command)
+    else:
+        del dataset  # each process loads its own
+        ended = _several_at_once(runs, folders, command, config.jobs)
+    failed = [(folder, future) for folder, future in ended if future.exception()]
+    if failed and len(runs) == 1:
+        failed[0][1].result()
+    done = [(folder, future.result()) for folder, future in ended if not future.exception()]
+    if done:
+        _print_summary(done)
+    if failed:
+        reasons = "\n".join(f"  {folder.path}: {_reason(future)}" for folder, future in failed)
+        raise RunsFailed(
+            f"{len(failed)} of {len(runs)} runs failed:\n{reasons}\n"
+            "Repeat the command with --resume once the reason is gone."
+        )
+    return [metrics for _, metrics in done]
+
+
+def _reason(future: Future) -> str:
+    error = future.exception()
+    return f"{type(error).__name__}: {error}"
+
+
+def _one_after_another(runs, folders, dataset, command: str) -> list[tuple[RunFolder, Future]]:
+    from trainers import _environment, _experiment
+
+    device = _environment.prepare_device(runs[0].device)
+    ended = []
+    for place, (run, folder) in enumerate(zip(runs, folders, strict=True), start=1):
+        if len(runs) > 1:
+            logger.info("run %d of %d: %s", place, len(runs), folder.path)
+        future: Future = Future()
+        try:
+            facts = {"command": command, "device": device}
+            future.set_result(_experiment.run(run, dataset, folder, facts))
+        except Exception as error:
+            if len(runs) > 1:
+                logger.error("failed: %s", error, exc_info=run.debug)
+            future.set_exception(error)
+        ended.append((folder, future))
+    return ended
+
+
+def _several_at_once(runs, folders, command: str, jobs: int) -> list[tuple[RunFolder, Future]]:
+    from tqdm.auto import tqdm
+
+    from trainers._jobs import in_processes
+
+    items = [
+        (dataclasses.replace(run, quiet=True), folder, command)
+        for run, folder in zip(runs, folders, strict=True)
+    ]
+    futures: dict[int, Future] = {}
+    with tqdm(total=len(runs), desc="runs", disable=runs[0].quiet) as bar:
+        for place, future in in_processes(_run_in_process, items, jobs):
+            futures[place] = future
+            if future.exception():
+                bar.write(f"failed: {folders[place].path}: {future.exception()}", sys.stderr)
+            bar.update()
+    return [(folders[place], futures[place]) for place in sorted(futures)]
+
+
+def _run_in_process(item) -> dict:
+    run, folder, command = item
+    from trainers import _environment, _experiment
+
+    device = _environment.prepare_device(run.device)
+    dataset = _dataset(dataclasses.replace(run, gamma=0.0, alpha=0.5, seed=0))
+    return _experiment.run(run, dataset, folder, {"command": command, "device": device})
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(config):
+    """The data of the runs of one batch, which differ in scalings and seed alone."""
+    return config.load()
+
+
+def _paths(config, runs) -> list[Path]:
+    several = config.pairs is not None or config.seeds is not None
+    if config.out_dir is not None and not several:
+        return [Path(config.out_dir)]
+    return [
+        Path(config.out_dir or "runs")
+        / f"{run.task()}-{run.protocol}-g{run.gamma:g}-a{run.alpha:g}-m{run.width}-{run.solver}"
+        f"-s{run.seed}"
+        for run in runs
+    ]
+
+
+_SUMMARY = (
+    *("gamma", "alpha", "seed", "time", "train_risk", "test_risk", "train_accuracy"),
+    *("test_accuracy", "weight_change", "ntg_change", "ntg_min_eigenvalue", "gradients"),
+    *("total_seconds",),
+)
+
+
+def _print_summary(done: list[tuple[RunFolder, dict]]) -> None:
+    rows = [metrics for _, metrics in done]
+    names = [name for name in _SUMMARY if name in rows[0]]
+    cells = [[f"{row[name]:.5g}" for name in names] for row in rows]
+    if len(rows) == 1:
+        longest = max(map(len, names))
+        lines = [f"{n:<{longest}}  {cell}" for n, cell in zip(names, cells[0], strict=True)]
+    else:
+        table = [names, *cells]
+        widths = [max(len(line[i]) for line in table) for i in range(len(names))]
+        lines = ["  ".join(f"{c:>{w}}" for c, w in zip(li, widths, strict=True)) for li in table]
+    print("\n".join(lines))
+    for folder, _ in done:
+        print(folder.path)
