@@ -50,7 +50,7 @@ class Peer:
                 self.result.step_seconds += told["step_seconds"]
                 self.result.product_seconds += told["product_seconds"]
             except (OSError, KeyError, ValueError, subprocess.CalledProcessError) as error:
-                self.result.missing = _reason(error)
+                self.result.missing = reason(error)
 
     def _run(self, weights: Path, repeats: int) -> dict:
         program = Path(__file__).parent / "peers" / PROGRAMS[self.name]
@@ -68,7 +68,7 @@ class Peer:
         return json.loads(done.stdout)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The last line that tells what went wrong."""
     text = getattr(error, "stderr", None) or str(error)
     return text.strip().splitlines()[-1]

@@ -54,14 +54,14 @@ def step_table(results: Sequence[TaskResult]) -> str:
                 [
                     result.name,
                     descent.framework,
-                    _number(1e3 * descent.step),
-                    _number(1e3 * descent.median_step),
-                    _number(1e3 * descent.products),
+                    number(1e3 * descent.step),
+                    number(1e3 * descent.median_step),
+                    number(1e3 * descent.products),
                     f"{descent.step / descent.products:.2f}",
                     "-" if own else f"{descent.step / ours.step:.2f} x",
                     "-" if own else f"{descent.weight_difference:.0e}",
                     "-" if own else f"{descent.change_difference:.0e}",
-                    _percent(min(descent.others)),
+                    percent(min(descent.others)),
                 ]
             )
     return "\n".join([table(head, rows), *reasons])
@@ -85,10 +85,10 @@ def flow_table(results: Sequence[TaskResult]) -> str:
                     result.name,
                     f"{pair.gamma:g}",
                     f"{result.end_time:,.0f}",
-                    _number(flow.best),
+                    number(flow.best),
                     f"{flow.gradients}",
-                    f"{_number(seconds)}{'' if descent else ' *'}",
-                    *(_number(result.seconds_to_end(peer)) for peer in result.descents[1:]),
+                    f"{number(seconds)}{'' if descent else ' *'}",
+                    *(number(result.seconds_to_end(peer)) for peer in result.descents[1:]),
                     f"{seconds / flow.best:.0f} x",
                     f"{flow.train_risk:.4g}",
                     f"{descent.train_risk:.4g}" if descent else "-",
@@ -182,11 +182,11 @@ def warnings(results: Sequence[TaskResult]) -> list[str]:
 
 def _target(what: str, speed: float, least: float) -> list[str]:
     if math.isnan(speed):
-        return [what, "-", f"{_number(least)} x", "not measured"]
+        return [what, "-", f"{number(least)} x", "not measured"]
     return [
         what,
-        f"{_number(speed)} x",
-        f"{_number(least)} x",
+        f"{number(speed)} x",
+        f"{number(least)} x",
         "met" if speed >= least else "MISSED",
     ]
 
@@ -197,11 +197,12 @@ def _beyond(what: str, value: float | None, largest: float) -> list[str]:
     return [f"{what} differ: expected at most {largest:g}, received {value}"]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Of a share in [0, 1]."""
     return "-" if math.isnan(share) else f"{100 * share:.0f} %"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits, or whole numbers from a hundred on."""
     if math.isnan(value):
         return "-"
