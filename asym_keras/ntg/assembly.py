@@ -44,7 +44,12 @@ class Compiled:
             pairs = zip(rows, columns, strict=True)
             return tf.add_n([tf.cast(gram(f, g, every is not None), self.dtype) for f, g in pairs])
 
+        def whole(x):
+            rows = factors(x)
+            return products(rows, rows)
+
         self.products = tf.function(products, input_signature=[shapes, shapes])
+        self.whole = tf.function(whole, input_signature=[signature])
         self.every = every
         # By trial: what a Jacobian needs grows with the square of the examples.
         self.batch_size = _MOST_EXAMPLES
@@ -71,6 +76,8 @@ def assemble(compiled: Compiled, x, x2, *, batch_size: int | None) -> tf.Tensor:
     symmetric, batch_size = x2 is None, batch_size or compiled.batch_size
     x2, every = x if symmetric else x2, compiled.every
     n, n2 = _count(x), _count(x2)
+    if symmetric and n <= min(batch_size, compiled.block):
+        return compiled.whole(x)  # a small matrix costs little more than its calls
     kept = max(batch_size, compiled.kept)
     shape = [n, n2] if every is None else [n, every, n2, every]
     result = _aligned(shape, compiled.dtype.as_numpy_dtype)
