@@ -42,6 +42,11 @@ def run_all(config, *, argv, module: str) -> list[dict]:
             "Install it with: pip install 'asym-keras[tensorboard]'"
         )
     dataset = config.load()
+    if config.transfer and dataset.transfer is None:
+        raise ValueError(
+            f"--transfer: expected data with a part for transfer, received {dataset.name!r}, "
+            "which has none. Leave the flag out."
+        )
     flags = sys.argv[1:] if argv is None else argv
     command = shlex.join(["python", "-m", module, *flags])
     if config.jobs == 1 or len(runs) == 1:

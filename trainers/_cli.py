@@ -55,6 +55,8 @@ class TrainerConfig:
         "how the NTG is computed",
         choices=["auto", "jacobian", "structured", "closed_form"],
     )
+    refit: bool = knob(False, "pruning curves with a refitted readout too (ridge regression)")
+    transfer: bool = knob(False, "transfer curves too: train networks on the top features")
     device: str = knob("auto", "where to run", choices=["auto", "cpu", "gpu"])
     dtype: str = knob("float32", "precision of model and data", choices=["float32", "float64"])
     out_dir: str | None = knob(None, "run folder (default: runs/<task>-<settings>)")
