@@ -33,7 +33,7 @@ def run_all(config, *, argv, module: str) -> list[dict]:
         RunsFailed: A run of several failed. Those that did not are complete.
     """
     runs = config.runs()
-    folders = [RunFolder(path) for path in _paths(config, runs)]
+    folders = [RunFolder(path) for path in run_paths(config)]
     for run, folder in zip(runs, folders, strict=True):
         folder.check(run)
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
@@ -128,7 +128,8 @@ def _dataset(config):
     return config.load()
 
 
-def _paths(config, runs) -> list[Path]:
+def run_paths(config, runs=None) -> list[Path]:
+    """Folder of each of `runs`, which are runs of `config`; None: all of them."""
     several = config.pairs is not None or config.seeds is not None
     if config.out_dir is not None and not several:
         return [Path(config.out_dir)]
@@ -136,9 +137,11 @@ def _paths(config, runs) -> list[Path]:
         Path(config.out_dir or "runs")
         / f"{run.task()}-{run.protocol}-g{run.gamma:g}-a{run.alpha:g}-m{run.width}-{run.solver}"
         f"-s{run.seed}"
-        for run in runs
+        for run in (config.runs() if runs is None else runs)
     ]
 
+
+_paths = run_paths
 
 _SUMMARY = (
     *("gamma", "alpha", "seed", "time", "train_risk", "test_risk", "train_accuracy"),

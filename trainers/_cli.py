@@ -125,6 +125,10 @@ class TrainerConfig:
         """What is minimised, as `asym_keras.training.train` takes it."""
         return "mse"
 
+    def further_probes(self, dataset) -> dict:
+        """Probes beside the paper's, for more columns of the history."""
+        return {}
+
     def end_step(self, examples: int) -> int:
         """Steps of a run on so many training examples."""
         return self.steps

@@ -132,7 +132,7 @@ def _probes(config, dataset) -> dict:
     if count:
         examples = dataset.x_train[:count].astype(config.dtype)
         probes["ntg"] = NTGProbe(examples, method=config.ntg_method)
-    return probes
+    return probes | config.further_probes(dataset)
 
 
 _COLUMNS = (

@@ -193,11 +193,11 @@ def test_damaged_checkpoint_is_told(tmp_path, data, capsys):
 
 def test_default_folder_tells_task_and_settings(tmp_path, monkeypatch):
     config = parse("--gamma", "0.5", "--width", "100", "--seed", "2", "--solver", "descent")
-    assert _batch._paths(config, [config]) == [Path("runs/mnist-paper-g0.5-a0.4-m100-descent-s2")]
+    assert _batch.run_paths(config) == [Path("runs/mnist-paper-g0.5-a0.4-m100-descent-s2")]
     config = dataclasses.replace(config, out_dir=str(tmp_path))
-    assert _batch._paths(config, [config]) == [tmp_path]
+    assert _batch.run_paths(config) == [tmp_path]
     config = dataclasses.replace(config, seeds=1)
-    assert _batch._paths(config, config.runs())[0].parent == tmp_path
+    assert _batch.run_paths(config)[0].parent == tmp_path
     monkeypatch.chdir(tmp_path)
     small_data("my.npz")
     assert parse("--data", "my.npz").task() == "my"
