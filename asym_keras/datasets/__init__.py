@@ -10,4 +10,6 @@ from asym_keras.datasets.mnist import load_mnist as load_mnist
 from asym_keras.datasets.npz import load_npz as load_npz
 from asym_keras.datasets.orthogonal import load_orthogonal as load_orthogonal
 from asym_keras.datasets.simulated import load_simulated as load_simulated
+from asym_keras.datasets.table import load_table as load_table
 from asym_keras.datasets.tfds_images import load_tfds_images as load_tfds_images
+from asym_keras.datasets.uci import load_uci as load_uci
