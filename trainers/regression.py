@@ -1,0 +1,83 @@
+"""Trains the shallow network on a regression task: the UCI sets of Section 6.2, or your own table.
+
+    python -m trainers.regression --dataset energy --gamma 0
+    python -m trainers.regression --dataset airfoil --protocol authors --pairs all
+    python -m trainers.regression --data my.csv --target column
+
+40 % of the rows train, 20 % test, the others are for --transfer; features and target have mean 0
+and variance 1 over the training rows. A UCI set is read from uci/ in the folder that
+ASYM_KERAS_DATA_DIR names, or downloaded once. The run folder holds the configuration, the history,
+per-node weight changes, the model and the figures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from trainers import _cli
+from trainers._cli import knob
+
+MODULE = "trainers.regression"
+
+# As `asym_keras.datasets.load_uci` has them; not asked there, since --help loads no NumPy.
+DATASETS = ("concrete", "energy", "airfoil", "plant")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(_cli.TrainerConfig):
+    """Flags of this trainer: the shared ones, and which table to learn."""
+
+    steps: int = knob(100_000, "steps N; the time reached is t = learning rate x N, also by flow")
+    dataset: str | None = knob(None, "a UCI set", choices=[*DATASETS])
+    data: str | None = knob(None, "your own table: a header line, then numbers", metavar="FILE.csv")
+    target: str | None = knob(None, "column of --data to predict", metavar="COLUMN")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if (self.dataset is None) == (self.data is None):
+            received = "neither" if self.data is None else "both"
+            raise ValueError(
+                f"expected --dataset {{{','.join(DATASETS)}}}, or --data FILE.csv --target COLUMN, "
+                f"received {received}."
+            )
+        if self.data is not None:
+            self._check_target(self.data)
+        elif self.target is not None:
+            raise ValueError(
+                f"--target: expected --data FILE.csv with it, received --dataset {self.dataset}, "
+                "whose target is given."
+            )
+
+    def _check_target(self, data: str) -> None:
+        from asym_keras.datasets.csv_table import read_header
+
+        if not Path(data).is_file():
+            raise ValueError(f"--data: expected a CSV file, received no such file: {data}.")
+        names = read_header(Path(data))
+        if self.target not in names:
+            received = "none" if self.target is None else repr(self.target)
+            raise ValueError(
+                f"--target: expected a column of {data} ({', '.join(names)}), received {received}."
+            )
+
+    def task(self) -> str:
+        """Name of the task in folder names."""
+        return self.dataset or Path(str(self.data)).stem
+
+    def load(self):
+        """The dataset that the flags name."""
+        from asym_keras import datasets
+
+        if self.data is not None and self.target is not None:
+            return datasets.load_table(self.data, target=self.target)
+        return datasets.load_uci(str(self.dataset))
+
+
+def main(argv=None) -> list[dict]:
+    """Runs the command line; returns the metrics of each run."""
+    return _cli.train_main(Config, argv, module=MODULE, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()
