@@ -5,6 +5,8 @@ Importing this package needs NumPy alone; TFDS and TensorFlow load when a loader
 
 from __future__ import annotations
 
+from asym_keras.datasets.cifar10 import load_cifar10 as load_cifar10
+from asym_keras.datasets.cifar10 import load_cifar10_features as load_cifar10_features
 from asym_keras.datasets.dataset import Dataset as Dataset
 from asym_keras.datasets.mnist import load_mnist as load_mnist
 from asym_keras.datasets.npz import load_npz as load_npz

@@ -1,0 +1,289 @@
+"""Frozen image networks as functions from pixels to features."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import socket
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import keras
+
+_Size = tuple[int, int]  # height, width
+
+DEFAULT_BACKBONE = "resnet_18_imagenet"
+
+# The networks of keras.applications take any size; most were trained at this one.
+_APPLICATION_SIZE = 224
+# urllib and kagglehub would otherwise wait for minutes where packets are dropped.
+_CONNECT_SECONDS = 10.0
+_ADVICE = (
+    "connect to the network once, or pass a Keras model saved in a .keras file, or ready features"
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Backbone:
+    """A frozen network with the preprocessing that it was trained with.
+
+    Attributes:
+        name: as it was asked for.
+        network: Keras model of one input and one output, images -> features.
+        preprocess: pixels float32 in 0..255, tensor `(n, h, w, 3)` -> inputs of `network`.
+        recipe: JSON values on which the features depend: name, a fingerprint of the weights,
+            preprocessing, library versions.
+    """
+
+    name: str
+    network: keras.Model
+    preprocess: Callable
+    recipe: dict[str, Any]
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Features, float32 `(n, d)`, of uint8 images `(n, h, w, 3)`, all in one pass."""
+        return self._compiled(images).numpy()
+
+    @functools.cached_property
+    def _compiled(self):
+        import tensorflow as tf
+
+        def features(images):
+            inputs = self.preprocess(tf.cast(images, "float32"))
+            dtype = tf.as_dtype(self.network.inputs[0].dtype)
+            inputs = tf.cast(tf.round(inputs) if dtype.is_integer else inputs, dtype)
+            outputs = self.network(inputs, training=False)
+            return tf.cast(_pooled(outputs), "float32")
+
+        return tf.function(features, reduce_retracing=True)
+
+
+def load_backbone(name: str = DEFAULT_BACKBONE, *, image_size: int | None = None) -> Backbone:
+    """A network trained on ImageNet, or any saved one, with its preprocessing.
+
+    Args:
+        name: One of
+
+            - a KerasHub preset ("resnet_18_imagenet"), handle ("hf://...") or preset folder;
+              its image converter prepares the pixels (extra: cifar);
+            - a name in `keras.applications` ("ResNet50"), with its `preprocess_input`;
+            - a file that ends in `.keras`: a Keras model that takes pixels 0..255 in the type
+              of its input, and holds what further scaling it needs.
+        image_size: Height and width to which images are resized. None: what the network's
+            image converter or input says; 224 for `keras.applications`.
+
+    Returns:
+        The `Backbone`. Outputs with more axes than two are averaged over the middle ones
+        (global average pooling).
+
+    Raises:
+        ValueError: Unknown name; `image_size` below 1 or not that of the network's input; a
+            network with several inputs or outputs, or not for images of three channels.
+        FileNotFoundError: No such `.keras` file.
+        ModuleNotFoundError: KerasHub is not installed.
+        OSError: The weights could not be had, mostly for want of a network connection.
+    """
+    import keras
+
+    if image_size is not None and image_size < 1:
+        raise ValueError(
+            f"image_size: expected at least 1, received {image_size}; leave it out for the "
+            "network's own"
+        )
+    if name.endswith(".keras"):
+        backbone = _saved(name, image_size)
+    elif name in _application_names(keras.applications):
+        backbone = _application(name, image_size)
+    else:
+        backbone = _preset(name, image_size)
+    backbone.network.trainable = False
+    return backbone
+
+
+def _saved(name: str, image_size: int | None) -> Backbone:
+    import keras
+
+    path = Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"backbone: expected a saved Keras model, received {name}, which is no file; save one "
+            "with model.save"
+        )
+    try:
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # zipfile, h5py and Keras raise almost any
+        raise ValueError(
+            f"backbone: expected a saved Keras model, received {name}, which cannot be loaded "
+            f"({error}); save it again with model.save"
+        ) from error
+    asked = None if image_size is None else (image_size, image_size)
+    size = _input_size(name, network, asked)
+    return Backbone(
+        name=name,
+        network=network,
+        preprocess=functools.partial(_resized, size=size),
+        recipe={
+            "network": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "preprocessing": f"pixels 0..255, {_resizing(size)}",
+            **_versions("keras", "tensorflow"),
+        },
+    )
+
+
+def _application(name: str, image_size: int | None) -> Backbone:
+    import keras
+
+    module = next(m for m in _application_modules(keras.applications) if hasattr(m, name))
+    size = (image_size or _APPLICATION_SIZE,) * 2
+    with _downloading(name):
+        network = getattr(module, name)(
+            include_top=False, weights="imagenet", input_shape=(*size, 3)
+        )
+    return Backbone(
+        name=name,
+        network=network,
+        preprocess=lambda pixels: module.preprocess_input(_resized(pixels, size)),
+        recipe={
+            "network": f"keras.applications.{name}",
+            "weights": _fingerprint(network),
+            "preprocessing": f"{_resizing(size)}, {module.__name__}.preprocess_input",
+            **_versions("keras", "tensorflow"),
+        },
+    )
+
+
+def _preset(name: str, image_size: int | None) -> Backbone:
+    keras_hub = _keras_hub(name)
+    _check_preset(name, keras_hub.models.Backbone.presets)
+    with _downloading(name):
+        network = keras_hub.models.Backbone.from_preset(name)
+        converter = keras_hub.layers.ImageConverter.from_preset(name)
+    if image_size is not None:
+        converter.image_size = (image_size, image_size)
+    _input_size(name, network, converter.image_size)
+    settings = {k: v for k, v in converter.get_config().items() if k != "name"}
+    return Backbone(
+        name=name,
+        network=network,
+        preprocess=converter,
+        recipe={
+            "network": f"keras_hub {name}",
+            "weights": _fingerprint(network),
+            "preprocessing": {**settings, "image_size": converter.image_size},
+            **_versions("keras", "keras-hub", "tensorflow"),
+        },
+    )
+
+
+def _keras_hub(name: str):
+    if importlib.util.find_spec("keras_hub") is None:
+        raise ModuleNotFoundError(
+            f"backbone {name!r}: expected the package keras_hub, received none. Install it with: "
+            "pip install 'asym-keras[cifar]'. Or pass a name in keras.applications, a .keras "
+            "file, or ready features."
+        )
+    import keras_hub
+
+    return keras_hub
+
+
+def _check_preset(name: str, presets) -> None:
+    """Refuses unknown names here: KerasHub's message does not name the near ones."""
+    import keras
+
+    if name in presets or "://" in name or Path(name).is_dir():
+        return
+    known = [*presets, *_application_names(keras.applications)]
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"try {' or '.join(near)}" if near else "keras_hub.models.Backbone.presets lists them"
+    raise ValueError(
+        "backbone: expected a KerasHub preset, a name in keras.applications or a .keras file, "
+        f"received {name!r}; {hint}"
+    )
+
+
+def _application_modules(applications) -> list[types.ModuleType]:
+    modules = [m for m in vars(applications).values() if isinstance(m, types.ModuleType)]
+    return [module for module in modules if hasattr(module, "preprocess_input")]
+
+
+def _application_names(applications) -> list[str]:
+    return [name for name in dir(applications) if name[0].isupper()]
+
+
+@contextlib.contextmanager
+def _downloading(name: str) -> Iterator[None]:
+    """Fails soon without a network; weights that were downloaded before need none."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_CONNECT_SECONDS)
+    try:
+        yield
+    except Exception as error:  # Keras raises Exception itself, kagglehub errors of its own
+        raise OSError(
+            f"backbone {name!r}: expected its weights, received an error "
+            f"({type(error).__name__}: {error}); {_ADVICE}"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _input_size(name: str, network, asked: _Size | None) -> _Size | None:
+    """Height and width that `network` gets, None for the images' own, once it can take them."""
+    shapes = [tuple(tensor.shape) for tensor in network.inputs]
+    if len(shapes) != 1 or len(network.outputs) != 1 or len(shapes[0]) != 4 or shapes[0][3] != 3:
+        raise ValueError(
+            f"backbone {name!r}: expected one input (n, height, width, 3) and one output, "
+            f"received inputs {shapes} and {len(network.outputs)} outputs; pass another network"
+        )
+    own = shapes[0][1:3]
+    height, width = own if asked is None else asked
+    if own[0] not in (None, height) or own[1] not in (None, width):
+        raise ValueError(
+            f"image_size: expected {own[0]} x {own[1]}, the input of {name!r}, received "
+            f"{height} x {width}; leave image_size out"
+        )
+    return None if height is None or width is None else (height, width)
+
+
+def _resized(pixels, size: _Size | None):
+    import keras
+
+    if size is None or tuple(pixels.shape[1:3]) == size:
+        return pixels
+    return keras.ops.image.resize(
+        pixels, size, interpolation="bilinear", antialias=True, data_format="channels_last"
+    )
+
+
+def _resizing(size: _Size | None) -> str:
+    return "own size" if size is None else f"bilinear, antialiased to {size[0]} x {size[1]}"
+
+
+def _pooled(outputs):
+    """`(n, d)`: the mean over all axes but the first and the last."""
+    import tensorflow as tf
+
+    return tf.reduce_mean(outputs, list(range(1, len(outputs.shape) - 1)))
+
+
+def _fingerprint(network) -> str:
+    digest = hashlib.sha256()
+    for variable in network.weights:
+        digest.update(f"{tuple(variable.shape)}{variable.dtype}".encode())
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    return {package: importlib.metadata.version(package) for package in packages}
