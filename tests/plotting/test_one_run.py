@@ -6,8 +6,10 @@ import struct
 
 import numpy as np
 import pytest
+from synthetic_runs import write_run
 
 from asym_keras import plotting
+from asym_keras.plotting import one_run
 from asym_keras.training import History
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -34,15 +36,15 @@ def run_folder(folder, columns, *, nodes=True, records=5):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The curves of each figure by file name, as they are drawn."""
+    """The lines of each figure by file name, as they are drawn."""
     curves = {}
-    original = plotting._draw
+    original = one_run.draw_panels
 
-    def draw(path, steps, values):
-        curves[path.name] = (np.asarray(steps), values)
-        original(path, steps, values)
+    def draw(path, panels):
+        curves[path.name] = [panel.lines[0] for panel in panels]
+        original(path, panels)
 
-    monkeypatch.setattr(plotting, "_draw", draw)
+    monkeypatch.setattr(one_run, "draw_panels", draw)
     return curves
 
 
@@ -58,7 +60,7 @@ def size_of(path):
     "columns",
     [
         RISKS + ACCURACIES + CHANGE + NTG,  # classification: seven panels in two rows
-        RISKS + CHANGE + NTG,  # regression: five
+        RISKS + CHANGE + NTG,  # regression: five, three and two
         RISKS + CHANGE,  # no NTG: three, in one row
         RISKS[:1],
     ],
@@ -71,32 +73,29 @@ def test_one_figure_a_column_and_one_with_all(tmp_path, columns, drawn):
     assert [path.name for path in written] == names
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(names)
     single = {size_of(path) for path in written[:-1]}
-    rows, across = -(-len(columns) // 4), min(4, len(columns))
+    rows = -(-len(columns) // 4)
+    across = -(-len(columns) // rows)
     ((width, height),) = single
     assert size_of(written[-1]) == pytest.approx((across * width, rows * height), abs=4)
     for k, name in enumerate(columns):
-        steps, ((values, _),) = drawn[f"{name}.png"]
-        np.testing.assert_array_equal(steps, [0, 10, 20, 30, 40])
+        (line,) = drawn[f"{name}.png"]
+        np.testing.assert_array_equal(line.x, [0, 10, 20, 30, 40])
         if name != "weight_change":
-            np.testing.assert_array_equal(values, 0.1 * k + np.arange(5))
-    _, together = drawn["learning_curves.png"]
-    assert len(together) == len(columns)
+            np.testing.assert_array_equal(line.y, 0.1 * k + np.arange(5))
+    assert len(drawn["learning_curves.png"]) == len(columns)
 
 
 def test_weight_change_is_of_the_node_that_moves_most_by_the_end(tmp_path, drawn):
     moves = run_folder(tmp_path, RISKS + CHANGE)
     plotting.learning_curves(tmp_path)
-    _, ((values, _),) = drawn["weight_change.png"]
-    np.testing.assert_array_equal(values, moves[:, 1])
-    _, together = drawn["learning_curves.png"]
-    np.testing.assert_array_equal(together[2][0], moves[:, 1])
+    np.testing.assert_array_equal(drawn["weight_change.png"][0].y, moves[:, 1])
+    np.testing.assert_array_equal(drawn["learning_curves.png"][2].y, moves[:, 1])
 
 
 def test_weight_change_without_nodes_is_the_column(tmp_path, drawn):
     run_folder(tmp_path, RISKS + CHANGE, nodes=False)
     plotting.learning_curves(tmp_path)
-    _, ((values, _),) = drawn["weight_change.png"]
-    np.testing.assert_array_equal(values, 0.2 + np.arange(5))
+    np.testing.assert_array_equal(drawn["weight_change.png"][0].y, 0.2 + np.arange(5))
 
 
 def test_line_runs_through_the_numbers(tmp_path, monkeypatch):
@@ -112,7 +111,18 @@ def test_line_runs_through_the_numbers(tmp_path, monkeypatch):
     (line,) = figures[1].axes[0].lines
     np.testing.assert_array_equal(line.get_xydata(), [[10 * i, 0.1 + i] for i in range(5)])
     assert figures[1].axes[0].get_ylabel() == "test risk"
-    assert [axis.get_visible() for axis in figures[-1].axes] == [True] * 5 + [False] * 3
+    assert [axis.axison for axis in figures[-1].axes] == [True] * 5 + [False]
+
+
+def test_pruning_and_transfer_are_drawn_where_they_are(tmp_path, drawn):
+    folder = write_run(tmp_path / "run", width=40, transfer=True)
+    written = plotting.learning_curves(folder)
+    (line,) = drawn["pruning_test_risk.png"]
+    np.testing.assert_array_equal(line.x, np.arange(0, 41, 2))
+    np.testing.assert_allclose(line.y, 2.0 * (1.0 + np.linspace(0, 1, 21) ** 2), rtol=1e-12)
+    (line,) = drawn["transfer_train_risk.png"]
+    np.testing.assert_allclose(line.y, 2.0 / np.arange(10, 101, 10), rtol=1e-12)
+    assert len(written) == 5 + 2 + 2 + 1
 
 
 def test_figures_are_drawn_anew_over_old_ones(tmp_path):

@@ -1,0 +1,138 @@
+"""The quantities that the paper draws, and their curves in one run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from asym_keras.runs import Run
+from asym_keras.training.history import History
+
+_X = {
+    "history": ("step", "step"),
+    "pruning": ("pruned", "pruned nodes"),
+    "transfer": ("features", "features"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """A quantity with a curve.
+
+    Attributes:
+        name: its key in `QUANTITIES`.
+        table: where it stands: `"history"`, `"pruning"` or `"transfer"`.
+        column: column of that table.
+        text: what an axis says of it, with mathematics as matplotlib has it.
+        published: name of its curve among the published ones.
+    """
+
+    name: str
+    table: str
+    column: str
+    text: str
+    published: str
+
+    @property
+    def x_column(self) -> str:
+        """Column that it is drawn over."""
+        return _X[self.table][0]
+
+    @property
+    def x_text(self) -> str:
+        """What the other axis says."""
+        return _X[self.table][1]
+
+    @property
+    def is_risk(self) -> bool:
+        """Whether it is a risk: positive, and often spread over decades."""
+        return self.column.endswith("risk")
+
+    def text_for(self, protocol: str) -> str:
+        """`text`, as the curves under `protocol` are to be read."""
+        if self.name == "ntg_change" and protocol == "authors":
+            return self.text + r"$^{\,1/2}$"
+        return self.text
+
+
+def _quantities() -> list[Quantity]:
+    risks = {
+        "train_risk": ("training risk", "trainrisk"),
+        "test_risk": ("test risk", "testrisk"),
+        "train_accuracy": ("training accuracy", "trainacc"),
+        "test_accuracy": ("test accuracy", "testacc"),
+    }
+    training = {
+        **risks,
+        "weight_change": (r"$\|\mathbf{w}_{tj} - \mathbf{w}_{0j}\|$", "wdiff"),
+        "ntg_change": (r"$\|\hat\Theta_t - \hat\Theta_0\|_2$", "ntkdiff"),
+        "ntg_min_eigenvalue": (r"eig$_\min(\hat\Theta_t)$", "ntkmineig"),
+    }
+    after = {"pruning": ("prune", "pruned"), "transfer": ("transfer", "transfer")}
+    return [
+        *(Quantity(name, "history", name, *of) for name, of in training.items()),
+        *(
+            Quantity(
+                f"{table}_{name}", table, name, f"{text}, {word}", f"{published_table}_{published}"
+            )
+            for table, (published_table, word) in after.items()
+            for name, (text, published) in risks.items()
+        ),
+    ]
+
+
+# By name: train_risk, ..., weight_change, ..., pruning_train_risk, ..., transfer_train_risk, ...
+QUANTITIES = {quantity.name: quantity for quantity in _quantities()}
+
+
+def has_curve(run: Run, quantity: str) -> bool:
+    """Whether the run has the curve of a quantity of `QUANTITIES`."""
+    of = QUANTITIES[quantity]
+    table = getattr(run, of.table)
+    return bool(table) and of.column in table[0]
+
+
+def curve(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
+    """Curve of a quantity in one run, as the paper's figures show it.
+
+    The weight change is that of the node with the largest one at the end, where there is a
+    `nodes.npz`, else the largest at each record. Under protocol `authors` the NTG change is the
+    square root of the spectral norm.
+
+    Args:
+        run: the run.
+        quantity: a key of `QUANTITIES`.
+
+    Returns:
+        float64 (points,): steps, numbers of pruned nodes or of features; and the values there.
+
+    Raises:
+        ValueError: The run has no such curve.
+    """
+    if not has_curve(run, quantity):
+        of = QUANTITIES[quantity]
+        raise ValueError(
+            f"expected {of.column} in {of.table}.csv of {run.path}, received none. "
+            "Run it again with the flags that record it."
+        )
+    return table_curve(
+        getattr(run, QUANTITIES[quantity].table),
+        run.nodes,
+        quantity,
+        root=run.config.get("protocol") == "authors",
+    )
+
+
+def table_curve(
+    table: History, nodes: dict[str, np.ndarray] | None, quantity: str, *, root: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """`curve` of the tables themselves; `root` takes the square root of the NTG change."""
+    of = QUANTITIES[quantity]
+    values = table.column(of.column)
+    if of.name == "weight_change" and nodes is not None:
+        changes = nodes["node_weight_change"]
+        values = changes[:, np.argmax(changes[-1])]
+    if of.name == "ntg_change" and root:
+        values = np.sqrt(values)
+    return table.column(of.x_column), values

@@ -1,0 +1,57 @@
+"""The curves of one run, drawn into its folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from asym_keras.plotting.curves import QUANTITIES, Quantity, table_curve
+from asym_keras.plotting.panels import Line, Panel, draw_panels
+from asym_keras.training.history import History
+
+_X_LABELS = {"step": r"step ($t\,/\,$learning rate)"}
+
+
+def learning_curves(folder: str | os.PathLike) -> list[Path]:
+    """Draws the curves of Figure 10 that a run folder has.
+
+    From `history.csv` and `nodes.npz`, and from `pruning.csv` and `transfer.csv` where they are.
+    The weight change is that of the node which moves most by the end, as in the paper.
+
+    Args:
+        folder: a run folder, or one that a run is about to finish.
+
+    Returns:
+        The files written to its `figures/`: one PNG a curve, and `learning_curves.png` with all.
+    """
+    folder = Path(folder)
+    tables = {"history": History.from_csv(folder / "history.csv")}
+    for name in ("pruning", "transfer"):
+        if (folder / f"{name}.csv").is_file():
+            tables[name] = History.from_csv(folder / f"{name}.csv")
+    nodes = None
+    if (folder / "nodes.npz").exists():
+        with np.load(folder / "nodes.npz", allow_pickle=False) as file:
+            nodes = dict(file)
+    panels = {
+        name: _panel(of, *table_curve(tables[of.table], nodes, name, root=False))
+        for name, of in QUANTITIES.items()
+        if of.table in tables and of.column in tables[of.table][0]
+    }
+    (folder / "figures").mkdir(exist_ok=True)
+    written = []
+    for name, group in [
+        *((name, [panel]) for name, panel in panels.items()),
+        ("learning_curves", list(panels.values())),
+    ]:
+        path = folder / "figures" / f"{name}.png"
+        draw_panels(path, group)
+        written.append(path)
+    return written
+
+
+def _panel(of: Quantity, x: np.ndarray, y: np.ndarray) -> Panel:
+    x_label = _X_LABELS.get(of.x_column, of.x_text)
+    return Panel((Line(x, y),), x_label, of.text)

@@ -1,0 +1,164 @@
+"""Panels of lines with one legend for all: how every figure of several curves looks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from asym_keras.files import atomic_path
+
+# M. Okabe and K. Ito, "Color universal design" (2008), without the yellow that paper swallows:
+# told apart with every kind of colour vision.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+PANEL_SIZE = (3.4, 2.6)
+# A risk that spans more than this ratio is drawn on a logarithmic axis.
+_LOG_RATIO = 20.0
+_ENTRY_WIDTH = 1.9  # inches of an entry in the legend
+_MARKED = 25  # points of a curve that are shown as such, at most
+_DASHES = (0, (4, 2))
+_BAND, _PUBLISHED = "± one standard deviation", "published"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Line:
+    """A curve in a panel.
+
+    Attributes:
+        x, y: float64 (points,).
+        colour: place in `COLOURS`, which start again after the last.
+        label: its name in the legend, the same in all panels.
+        std: half height of a band around it; None or nan: no band.
+        published: whether it is drawn dashed, as what others have published.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    colour: int = 0
+    label: str = ""
+    std: np.ndarray | None = None
+    published: bool = False
+
+    @property
+    def has_band(self) -> bool:
+        """Whether there is a spread to draw."""
+        return self.std is not None and bool(np.any(np.isfinite(self.std)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """Axes with their lines.
+
+    Attributes:
+        lines: what is drawn.
+        x_label, y_label, title: texts.
+        may_be_log: draw a logarithmic y axis where the lines are positive and span decades.
+    """
+
+    lines: tuple[Line, ...]
+    x_label: str
+    y_label: str
+    title: str = ""
+    may_be_log: bool = False
+
+    def is_log(self) -> bool:
+        """Whether the y axis is logarithmic."""
+        values = np.concatenate([line.y for line in self.lines])
+        return self.may_be_log and 0.0 < values.min() * _LOG_RATIO < values.max()
+
+
+def draw_panels(
+    path: Path, panels: Sequence[Panel | None], *, columns: int = 4, title: str = ""
+) -> None:
+    """Draws panels row by row into one PNG file; with labels, one legend serves them all.
+
+    The legend stands in the first place that is free, else below.
+
+    Args:
+        path: the file, replaced as a whole.
+        panels: at least one; None leaves a place free.
+        columns: places in a row, at most; fewer where that fills the rows better.
+        title: of the whole figure.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    rows = -(-len(panels) // columns)
+    columns = -(-len(panels) // rows)
+    places = [*panels, *[None] * (rows * columns - len(panels))]
+    handles = _handles([panel for panel in panels if panel is not None])
+    below = bool(handles) and None not in places
+    across, lines = _legend_shape(len(handles), columns) if below else (0, 0)
+    height = PANEL_SIZE[1] * rows + 0.4 * bool(title) + 0.26 * lines
+    figure = Figure(
+        figsize=(PANEL_SIZE[0] * columns, height),
+        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06),
+    )
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, panel in zip(axes, places, strict=True):
+        if panel is None:
+            axis.set_axis_off()
+        else:
+            _draw_panel(axis, panel)
+    if below:
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=across, frameon=False, fontsize=9
+        )
+    elif handles:
+        axes[places.index(None)].legend(handles=handles, loc="center", frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _legend_shape(entries: int, columns: int) -> tuple[int, int]:
+    """Entries in a row of the legend below so many panels, and its rows."""
+    most = max(1, int(PANEL_SIZE[0] * columns / _ENTRY_WIDTH))
+    rows = -(-entries // most)
+    return -(-entries // rows), rows
+
+
+def _draw_panel(axis, panel: Panel) -> None:
+    log = panel.is_log()
+    axis.set_yscale("log" if log else "linear")
+    for line in panel.lines:
+        colour = COLOURS[line.colour % len(COLOURS)]
+        if line.has_band:
+            # On a logarithmic axis a band that reaches 0 would stretch it without end.
+            low = np.maximum(line.y - line.std, line.y / 10.0) if log else line.y - line.std
+            axis.fill_between(line.x, low, line.y + line.std, color=colour, alpha=0.18, linewidth=0)
+        if line.published:
+            axis.plot(line.x, line.y, color=colour, linestyle=_DASHES, linewidth=1.1)
+        else:
+            marker = "." if len(line.x) <= _MARKED else ""
+            axis.plot(line.x, line.y, color=colour, linewidth=1.6, marker=marker, markersize=5)
+    axis.set_xlabel(panel.x_label)
+    axis.set_ylabel(panel.y_label)
+    axis.set_title(panel.title, fontsize=10)
+    axis.grid(alpha=0.3)
+    axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 4))
+    if not log:
+        axis.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
+
+
+def _handles(panels: list[Panel]) -> list:
+    """What the legend shows: each label once, and the kinds of line that are there."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    lines = [line for panel in panels for line in panel.lines]
+    colours = {line.label: line.colour for line in lines if line.label and not line.published}
+    handles: list = [
+        Line2D([], [], color=COLOURS[colour % len(COLOURS)], linewidth=2, label=label)
+        for label, colour in colours.items()
+    ]
+    if handles and any(line.has_band for line in lines):
+        handles.append(Patch(color="0.5", alpha=0.3, linewidth=0, label=_BAND))
+    if handles and any(line.published for line in lines):
+        handles.append(
+            Line2D([], [], color="0.3", linestyle=_DASHES, linewidth=1.1, label=_PUBLISHED)
+        )
+    return handles

@@ -1,0 +1,145 @@
+"""The paper's figures: their panels, drawn from runs, with the numbers beside the picture."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from asym_keras.files import write_text
+from asym_keras.plotting.curves import QUANTITIES
+from asym_keras.plotting.panels import Line, Panel, draw_panels
+from asym_keras.plotting.run_groups import Published, runs_panel
+from asym_keras.runs import Run
+from asym_keras.scaling import zipf_concentration
+
+COLUMNS = ("task", "gamma", "alpha", "panel", "x", "mean", "std", "runs")
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperPanel:
+    """A panel of a figure: what is drawn (a key of `QUANTITIES`), of which task."""
+
+    task: str
+    quantity: str
+
+
+def _all_of(task: str, *, accuracies: bool = False) -> tuple[PaperPanel, ...]:
+    """Figures 6 to 10: training, pruning and transfer of one task."""
+    return tuple(
+        PaperPanel(task, name) for name in QUANTITIES if accuracies or "accuracy" not in name
+    )
+
+
+_CIFAR = tuple(
+    PaperPanel("cifar10", name)
+    for name in ("test_risk", "weight_change", "pruning_test_risk", "pruning_test_accuracy")
+)
+# Figure 5 is drawn from a formula. The caption of Figure 10 names the panels of Figures 6 to 9
+# only; its accuracies are among the published curves.
+PAPER_FIGURES: dict[int, tuple[PaperPanel, ...]] = {
+    1: tuple(
+        PaperPanel("simulated", name)
+        for name in ("train_risk", "weight_change", "ntg_change", "ntg_min_eigenvalue")
+    ),
+    2: (
+        PaperPanel("concrete", "weight_change"),
+        PaperPanel("energy", "ntg_change"),
+        PaperPanel("airfoil", "pruning_train_risk"),
+        PaperPanel("plant", "transfer_test_risk"),
+    ),
+    3: (
+        PaperPanel("mnist", "pruning_test_accuracy"),
+        PaperPanel("mnist", "transfer_test_accuracy"),
+    ),
+    4: _CIFAR,
+    5: (),
+    6: _all_of("concrete"),
+    7: _all_of("energy"),
+    8: _all_of("airfoil"),
+    9: _all_of("plant"),
+    10: _all_of("mnist", accuracies=True),
+    11: _CIFAR,
+}
+_GRID = {6: 3, 7: 3, 8: 3, 9: 3}
+_FREE = {10: 7}  # place of the legend, so that pruning and transfer have a row each
+
+
+def paper_figure(
+    number: int,
+    path: str | os.PathLike,
+    groups: Mapping[str, Sequence[Sequence[Run]]] | None = None,
+    *,
+    published: Published | None = None,
+    title: str = "",
+) -> Path:
+    """Draws a figure of the paper, and writes the numbers drawn to a CSV file beside it.
+
+    Lines are means over runs, bands one standard deviation (ddof 1).
+
+    Args:
+        number: 1 to 11.
+        path: the PNG file; the CSV file differs in its suffix.
+        groups: by task, the runs of each line. Not needed for Figure 5.
+        published: gives the curves to draw dashed; None: none.
+        title: of the figure.
+
+    Returns:
+        The CSV file: columns `task,gamma,alpha,panel,x,mean,std,runs`; `std` is empty where there
+        is one run.
+
+    Raises:
+        ValueError: No such figure, or a run without what is drawn.
+        KeyError: `groups` lacks a task of the figure.
+    """
+    if number not in PAPER_FIGURES:
+        raise ValueError(f"expected a figure from 1 to 11, received {number}.")
+    path = Path(path)
+    if number == 5:
+        panels, rows = _concentration()
+    else:
+        panels, rows = _measured(PAPER_FIGURES[number], groups or {}, published)
+    places: list[Panel | None] = [*panels]
+    if number in _FREE:
+        places.insert(_FREE[number], None)
+    draw_panels(path, places, columns=_GRID.get(number, 4), title=title)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    write_text(path.with_suffix(".csv"), text.getvalue())
+    return path.with_suffix(".csv")
+
+
+def _measured(paper_panels, groups, published) -> tuple[list[Panel], list[tuple]]:
+    several = len({panel.task for panel in paper_panels}) > 1
+    panels, rows = [], []
+    for of in paper_panels:
+        title = of.task if several else ""
+        panel, means = runs_panel(of.quantity, groups[of.task], published=published, title=title)
+        panels.append(panel)
+        for group, curve in zip(groups[of.task], means, strict=True):
+            config = group[0].config
+            head = (of.task, config["gamma"], config["alpha"], of.quantity)
+            rows += [
+                (*head, float(x), float(mean), "" if np.isnan(std) else float(std), curve.runs)
+                for x, mean, std in zip(curve.x, curve.mean, curve.std, strict=True)
+            ]
+    return panels, rows
+
+
+def _concentration() -> tuple[list[Panel], list[tuple]]:
+    """Figure 5: `zeta(2 / alpha) / zeta(1 / alpha)**2`, gamma = 0."""
+    alphas = np.linspace(0.01, 0.99, 197)
+    values = np.array([zipf_concentration(alpha) for alpha in alphas])
+    panel = Panel((Line(alphas, values),), r"$\alpha$", r"$\sum_j \tilde{\lambda}_j^{\,2}$")
+    rows = [
+        ("zipf", 0.0, float(alpha), "concentration", float(alpha), float(value), "", 0)
+        for alpha, value in zip(alphas, values, strict=True)
+    ]
+    return [panel], rows

@@ -1,0 +1,232 @@
+"""A run folder as one object, checked when it is read."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asym_keras.training.history import History
+
+# `python -m trainers.theory` ends with the second.
+_LAST_FILES = ("metrics.json", "theory.json")
+_CURE = "Put back a good copy, or run it again with --overwrite"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """What a trainer left in a run folder.
+
+    Attributes:
+        path: the folder.
+        config: the flags, resolved, from `config.json`.
+        facts: the rest of `config.json`: `command`, `dataset`, `device`, versions.
+        history: the records; of none before the first was written.
+        nodes: arrays of `nodes.npz`: `step` and `time` (records,), `node_weight_change`
+            (records, m), float64. None where there is no such file.
+        pruning: rows by number of nodes `pruned`, or None.
+        transfer: rows by number of `features`, or None.
+        metrics: `metrics.json`; empty where there is none.
+        finished: whether training went to its end.
+    """
+
+    path: Path
+    config: dict
+    facts: dict
+    history: History
+    nodes: dict[str, np.ndarray] | None
+    pruning: History | None
+    transfer: History | None
+    metrics: dict
+    finished: bool
+
+    @property
+    def task(self) -> str:
+        """Name of the dataset."""
+        return self.facts["dataset"]["name"]
+
+    @property
+    def label(self) -> str:
+        """`"gamma = 0, alpha = 0.4"`; at gamma = 1, where alpha changes nothing, `"gamma = 1"`."""
+        gamma, alpha = self.config["gamma"], self.config["alpha"]
+        return "gamma = 1" if gamma == 1 else f"gamma = {gamma:g}, alpha = {alpha:g}"
+
+    def load_model(self):
+        """The trained `keras.Model`.
+
+        Raises:
+            FileNotFoundError: The run has not saved its model yet.
+        """
+        path = self.path / "model.keras"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"expected the trained model in {path}, received no such file. "
+                "Go on with the run (--resume) or run it again."
+            )
+        import keras
+
+        # Their registration is what lets Keras read the layer and its initialisers.
+        from asym_keras import initializers, layers  # noqa: F401
+
+        return keras.models.load_model(path, compile=False)
+
+
+def load_run(folder: str | os.PathLike) -> Run:
+    """Reads a run folder.
+
+    Args:
+        folder: what a trainer's `--out-dir` names, or one of the folders in it where the command
+            had several pairs or seeds.
+
+    Returns:
+        The run. One that is still going on, or was interrupted, has `finished=False` and the
+        records written so far.
+
+    Raises:
+        FileNotFoundError: No such folder, or not a run's; or a finished run lacks its history.
+        ValueError: A file is damaged; names the file and, of a table, the line.
+
+    Example:
+        >>> run = load_run("runs/simulated-paper-g0-a0.4-m2000-flow-s0")
+        >>> run.label, run.history[-1]["train_risk"]
+        ('gamma = 0, alpha = 0.4', 0.0135)
+    """
+    folder = Path(folder)
+    facts = _config(folder)
+    finished = any((folder / name).is_file() for name in _LAST_FILES)
+    history = _table(folder / "history.csv", "step", "time", "train_risk")
+    if finished and not history:
+        raise FileNotFoundError(
+            f"expected the records of a finished run in {folder / 'history.csv'}, received none. "
+            f"{_CURE}."
+        )
+    nodes = _arrays(folder / "nodes.npz", len(history or ()))
+    metrics = folder / "metrics.json"
+    return Run(
+        path=folder,
+        config=facts.pop("config"),
+        facts=facts,
+        history=History() if history is None else history,
+        nodes=nodes,
+        pruning=_table(folder / "pruning.csv", "pruned", "train_risk"),
+        transfer=_table(folder / "transfer.csv", "features", "train_risk"),
+        metrics=_json(metrics) if metrics.is_file() else {},
+        finished=finished,
+    )
+
+
+def find_runs(folder: str | os.PathLike) -> list[Path]:
+    """The run folders in `folder`, at any depth, by name; `folder` itself where it is one.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    folder = Path(folder)
+    if (folder / "config.json").is_file():
+        return [folder]
+    found = sorted(path.parent for path in folder.rglob("config.json") if _is_run(path.parent))
+    if not found:
+        kind = "a folder without runs" if folder.is_dir() else "no such folder"
+        raise FileNotFoundError(
+            f"expected a run folder, or a folder of runs, received {kind}: {folder}. "
+            "Name one that a trainer wrote (--out-dir)."
+        )
+    return found
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        _config(folder)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _config(folder: Path) -> dict:
+    path = folder / "config.json"
+    if not path.is_file():
+        kind = "a folder without config.json" if folder.is_dir() else "no such folder"
+        raise FileNotFoundError(
+            f"expected a run folder, received {kind}: {folder}. "
+            "Name one that a trainer wrote (--out-dir)."
+        )
+    facts = _json(path)
+    if not {"config", "command", "dataset"} <= facts.keys():
+        raise ValueError(
+            f"expected config, command and dataset in {path}, received {sorted(facts)}: no "
+            "trainer's file. Name a folder that a trainer wrote (--out-dir)."
+        )
+    return facts
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"expected JSON in {path}, received {error}. {_CURE}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"expected a JSON object in {path}, received another value. {_CURE}.")
+    return content
+
+
+def _table(path: Path, *columns: str) -> History | None:
+    """Reads a table of numbers that has `columns`; None if there is no file."""
+    if not path.is_file():
+        return None
+    try:
+        table = History.from_csv(path)
+    except (TypeError, ValueError, csv.Error) as error:
+        raise ValueError(
+            f"expected a table of numbers in {path}, received {_fault(path) or error}. {_CURE}."
+        ) from error
+    if not len(table):
+        raise ValueError(f"expected a table of numbers in {path}, received no row. {_CURE}.")
+    missing = [name for name in columns if name not in table[0]]
+    if missing:
+        raise ValueError(
+            f"expected the columns {', '.join(columns)} in {path}, received none named "
+            f"{', '.join(missing)}. {_CURE}."
+        )
+    return table
+
+
+def _fault(path: Path) -> str | None:
+    """The first line of a damaged table that is no row of numbers."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    width = len(lines[0].split(","))
+    for number, line in enumerate(lines[1:], start=2):
+        cells = line.split(",")
+        if len(cells) != width:
+            return f"{len(cells)} cells, not {width}, in line {number}"
+        for cell in cells:
+            try:
+                float(cell)
+            except ValueError:
+                return f"{cell!r} in line {number}"
+    return None
+
+
+def _arrays(path: Path, records: int) -> dict[str, np.ndarray] | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:  # a flipped bit can make NumPy and zipfile raise almost any
+        raise ValueError(
+            f"expected arrays in {path}, received a file that can't be read "
+            f"({type(error).__name__}). {_CURE}."
+        ) from error
+    changes = arrays.get("node_weight_change")
+    if changes is None or changes.ndim != 2 or len(changes) != records:
+        shape = "none" if changes is None else f"shape {changes.shape}"
+        raise ValueError(
+            f"expected node_weight_change of shape ({records}, m) in {path}, one row a record of "
+            f"history.csv, received {shape}. {_CURE}."
+        )
+    return arrays
