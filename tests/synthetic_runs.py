@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -17,6 +18,16 @@ SETTINGS = {"protocol": "paper", "solver": "flow", "out_dir": None, "jobs": 1, "
 def height(gamma: float, seed: int) -> float:
     """What every curve of a run is proportional to."""
     return 2.0 - gamma + 0.25 * seed
+
+
+def write_run_of(config, folder, **options) -> Path:
+    """Writes what a run of this `TrainerConfig` leaves."""
+    settings = dataclasses.asdict(config)
+    names = {name: settings[name] for name in ("gamma", "alpha", "seed", "width")}
+    folder = write_run(folder, task=config.task(), **names, **options)
+    facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    write_json(folder / "config.json", {**facts, "config": settings})
+    return folder
 
 
 def write_run(
