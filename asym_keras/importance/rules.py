@@ -1,0 +1,136 @@
+"""Rules that give each hidden node a number, and the order of the nodes by it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from asym_keras.importance.graph import find_layer, node_paths
+from asym_keras.importance.taps import example_count, received, tiles
+from asym_keras.layers import AsymScaledDense
+
+RULES = ("paper", "scalings", "magnitude", "output")
+# The published figures order nodes by lambda alone.
+PROTOCOL_RULES = {"paper": "paper", "authors": "scalings"}
+
+
+def node_importance(
+    model: keras.Model, rule: str = "paper", *, x=None, layer: str | None = None
+) -> np.ndarray:
+    """Importance of each hidden node, by one of `RULES`.
+
+    - `"paper"`: `lambda_j ||w_j||^2`, Section 6.
+    - `"scalings"`: `lambda_j`, as in the published figures.
+    - `"magnitude"`: `||w_j||`, what is common without scalings.
+    - `"output"`: the mean over the examples `x` of the squared change of what the readout
+      computes when node j goes. With `outputs` that is
+      `lambda_j mean_i sigma(z_ij)^2 sum_k a_jk^2`; features that `Dense` layers take, alone,
+      count with those kernels in place of `a`; otherwise the change of the features counts,
+      without the sum.
+
+    Args:
+        model: built Keras model with an `AsymScaledDense`.
+        rule: one of `RULES`.
+        x: examples (n, ...) for `"output"`, in the shape that the model takes.
+        layer: name of the layer; None: it is the only one.
+
+    Returns:
+        float64 (m,), nonnegative.
+
+    Raises:
+        ValueError: An unknown rule, `"output"` without examples, or no such layer.
+
+    Example:
+        >>> model = asym_keras.shallow_network(3, width=64, gamma=0.5, alpha=0.5, seed=0)
+        >>> asym_keras.importance.node_importance(model).shape
+        (64,)
+    """
+    if rule not in RULES:
+        raise ValueError(f"node_importance: expected rule to be one of {RULES}, received {rule!r}.")
+    target = find_layer(model, layer)
+    if rule == "scalings":
+        return target.scalings
+    if rule == "output":
+        if x is None:
+            raise ValueError(
+                "node_importance: expected examples x for the rule 'output', received none. "
+                "Pass x, for example the training inputs."
+            )
+        return _output_change(model, target, x)
+    squares = np.sum(_float64(target.kernel) ** 2, axis=0)
+    return np.sqrt(squares) if rule == "magnitude" else target.scalings * squares
+
+
+def importance_order(importance, seed: int = 0) -> np.ndarray:
+    """Nodes from the most to the least important; ties are broken by a seeded shuffle.
+
+    At `gamma=1` the rule `"scalings"` ties all nodes: the order is then the shuffle's, and the
+    seed has to be recorded with it.
+
+    Args:
+        importance: array (m,), not NaN.
+        seed: int, nonnegative.
+
+    Returns:
+        int64 (m,), a permutation of 0 to m - 1.
+
+    Raises:
+        ValueError: Another shape, no node, or NaN.
+
+    Example:
+        >>> asym_keras.importance.importance_order([0.1, 0.7, 0.2])
+        array([1, 2, 0])
+    """
+    values = np.asarray(importance, dtype="float64")
+    if values.ndim != 1 or not values.size or np.isnan(values).any():
+        raise ValueError(
+            "importance_order: expected one number a node, shape (m,), none of them NaN, received "
+            f"shape {values.shape} with {int(np.isnan(values).sum())} NaN."
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(values))
+    return shuffled[np.argsort(-values[shuffled], kind="stable")]
+
+
+def order_nodes(model, target: AsymScaledDense, importance, *, x=None, seed: int = 0) -> np.ndarray:
+    """`importance_order` of the nodes of `target` by a rule's name or by numbers (m,)."""
+    if isinstance(importance, str):
+        importance = node_importance(model, importance, x=x, layer=target.name)
+    if np.shape(importance) != (target.units,):
+        raise ValueError(
+            f"Expected importance to be one of {RULES} or an array of shape ({target.units},), one "
+            f"number a node of {target.name!r}, received shape {np.shape(importance)}."
+        )
+    return importance_order(importance, seed)
+
+
+def _output_change(model, target: AsymScaledDense, x) -> np.ndarray:
+    layers, kernels = _readers(model, target)
+    weights = [np.sum(_float64(kernel) ** 2, axis=1) for kernel in kernels]
+    total = np.zeros(target.units)
+    for rows in tiles(model, x, target.units):
+        part = keras.tree.map_structure(lambda a, rows=rows: a[rows], x)
+        for layer, weight, calls in zip(
+            layers, weights, received(model, layers, part), strict=True
+        ):
+            for inputs in calls:
+                features = _float64(target.features(inputs) if layer is target else inputs)
+                total += weight * np.sum(features.reshape(-1, target.units) ** 2, axis=0)
+    return total / example_count(x)
+
+
+def _readers(model, target: AsymScaledDense) -> tuple[list, list]:
+    """Layers that multiply the features by a kernel, and those kernels.
+
+    The layer itself with its readout, or with ones if it is not known what becomes of its features.
+    """
+    if target.outputs is not None:
+        return [target], [target.readout]
+    paths = node_paths(model, target)
+    if paths.obstacle or paths.returned:
+        return [target], [np.ones((target.units, 1))]
+    return paths.readouts, [dense.kernel for dense in paths.readouts]
+
+
+def _float64(tensor) -> np.ndarray:
+    return ops.convert_to_numpy(tensor).astype("float64")

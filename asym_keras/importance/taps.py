@@ -1,0 +1,87 @@
+"""What a layer inside a model receives, in tiles over the examples."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+from keras import ops
+
+# Numbers of the widest layer that a tile of examples may make: 16 MB in float32.
+TILE_NUMBERS = 2**22
+
+
+def example_count(*arrays) -> int:
+    """Examples in `arrays`, each an array or a structure of arrays.
+
+    Raises:
+        ValueError: No examples, or not as many in each array.
+    """
+    counts = {len(a) if np.ndim(a) else 0 for a in keras.tree.flatten(arrays)}
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(
+            "Expected arrays with the same number of examples, at least one, received "
+            f"{sorted(counts)} examples."
+        )
+    return counts.pop()
+
+
+def tiles(model: keras.Model, x, units: int, batch_size: int | None = None) -> list[slice]:
+    """Slices over the examples of `x`, of `batch_size` or as memory allows.
+
+    Args:
+        units: numbers an example that the caller will hold beside what the model's layers do.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"Expected batch_size to be at least 1 or None, received {batch_size}.")
+    shapes = [
+        tensor.shape[1:]
+        for layer in model._flatten_layers()
+        for node in layer._inbound_nodes
+        for tensor in node.outputs
+    ]
+    widest = max(units, *(int(np.prod([size or 1 for size in shape])) for shape in shapes), 1)
+    rows, count = batch_size or max(1, TILE_NUMBERS // widest), example_count(x)
+    return [slice(first, first + rows) for first in range(0, count, rows)]
+
+
+def received(model: keras.Model, layers, x, *, skip: bool = False) -> list[list]:
+    """Inputs of each of `layers` at each of its calls while `model` runs on `x`, in inference.
+
+    Args:
+        model: built model.
+        layers: layers of it.
+        x: array or structure of arrays.
+        skip: the layers return zeros instead of what they compute. For the last layer of a
+            model, whose product nobody needs here.
+
+    Returns:
+        For each layer a list of tensors, one a call.
+    """
+    notes: list[list] = [[] for _ in layers]
+    with contextlib.ExitStack() as stack:
+        for layer, noted in zip(layers, notes, strict=True):
+            stack.enter_context(_tap(layer, noted, skip))
+        model(x, training=False)
+    return notes
+
+
+@contextlib.contextmanager
+def _tap(layer, noted: list, skip: bool) -> Iterator[None]:
+    """While open, calls of `layer` append their inputs to `noted`."""
+    call = layer.call
+
+    def tapped(inputs, *args, **kwargs):
+        noted.append(inputs)
+        if skip:
+            return ops.zeros(layer.compute_output_shape(inputs.shape), layer.compute_dtype)
+        return call(inputs, *args, **kwargs)
+
+    # Not by setattr, which Keras would track.
+    vars(layer)["call"] = tapped
+    try:
+        yield
+    finally:
+        vars(layer).pop("call")

@@ -1,0 +1,11 @@
+"""Pruning: networks cut to their most important nodes, and risks by the number of nodes left.
+
+small = prune(model, keep=100, refit=(x, y))
+rows = pruning_curve(model, x_train, y_train, x_test, y_test, refit=True)
+"""
+
+from asym_keras.pruning.curve import pruning_curve
+from asym_keras.pruning.refit import Refit, refit_readouts
+from asym_keras.pruning.surgery import prune
+
+__all__ = ["Refit", "prune", "pruning_curve", "refit_readouts"]
