@@ -1,0 +1,8 @@
+"""Transfer learning: small networks on the most important features of a trained one.
+
+rows = transfer_curve(model, x_train, y_train, x_test, y_test, **transfer_settings("paper", ...))
+"""
+
+from asym_keras.transfer.curve import transfer_curve, transfer_settings
+
+__all__ = ["transfer_curve", "transfer_settings"]
