@@ -18,26 +18,36 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "AsymScaledDense": "layers",
     "empirical_ntg": "ntg",
+    "load_run": "runs",
+    "node_importance": "importance",
     "node_scalings": "scaling",
+    "prune": "pruning",
     "shallow_network": "models",
 }
 _SUBMODULES = (
     "callbacks",
     "datasets",
+    "importance",
     "initializers",
     "ntg",
     "plotting",
+    "pruning",
+    "runs",
     "scaling",
     "theory",
     "training",
+    "transfer",
 )
 
 __all__ = [*_MODULE_OF, *_SUBMODULES, "__version__"]
 
 if TYPE_CHECKING:
+    from asym_keras.importance import node_importance as node_importance
     from asym_keras.layers import AsymScaledDense as AsymScaledDense
     from asym_keras.models import shallow_network as shallow_network
     from asym_keras.ntg import empirical_ntg as empirical_ntg
+    from asym_keras.pruning import prune as prune
+    from asym_keras.runs import load_run as load_run
     from asym_keras.scaling import node_scalings as node_scalings
 
 

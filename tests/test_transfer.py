@@ -195,7 +195,7 @@ def test_settings_are_the_protocols():
         for c in (False, True)
     }
     assert settings == {
-        ("paper", False): ((64,), 5000, 1.0),
+        ("paper", False): ((64,), 50000, 0.1),
         ("paper", True): ((128,), 5000, 1.0),
         ("authors", False): ((64, 64), 5000, 0.1),
         ("authors", True): ((128, 128), 10000, 1.0),

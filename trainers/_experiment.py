@@ -17,7 +17,7 @@ logger = logging.getLogger("trainers")
 
 
 def run(config, dataset, folder: RunFolder, facts: dict) -> dict:
-    """Trains once and fills the folder, unless `--resume` finds that done.
+    """Trains, then prunes and transfers; with `--resume`, what of these is not there yet.
 
     Args:
         config: a `TrainerConfig`.
@@ -28,10 +28,13 @@ def run(config, dataset, folder: RunFolder, facts: dict) -> dict:
     Returns:
         The content of `metrics.json`.
     """
-    if config.resume and folder.finished():
-        logger.info("%s is finished", folder.path)
-    else:
+    from trainers._curves import missing_curves, write_curves
+
+    if not (config.resume and folder.finished()):
         _train(config, dataset, folder, facts)
+    elif not missing_curves(config, folder):
+        logger.info("%s is finished", folder.path)
+    write_curves(config, dataset, folder)
     return folder.read("metrics.json")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from trainer_runs import read_json
+from trainer_runs import SMALL, read_json, small_data
 
-from trainers import _experiment, simulated
+from asym_keras.training import History
+from trainers import _experiment, mnist, simulated
 
 TINY = ("--width", "10", "--steps", "20", "--records", "2", "--ntg-examples", "0", "--quiet")
 PAIRS = ("--pairs", "1:0.4,0:0.4", "--seeds", "2")
@@ -54,6 +56,38 @@ def test_the_error_of_a_single_run_is_its_own(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         simulated.main([*TINY, "--out-dir", str(tmp_path / "run")])
     assert capsys.readouterr().err.endswith("error: told by the run\n")
+
+
+def test_pruning_curve_of_a_run(tmp_path):
+    folder = tmp_path / "run"
+    argv = [*SMALL, "--data", small_data(tmp_path / "d.npz"), "--out-dir", str(folder)]
+    (metrics,) = mnist.main(argv)
+    curve = History.from_csv(folder / "pruning.csv")
+    assert list(curve[0]) == [
+        *("pruned", "kept", "train_risk", "test_risk", "train_accuracy", "test_accuracy")
+    ]
+    np.testing.assert_array_equal(curve.column("pruned"), np.arange(21))
+    for name in ("train_risk", "test_risk", "train_accuracy", "test_accuracy"):
+        assert curve[0][name] == pytest.approx(metrics[name], rel=1e-5)
+    assert curve[-1]["train_risk"] == pytest.approx(1 / 3)  # one-hot targets against zero
+    before = (folder / "metrics.json").stat().st_mtime_ns
+
+    # A curve that is asked for later is added to the finished run.
+    mnist.main([*argv, "--resume", "--refit"])
+    refitted = History.from_csv(folder / "pruning.csv")
+    assert list(refitted[0])[6:] == [f"{name}_refit" for name in list(curve[0])[2:]]
+    np.testing.assert_allclose(refitted.column("train_risk"), curve.column("train_risk"))
+    assert (folder / "metrics.json").stat().st_mtime_ns == before
+    # And stays where it is not asked for again.
+    mnist.main([*argv, "--resume"])
+    assert len(History.from_csv(folder / "pruning.csv")[0]) == 10
+
+
+def test_transfer_needs_data_for_it(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        simulated.main([*TINY, "--transfer", "--out-dir", str(tmp_path / "run")])
+    assert "a part for transfer" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_simulated_data_follow_the_protocol():
