@@ -82,7 +82,7 @@ def refit_readouts(features, targets, widths: Iterable[int] | None = None) -> li
     fits |= _by_features(data, sorted({k for k in widths if 0 < k < examples}))
     fits |= {k: _by_examples(data, k) for k in set(widths) if k >= examples}
     for k in widths:
-        logger.info(
+        logger.debug(
             "refit of %d features: penalty %.2g, leave-one-out %.4g",
             k,
             fits[k].penalty,
