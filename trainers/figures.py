@@ -193,8 +193,8 @@ def _title(number: int, config: Config, groups: dict[str, list[list[Run]]]) -> s
         return f"Figure {number}"
     runs = [run for of_task in groups.values() for group in of_task for run in group]
     tasks = ", ".join(groups)
-    if "cifar10" in groups:
-        tasks += f" ({runs[0].facts['dataset'].get('source') or Path(config.features or '').name})"
+    if config.features and "cifar10" in groups:
+        tasks += f" (features: {Path(config.features).name})"
     seeds = f"{config.seeds} seeds" if config.seeds > 1 else "1 seed"
     widths = " / ".join(sorted({str(run.config["width"]) for run in runs}))
     return f"Figure {number}: {tasks}\nprotocol {config.protocol}, m = {widths}, {seeds}"

@@ -216,7 +216,9 @@ def test_title_says_which_features_and_settings(places, tmp_path, no_runs, monke
     (experiment,) = experiments(11, places, *features)
     fill(experiment, accuracies=True)
     figures.main(["--figure", "11", *FLAGS, *places, *features])
-    assert titles == ["Figure 11: cifar10 (formulas of cifar10)\nprotocol authors, m = 20, 2 seeds"]
+    assert titles == [
+        "Figure 11: cifar10 (features: features.npz)\nprotocol authors, m = 20, 2 seeds"
+    ]
 
 
 def test_published_curves_are_drawn(places, tmp_path, no_runs, monkeypatch, reference):
