@@ -24,6 +24,7 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
         return
     import keras
 
+    from asym_keras import plotting
     from asym_keras.importance import PROTOCOL_RULES
     from asym_keras.training.history import History
 
@@ -57,6 +58,7 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
             **transfer_settings(config.protocol, classification=dataset.is_classification),
         )
         History(rows).to_csv(folder.path / TRANSFER)
+    plotting.learning_curves(folder.path)
 
 
 def _arrays(config, dataset) -> list:

@@ -101,6 +101,12 @@ def test_simulated_data_follow_the_protocol():
     assert dataset.x_train.shape == dataset.x_test.shape == (7, 4)
 
 
+def test_simulated_ntg_is_of_the_protocols_examples():
+    for protocol, count in (("paper", 500), ("authors", 700)):
+        assert simulated.Config(protocol=protocol).ntg_count(700) == count
+    assert simulated.Config(protocol="authors", ntg_examples="3").ntg_count(700) == 3
+
+
 @pytest.mark.parametrize(
     "flags", [["--noise", "-1"], ["--data-seed", "-1"], ["--examples", "0"], ["--jobs", "0"]]
 )
