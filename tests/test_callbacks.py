@@ -250,3 +250,10 @@ def test_model_without_weights_is_refused():
 def test_callbacks_are_a_part_of_the_package():
     assert ak.callbacks.NTGHistory is NTGHistory
     assert "callbacks" in dir(ak)
+
+
+def test_the_method_is_taken(caplog):
+    with caplog.at_level("INFO", logger="asym_keras.ntg"):
+        fit(shallow(), [NTGHistory(EXAMPLES, method="jacobian")], epochs=1)
+    assert "jacobian for 1" in caplog.text
+    assert "closed form" not in caplog.text

@@ -16,9 +16,19 @@ def jacobian_factors(model: keras.Model, x, variables, outputs: Callable) -> lis
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
         f = outputs(model(x, training=False))
-    rows = tape.jacobian(f, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    rows = tape.jacobian(
+        f,
+        values,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        # TensorFlow vectorises the gradient of a convolution in groups wrongly, and fails.
+        experimental_use_pfor=not any(getattr(la, "groups", 1) > 1 for la in _layers(model)),
+    )
     # Of the zeros of an unconnected variable TensorFlow forgets the shape.
     sizes = [v.shape.num_elements() for v in values]
     return [
         Vectors(tf.reshape(r, [-1, f.shape[1], size])) for r, size in zip(rows, sizes, strict=True)
     ]
+
+
+def _layers(model: keras.Model) -> list:
+    return model._flatten_layers(include_self=False, recursive=True)
