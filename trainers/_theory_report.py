@@ -61,7 +61,7 @@ def theory_rows(theory: Theory, measured: Measured, draws: Draws) -> list[Row]:
             "kappa_n, beside eig_min of the first NTG",
             theory.kappa_n,
             float(measured.eigenvalues[0]),
-            "no bound by itself; positive" if theory.kappa_n else "zero: inputs on one line",
+            "no bound by itself; positive" if theory.kappa_n else "zero to rounding",
         ),
         *_width_rows(theory),
         *_bound_rows(theory, measured),
@@ -83,7 +83,9 @@ def _width_rows(theory: Theory) -> list[Row]:
         elif bound.applies(width):
             verdict = "met"
         else:
-            verdict = "not met: bounds below are not promised"
+            finite = math.isfinite(bound.required_width)
+            fault = "not met" if finite else f"not met by any width, {theory.silence}"
+            verdict = f"{fault}; bounds below are not promised"
         required = None if bound is None else bound.required_width
         rows.append(Row(key, name, required, float(width), verdict))
     return rows

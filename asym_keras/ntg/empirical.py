@@ -98,7 +98,8 @@ def _check(model, x, output, method: str, batch_size: int | None) -> int:
         one = tf.nest.map_structure(lambda a: a[:1], x)
         shape = tuple(model(as_tensors(model, one), training=False).shape)
     count = 1 if len(shape) == 1 else shape[-1]
-    named = output in ("trace", "all") if isinstance(output, str) else 0 <= output < count
+    index = isinstance(output, (int, np.integer)) and not isinstance(output, bool)
+    named = 0 <= output < count if index else isinstance(output, str) and output in ("trace", "all")
     if len(shape) > 2 or not named:
         raise ValueError(
             f"empirical_ntg: expected outputs of shape (n, K) or (n,), and output below K, "

@@ -20,14 +20,18 @@ def jacobian_factors(model: keras.Model, x, variables, outputs: Callable) -> lis
         f,
         values,
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        # TensorFlow vectorises the gradient of a convolution in groups wrongly, and fails.
-        experimental_use_pfor=not any(getattr(la, "groups", 1) > 1 for la in _layers(model)),
+        # TensorFlow vectorises the gradient of a convolution in groups wrongly, or fails.
+        experimental_use_pfor=not any(_in_groups(la) for la in _layers(model)),
     )
     # Of the zeros of an unconnected variable TensorFlow forgets the shape.
     sizes = [v.shape.num_elements() for v in values]
     return [
         Vectors(tf.reshape(r, [-1, f.shape[1], size])) for r, size in zip(rows, sizes, strict=True)
     ]
+
+
+def _in_groups(layer) -> bool:
+    return hasattr(layer, "kernel_size") and getattr(layer, "groups", 1) > 1
 
 
 def _layers(model: keras.Model) -> list:

@@ -67,7 +67,7 @@ def _rebuild(model, dtype: str) -> keras.Model:
             },
             safe_mode=False,
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:  # the last: a Lambda layer
         raise ValueError(f"{model.name!r} can't be rebuilt in {dtype}: {error} {hint}") from error
     if [w.shape for w in copy.weights] != [w.shape for w in model.weights]:
         raise ValueError(

@@ -57,6 +57,11 @@ def ntg_predict(
     size = start.size
     ntg = np.reshape(empirical_ntg(model, x_train, **options), (size, size)).astype("float64")
     cross = np.reshape(empirical_ntg(model, x_test, x_train, **options), (-1, size))
+    if not (np.isfinite(ntg).all() and np.isfinite(cross).all()):
+        raise ValueError(
+            "ntg_predict: expected finite NTG matrices, received NaN or inf: look for them in "
+            "x_train, x_test and the weights."
+        )
     values, vectors = np.linalg.eigh(ntg)
     values[values < size * np.finfo(dtype).eps * values[-1]] = 0.0
     modes = vectors.T @ (targets - start).ravel()

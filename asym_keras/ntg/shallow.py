@@ -217,7 +217,8 @@ def leading_share(layer: AsymScaledDense, x, k, *, output: int = 0, order=None):
 
 def _node_factors(layer: AsymScaledDense, output: int) -> np.ndarray:
     """`lambda_j a_jk^2`, float64 (m,)."""
-    if not layer.outputs or not 0 <= output < layer.outputs:
+    index = isinstance(output, (int, np.integer)) and not isinstance(output, bool)
+    if not layer.outputs or not index or not 0 <= output < layer.outputs:
         raise ValueError(
             f"Expected a layer with outputs, and output to be one of them, received outputs="
             f"{layer.outputs} in {layer.name!r} and output={output}."
@@ -227,5 +228,10 @@ def _node_factors(layer: AsymScaledDense, output: int) -> np.ndarray:
 
 def _inputs_and_slopes(layer: AsymScaledDense, x, dtype) -> tuple[tf.Tensor, tf.Tensor]:
     """`x / sqrt(d)`, (n, d), and `sigma'(z_j(x_i))`, (n, m)."""
+    if np.ndim(x) != 2 or np.shape(x)[1] != layer.kernel.shape[0]:
+        raise ValueError(
+            f"Expected inputs of shape (n, {layer.kernel.shape[0]}) for {layer.name!r}, received "
+            f"shape {np.shape(x)}."
+        )
     x = tf.cast(x, dtype) / layer.kernel.shape[0] ** 0.5
     return x, _slopes(layer.activation, tf.matmul(x, tf.cast(layer.kernel.value, dtype)))

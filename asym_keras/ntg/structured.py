@@ -28,12 +28,26 @@ def known_variables(model: keras.Model, variables) -> list:
     for layer in _leaves(model):
         for variable in layer.variables:
             owners.setdefault(id(variable), []).append(layer)
+    elsewhere = _used_by_operations(model)
     return [
         variable
         for variable in variables
-        if len(owners.get(id(variable), ())) == 1
+        if id(variable) not in elsewhere
+        and len(owners.get(id(variable), ())) == 1
         and id(variable) in map(id, layer_parameters(owners[id(variable)][0]).values())
     ]
+
+
+def _used_by_operations(model) -> set[int]:
+    """Ids of variables that enter the graph as arguments, as in `ops.matmul(h, layer.kernel)`."""
+    if not is_graph(model):
+        return set()
+    found = set().union(*(_used_by_operations(la) for la in model.layers))
+    for operation in getattr(model, "operations", ()):
+        for node in operation._inbound_nodes:
+            arguments = tf.nest.flatten((node.arguments.args, node.arguments.kwargs))
+            found |= {id(a) for a in arguments if isinstance(a, keras.Variable)}
+    return found
 
 
 def structured_factors(model: keras.Model, x, variables, outputs: Callable) -> list[Factor]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 # Below this many examples x weights a step is bound by memory traffic and dispatch, which XLA's
 # fusion removes; above it by matrix products, which TensorFlow's own kernels (oneDNN) do faster.
-JIT_LIMIT = 5e8
+JIT_LIMIT = 5e7
 # Activations of all layers that one pass over examples may hold.
 TILE_BYTES = 512 * 2**20
 

@@ -261,8 +261,9 @@ def frozen():
     ],
 )
 def test_empirical_ntg_refuses(make, arguments, message):
+    x = np.ones((2, 3, 3, 1)) if make is convolution_model else X
     with pytest.raises(ValueError, match=f"empirical_ntg: .*{message}"):
-        empirical_ntg(make(), X, **arguments)
+        empirical_ntg(make(), x, **arguments)
 
 
 def test_empirical_ntg_refuses_outputs_of_rank_three():
