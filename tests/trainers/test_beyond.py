@@ -1,0 +1,97 @@
+"""The studies beyond the paper: flags, rates, probes, and small runs of each."""
+
+from __future__ import annotations
+
+import csv
+import types
+
+import numpy as np
+import pytest
+
+import asym_keras as ak
+from asym_keras.pruning import prune
+from trainers import _beyond_budget, _beyond_one_training, beyond
+from trainers._beyond_long_time import late_rate
+
+IMAGES = np.random.default_rng(0).uniform(size=(30, 784)).astype("float32")
+LABELS = np.arange(30) % 10
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--study: expected one of long-time, budget, one-training, received none"),
+        (["--study", "budget", "--width", "10"], "--width: expected at least 200, received 10"),
+        (["--study", "budget", "--jobs", "0"], "--jobs: expected at least 1, received 0"),
+    ],
+)
+def test_bad_flags(flags, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        beyond.main(flags)
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_late_rate_is_that_of_an_exponential():
+    time = np.linspace(0.0, 100.0, 201)
+    # A fast part that is gone where the rate is read, and what rounding leaves at the end.
+    risk = 5.0 * np.exp(-0.3 * time) + 2.0 * np.exp(-4.0 * time) + 1e-30
+    assert late_rate(time, risk) == pytest.approx(0.3, rel=1e-6)
+    assert np.isnan(late_rate(time[:3], np.ones(3)))
+
+
+def test_pruned_accuracies_are_those_of_pruned_models():
+    targets = np.eye(10, dtype="float32")[LABELS]
+    data = types.SimpleNamespace(
+        x_train=IMAGES,
+        y_train=targets,
+        labels_train=LABELS,
+        x_test=IMAGES[:20],
+        y_test=targets[:20],
+        labels_test=LABELS[:20],
+    )
+    model = ak.shallow_network(784, 10, width=210, gamma=0.2, alpha=0.5, seed=0)
+    row = _beyond_budget.PrunedAccuracy(data)(model)
+    assert len(row) == 2 * len(_beyond_budget.BUDGETS)
+    for kept in _beyond_budget.BUDGETS:
+        for suffix, refit in (("", None), ("_refit", (IMAGES, targets))):
+            outputs = prune(model, kept, refit=refit).predict(IMAGES[:20], verbose=0)
+            expected = np.mean(outputs.argmax(1) == LABELS[:20])
+            assert row[_beyond_budget.column(kept, suffix)] == pytest.approx(expected)
+
+
+def test_one_training_takes_the_images_that_come_with_the_package():
+    images = _beyond_one_training.load_images(7_000)
+    assert images.x_train.shape == (7_000, 784)
+    assert images.x_test.shape == (10_000, 784)
+    first = ak.datasets.load_mnist()
+    np.testing.assert_array_equal(images.x_train[5_000], first.transfer.x_train[0])
+    np.testing.assert_array_equal(images.y_test[0], first.y_test[0])
+
+
+@pytest.mark.slow
+def test_long_time_from_nothing(tmp_path):
+    flags = ["--study", "long-time", "--width", "200", "--steps", "2000", "--records", "4"]
+    rows = beyond.main([*flags, "--quiet", "--out-dir", str(tmp_path)])
+    assert [(row["gamma"], row["alpha"]) for row in rows] == [
+        (1, 0.4),
+        (0.5, 0.7),
+        (0.5, 0.5),
+        (0, 0.4),
+    ]
+    assert rows[0]["promised_rate"] > 0.0 == rows[-1]["promised_rate"]
+    with open(tmp_path / "long-time.csv", newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [float(row["final_train_risk"]) for row in read] == [r["final_train_risk"] for r in rows]
+    assert (tmp_path / "long-time.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_one_training_from_nothing_and_again(tmp_path, monkeypatch):
+    flags = ["--study", "one-training", "--width", "200", "--examples", "100", "--epochs", "1"]
+    argv = [*flags, "--quiet", "--out-dir", str(tmp_path)]
+    rows = beyond.main(argv)
+    assert {row["body"] for row in rows} == {"mlp", "cnn"}
+    assert all(0.0 <= row["test_accuracy_refit"] <= 1.0 for row in rows)
+    monkeypatch.setattr(_beyond_one_training._Cell, "_fit", lambda *_: pytest.fail("trained"))
+    assert beyond.main(argv) == rows
