@@ -145,6 +145,7 @@ def test_resume_of_a_finished_run_returns_its_metrics(tmp_path, data, capsys):
     flags = ["--data", data, "--out-dir", str(tmp_path / "run")]
     metrics = {"gamma": 0.0, "test_risk": 0.125, "seed": 0}
     write_run(tmp_path / "run", *SMALL, *flags, metrics=metrics)
+    (tmp_path / "run" / "pruning.csv").write_text("pruned,kept,train_risk,test_risk\n")
     before = content(tmp_path / "run")
     assert mnist.main([*SMALL, *flags, "--resume"]) == [metrics]
     assert "test_risk  0.125" in capsys.readouterr().out

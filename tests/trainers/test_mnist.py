@@ -71,11 +71,14 @@ def assert_same_run(folder, other):
 def test_folder_holds_all_files_of_the_design_and_no_other(run):
     folder, _, _ = run
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    panels = [*COLUMNS[2:9], "learning_curves"]
+    pruning = [
+        f"pruning_{part}_{kind}" for part in ("train", "test") for kind in ("risk", "accuracy")
+    ]
+    panels = [*COLUMNS[2:9], *pruning, "learning_curves"]
     assert files == {
         *("config.json", "history.csv", "nodes.npz", "metrics.json", "model.keras"),
         *(f"figures/{name}.png" for name in panels),
-        "checkpoint/state.npz",
+        *("checkpoint/state.npz", "pruning.csv"),
     }
 
 
