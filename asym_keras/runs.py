@@ -61,6 +61,7 @@ class Run:
 
         Raises:
             FileNotFoundError: The run has not saved its model yet.
+            ValueError: The file is damaged.
         """
         path = self.path / "model.keras"
         if not path.is_file():
@@ -73,7 +74,13 @@ class Run:
         # Their registration is what lets Keras read the layer and its initialisers.
         from asym_keras import initializers, layers  # noqa: F401
 
-        return keras.models.load_model(path, compile=False)
+        try:
+            return keras.models.load_model(path, compile=False)
+        except Exception as error:  # Keras tells of a damaged file in many ways, "not found" too
+            raise ValueError(
+                f"expected a trained model in {path}, received a file that can't be read "
+                f"({type(error).__name__}). {_CURE}."
+            ) from error
 
 
 def load_run(folder: str | os.PathLike) -> Run:

@@ -145,3 +145,10 @@ def test_runs_are_found_at_any_depth(tmp_path):
             folder.mkdir()
         with pytest.raises(FileNotFoundError, match=received):
             find_runs(folder)
+
+
+def test_a_damaged_model_is_told(tmp_path):
+    folder = write_run(tmp_path / "run")
+    (folder / "model.keras").write_bytes(b"PK\x03\x04 half of a model")
+    with pytest.raises(ValueError, match=r"expected a trained model in .*model\.keras, received"):
+        load_run(folder).load_model()

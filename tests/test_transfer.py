@@ -13,7 +13,7 @@ import tensorflow as tf
 from asym_keras.importance import node_importance
 from asym_keras.layers import AsymScaledDense
 from asym_keras.models import shallow_network
-from asym_keras.training import TrainingError
+from asym_keras.training import TrainingError, objective
 from asym_keras.transfer import solvers, transfer_curve, transfer_settings
 from asym_keras.transfer.networks import TransferNetworks
 
@@ -87,13 +87,13 @@ def expected_rows(model, arrays, labels, *, features, hidden, steps, learning_ra
 @pytest.fixture(autouse=True)
 def no_jit(monkeypatch):
     """Compilation with XLA takes longer than these small runs."""
-    monkeypatch.setattr(solvers, "JIT_LIMIT", 0)
+    monkeypatch.setattr(objective, "JIT_LIMIT", 0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("hidden", "jit"), [((8,), True), ((8, 6), False)])
 def test_networks_trained_together_equal_each_trained_alone(dtype, hidden, jit, monkeypatch):
-    monkeypatch.setattr(solvers, "JIT_LIMIT", np.inf if jit else 0)
+    monkeypatch.setattr(objective, "JIT_LIMIT", np.inf if jit else 0)
     model, (arrays, labels) = network(dtype), data(dtype)
     settings = {**SMALL, "hidden": hidden, "steps": 30 if dtype == "float64" else 6}
     rows = transfer_curve(model, *arrays, **labels, **settings)

@@ -22,13 +22,12 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
     missing = missing_curves(config, folder)
     if not missing:
         return
-    import keras
-
     from asym_keras import plotting
     from asym_keras.importance import PROTOCOL_RULES
+    from asym_keras.runs import load_run
     from asym_keras.training.history import History
 
-    model = keras.models.load_model(folder.path / "model.keras", compile=False)
+    model = load_run(folder.path).load_model()
     rule = PROTOCOL_RULES[config.protocol]
     if PRUNING in missing:
         from asym_keras.pruning import pruning_curve

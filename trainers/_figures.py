@@ -34,7 +34,6 @@ class _Task:
 
 
 _TASKS = {
-    # Its training risk falls to 1e-6, where the flow's error at the default 1e-2 can be seen.
     "simulated": _Task("trainers.simulated", transfer=False),
     **{
         name: _Task("trainers.regression", {"dataset": name})

@@ -155,8 +155,8 @@ def load_cifar10_images(
         OSError: The set is not in `data_dir` and could not be prepared (`ConnectionError` where
             no download host answers); or its files are damaged.
     """
-    builder = tfds_images._builder("cifar10", data_dir)
-    tfds_images._prepare(builder)
+    builder = tfds_images.builder_of("cifar10", data_dir)
+    tfds_images.prepare(builder)
     sizes = {part: builder.info.splits[part].num_examples for part in ("train", "test")}
     rows = _first(train, sizes["train"], "train")
     test_rows = _first(test, sizes["test"], "test")

@@ -59,9 +59,9 @@ def load_tfds_images(
     for key, size in (("train", train), ("test", test)):
         if size < 1:
             raise ValueError(f"{key}: expected at least 1 image, received {size}; ask for more")
-    builder = _builder(name, data_dir)
+    builder = builder_of(name, data_dir)
     _check_features(builder)  # before a download
-    _prepare(builder)
+    prepare(builder)
     splits = builder.info.splits
     if "train" not in splits or "test" not in splits:
         raise ValueError(
@@ -79,7 +79,8 @@ def load_tfds_images(
     )
 
 
-def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.DatasetBuilder:
+def builder_of(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.DatasetBuilder:
+    """The builder of a TFDS set; an unknown name is told with those that are near."""
     import tensorflow_datasets as tfds  # here: half a second, and TensorFlow as soon as it reads
 
     # TFDS looks at the environment only once, when it is imported.
@@ -116,7 +117,7 @@ def _check_features(builder: tfds.core.DatasetBuilder) -> None:
         )
 
 
-def _prepare(builder: tfds.core.DatasetBuilder) -> None:
+def prepare(builder: tfds.core.DatasetBuilder) -> None:
     """Downloads and prepares the set unless `builder.data_dir` has it."""
     if builder.data_path.exists():
         return

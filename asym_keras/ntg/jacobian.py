@@ -21,7 +21,7 @@ def jacobian_factors(model: keras.Model, x, variables, outputs: Callable) -> lis
         values,
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
         # TensorFlow vectorises the gradient of a convolution in groups wrongly, or fails.
-        experimental_use_pfor=not any(_in_groups(la) for la in _layers(model)),
+        experimental_use_pfor=not any(map(_in_groups, model._flatten_layers())),
     )
     # Of the zeros of an unconnected variable TensorFlow forgets the shape.
     sizes = [v.shape.num_elements() for v in values]
@@ -32,7 +32,3 @@ def jacobian_factors(model: keras.Model, x, variables, outputs: Callable) -> lis
 
 def _in_groups(layer) -> bool:
     return hasattr(layer, "kernel_size") and getattr(layer, "groups", 1) > 1
-
-
-def _layers(model: keras.Model) -> list:
-    return model._flatten_layers(include_self=False, recursive=True)

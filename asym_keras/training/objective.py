@@ -10,6 +10,8 @@ import tensorflow as tf
 
 # Below this many examples x weights a step is bound by memory traffic and dispatch, which XLA's
 # fusion removes; above it by matrix products, which TensorFlow's own kernels (oneDNN) do faster.
+# Steps with and without XLA, two shared cores: 0.3 and 0.7 ms at 7e6, 2.5 and 2.3 ms at 7e7, 7.9
+# and 6.3 ms at 2e8.
 JIT_LIMIT = 5e7
 # Activations of all layers that one pass over examples may hold.
 TILE_BYTES = 512 * 2**20

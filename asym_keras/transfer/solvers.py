@@ -6,7 +6,6 @@ import contextlib
 import logging
 
 import numpy as np
-import tensorflow as tf
 
 from asym_keras.training import GradientDescent, GradientFlow, Objective, TrainingError, train
 from asym_keras.transfer.networks import TransferNetworks, summed_risk
@@ -14,10 +13,6 @@ from asym_keras.transfer.networks import TransferNetworks, summed_risk
 logger = logging.getLogger(__name__)
 
 METHODS = ("auto", "descent", "flow")
-# Examples x weights from which on TensorFlow's kernels beat XLA's on these networks, which are
-# smaller than those of `training.objective`. A step with k = 10, ..., 100, jit against not:
-# 0.3 and 0.7 ms at 7e6, 3.3 and 2.8 ms at 7e7, 42 and 22 ms at 4e8 (two shared cores).
-JIT_LIMIT = 5e7
 
 
 class TransferTraining:
@@ -38,9 +33,7 @@ class TransferTraining:
         self._steps, self._rate = steps, learning_rate
         self._progress = progress
         data = networks.inputs(phi), networks.targets(y)
-        small = len(phi) * networks.model.count_params() < JIT_LIMIT
-        self._jit = small or bool(tf.config.list_logical_devices("GPU"))
-        self._objective = Objective(networks.model, *data, loss=summed_risk, jit_compile=self._jit)
+        self._objective = Objective(networks.model, *data, loss=summed_risk)
 
     def run(self, method: str) -> None:
         """Trains by `method`, one of `METHODS`.
@@ -49,14 +42,14 @@ class TransferTraining:
             TrainingError: A descent diverged; says which networks did, and what to do.
         """
         if method == "flow":
-            self._train(GradientFlow(time_step=self._rate, jit_compile=self._jit))
+            self._train(GradientFlow(time_step=self._rate))
         else:
             self._descend()
 
     def _descend(self) -> None:
         before = self._networks.risks(self._phi, self._y)
         try:
-            self._train(GradientDescent(self._rate, jit_compile=self._jit))
+            self._train(GradientDescent(self._rate))
         except TrainingError as error:
             raise TrainingError(
                 f"Transfer by gradient descent diverged for {self._diverging()} features. Expected "
@@ -93,7 +86,7 @@ class TransferTraining:
 
         The model holds the last good state; from there the networks are watched one by one.
         """
-        run = GradientDescent(self._rate, jit_compile=self._jit).start(self._objective)
+        run = GradientDescent(self._rate).start(self._objective)
         with contextlib.suppress(TrainingError):
             for _ in range(self._steps):
                 run.advance(run.time + self._rate)

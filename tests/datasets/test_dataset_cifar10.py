@@ -216,6 +216,6 @@ def test_damaged_files_are_told(shared_data, tmp_path):
 
 
 def test_backbone_is_checked_before_the_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(tfds_images, "_builder", lambda *a: pytest.fail("reads images"))
+    monkeypatch.setattr(tfds_images, "builder_of", lambda *a: pytest.fail("reads images"))
     with pytest.raises(FileNotFoundError, match="which is no file"):
         load_cifar10(str(tmp_path / "none.keras"))

@@ -58,13 +58,6 @@ BAD_FLAGS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def keep_signal_handler():
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
-
-
 def python(script, *argv):
     command = [sys.executable, "-c", script, *argv]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)

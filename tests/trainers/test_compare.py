@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import signal
 import subprocess
 import sys
 
@@ -16,13 +15,6 @@ from trainers import _published, compare
 PAIRS = ((1.0, 0.4), (0.5, 0.7), (0.2, 0.5), (0.0, 0.4))
 LABELS = ("gamma=1.0", "alpha=0.7, gamma=0.5", "alpha=0.5, gamma=0.2", "alpha=0.4, gamma=0.0")
 AUTHORS = {"protocol": "authors", "width": 2000}
-
-
-@pytest.fixture(autouse=True)
-def keep_signal_handler():
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
 
 
 def line(printed, name):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import shlex
-import signal
 
 import numpy as np
 import pytest
@@ -28,13 +27,6 @@ NEEDS = {  # figure -> tasks and the tables drawn of each
     10: {"mnist": "pruning transfer"},
     11: {"cifar10": "pruning"},
 }
-
-
-@pytest.fixture(autouse=True)
-def keep_signal_handler():
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture

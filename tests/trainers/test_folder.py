@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import importlib.util
-import signal
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from trainer_runs import SMALL, parse, read_json, small_data, write_run
 
 from trainers import _batch, _experiment, _folder, mnist
 from trainers._folder import RunFolder
-
-
-@pytest.fixture(autouse=True)
-def keep_signal_handler():
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture

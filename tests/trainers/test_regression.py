@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 
@@ -22,13 +21,6 @@ HEAVY = {"numpy", "tensorflow", "keras", "matplotlib", "scipy", "tqdm"}
 
 def parse(*argv):
     return _cli.parse_config(regression.Config, argv, module=regression.MODULE, description=None)
-
-
-@pytest.fixture(autouse=True)
-def keep_signal_handler():
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture

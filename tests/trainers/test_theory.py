@@ -7,7 +7,6 @@ import io
 import json
 import math
 import shlex
-import signal
 
 import keras
 import numpy as np
@@ -26,13 +25,6 @@ FILES = {
     *("config.json", "history.csv", "nodes.npz", "theory.json", "theory.txt", "model.keras"),
     *("figures/theory.png", "checkpoint/state.npz"),
 }
-
-
-@pytest.fixture(autouse=True)
-def keep_signal_handler():
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
 
 
 def run(folder, *argv):
