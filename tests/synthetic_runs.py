@@ -43,6 +43,7 @@ def write_run(
     accuracies=False,
     pruning=True,
     transfer=False,
+    refit=False,
     finished=True,
     scale=1.0,
     **config,
@@ -78,7 +79,11 @@ def write_run(
     if pruning:
         pruned = np.linspace(0, width, 21)
         rows = [{"pruned": p, "kept": width - p} for p in pruned]
-        table(folder / "pruning.csv", rows, names, size * (1.0 + (pruned / width) ** 2))
+        values = size * (1.0 + (pruned / width) ** 2)
+        if refit:  # half the risk, at every width
+            for row, v in zip(rows, values, strict=True):
+                row |= {f"{name}_refit": v / 2.0 for name in names}
+        table(folder / "pruning.csv", rows, names, values)
     if transfer:
         features = np.arange(10, 101, 10)
         rows = [{"features": k} for k in features]

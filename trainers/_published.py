@@ -74,6 +74,8 @@ class Comparison:
         task, gamma, alpha, runs: what was run, and how often.
         quantity, x: the curve, and where.
         measured, published, std: our mean, theirs, and their standard deviation.
+        refitted: our mean at the same pruned nodes, the readout of the others fitted anew; None
+            where there is none.
     """
 
     task: str
@@ -85,6 +87,7 @@ class Comparison:
     measured: float
     published: float
     std: float
+    refitted: float | None = None
 
     @property
     def deviations(self) -> float:
@@ -119,11 +122,15 @@ def compare(group: Sequence[Run], published: PublishedCurves) -> list[Comparison
         ours = mean_curve(group, name)
         if of.table == "history" and ours.x[-1] != theirs.x[-1]:
             raise ValueError(f"ends at step {ours.x[-1]:g}, not {theirs.x[-1]:g}")
+        refitted = None
+        if all(has_curve(other, name, refit=True) for other in group):
+            refitted = mean_curve(group, name, refit=True)
         for x in _points(of.table, ours, theirs):
             measured, mean = (float(np.interp(x, c.x, c.mean)) for c in (ours, theirs))
             std = float(np.interp(x, theirs.x, theirs.std))
             of_runs = (run.task, gamma, alpha, len(group), name)
-            rows.append(Comparison(*of_runs, x, measured, mean, std))
+            fit = None if refitted is None else float(np.interp(x, refitted.x, refitted.mean))
+            rows.append(Comparison(*of_runs, x, measured, mean, std, fit))
     if not rows:
         raise ValueError("has no curve that was published")
     return rows
@@ -148,16 +155,26 @@ def _points(table: str, ours: MeanCurve, theirs: MeanCurve) -> Iterator[float]:
 
 
 def markdown(rows: Sequence[Comparison]) -> list[str]:
-    """A Markdown table of comparisons, and how many agree."""
-    lines = [
-        "| task | gamma | alpha | runs | quantity | at | measured | published | deviations "
-        "| agrees |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    """A Markdown table of comparisons, and how many agree.
+
+    Its last column, the readout refitted, is there where a run has it.
+    """
+    names = ["task", "gamma", "alpha", "runs", "quantity", "at", "measured", "published"]
+    names += ["deviations", "agrees"]
+    refits = any(row.refitted is not None for row in rows)
+    names += ["refitted"] * refits
+    lines = [_line(names), _line(["---"] * len(names))]
     for row in rows:
         name = "sqrt(ntg_change)" if row.quantity == "ntg_change" else row.quantity
         deviations = f"{row.deviations:+.1f}" if row.std else "-"
         cells = [row.task, f"{row.gamma:g}", f"{row.alpha:g}", str(row.runs), name, f"{row.x:g}"]
         cells += [f"{row.measured:.5g}", f"{row.published:.5g} ± {row.std:.2g}", deviations]
-        lines.append(f"| {' | '.join(cells)} | {'yes' if row.agrees else 'no'} |")
+        cells.append("yes" if row.agrees else "no")
+        if refits:
+            cells.append("-" if row.refitted is None else f"{row.refitted:.5g}")
+        lines.append(_line(cells))
     return [*lines, "", f"{sum(row.agrees for row in rows)} of {len(rows)} agree."]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -7,7 +7,7 @@
 A folder of runs stands for all runs in it. Runs that differ in their seed alone are summarised
 as mean ± standard deviation (of the sample). With --reference the means are compared with the
 published curves, Markdown: they agree where they are within three published deviations plus 1 %
-of the mean.
+of the mean; pruning with a refitted readout (--refit of the trainers) stands beside.
 """
 
 from __future__ import annotations

@@ -49,6 +49,10 @@ class Quantity:
         """Whether it is a risk: positive, and often spread over decades."""
         return self.column.endswith("risk")
 
+    def column_of(self, *, refit: bool) -> str:
+        """`column`, or the one beside it where the readout of the kept nodes is fitted anew."""
+        return f"{self.column}_refit" if refit else self.column
+
     def text_for(self, protocol: str) -> str:
         """`text`, as the curves under `protocol` are to be read."""
         if self.name == "ntg_change" and protocol == "authors":
@@ -86,14 +90,14 @@ def _quantities() -> list[Quantity]:
 QUANTITIES = {quantity.name: quantity for quantity in _quantities()}
 
 
-def has_curve(run: Run, quantity: str) -> bool:
-    """Whether the run has the curve of a quantity of `QUANTITIES`."""
+def has_curve(run: Run, quantity: str, *, refit: bool = False) -> bool:
+    """Whether the run has the curve of a quantity of `QUANTITIES`; `refit`: the refitted one."""
     of = QUANTITIES[quantity]
     table = getattr(run, of.table)
-    return bool(table) and of.column in table[0]
+    return bool(table) and of.column_of(refit=refit) in table[0]
 
 
-def curve(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
+def curve(run: Run, quantity: str, *, refit: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Curve of a quantity in one run, as the paper's figures show it.
 
     The weight change is that of the node with the largest one at the end, where there is a
@@ -103,6 +107,7 @@ def curve(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
     Args:
         run: the run.
         quantity: a key of `QUANTITIES`.
+        refit: take the pruning curve whose readouts are refitted.
 
     Returns:
         float64 (points,): steps, numbers of pruned nodes or of features; and the values there.
@@ -110,10 +115,10 @@ def curve(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: The run has no such curve.
     """
-    if not has_curve(run, quantity):
+    if not has_curve(run, quantity, refit=refit):
         of = QUANTITIES[quantity]
         raise ValueError(
-            f"expected {of.column} in {of.table}.csv of {run.path}, received none. "
+            f"expected {of.column_of(refit=refit)} in {of.table}.csv of {run.path}, received none. "
             "Run it again with the flags that record it."
         )
     return table_curve(
@@ -121,15 +126,21 @@ def curve(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
         run.nodes,
         quantity,
         root=run.config.get("protocol") == "authors",
+        refit=refit,
     )
 
 
 def table_curve(
-    table: History, nodes: dict[str, np.ndarray] | None, quantity: str, *, root: bool
+    table: History,
+    nodes: dict[str, np.ndarray] | None,
+    quantity: str,
+    *,
+    root: bool,
+    refit: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`curve` of the tables themselves; `root` takes the square root of the NTG change."""
     of = QUANTITIES[quantity]
-    values = table.column(of.column)
+    values = table.column(of.column_of(refit=refit))
     if of.name == "weight_change" and nodes is not None:
         changes = nodes["node_weight_change"]
         values = changes[:, np.argmax(changes[-1])]

@@ -27,8 +27,8 @@ class MeanCurve:
     runs: int
 
 
-def mean_curve(runs: Sequence[Run], quantity: str) -> MeanCurve:
-    """Mean of `curve(run, quantity)` over runs, at the first run's points.
+def mean_curve(runs: Sequence[Run], quantity: str, *, refit: bool = False) -> MeanCurve:
+    """Mean of `curve(run, quantity, refit=refit)` over runs, at the first run's points.
 
     Other runs are interpolated linearly, and the mean ends where the first of them ends: nothing
     is extrapolated.
@@ -38,7 +38,7 @@ def mean_curve(runs: Sequence[Run], quantity: str) -> MeanCurve:
     """
     if not runs:
         raise ValueError("expected at least one run, received none.")
-    curves = [curve(run, quantity) for run in runs]
+    curves = [curve(run, quantity, refit=refit) for run in runs]
     first, last = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
     points = curves[0][0]
     points = points[(points >= first) & (points <= last)]

@@ -163,6 +163,31 @@ def test_pruning_and_transfer_are_compared_at_several_points(tmp_path, capsys):
     ]
 
 
+def test_refitted_pruning_stands_beside_every_level_that_is_compared(tmp_path, capsys):
+    for seed in range(2):
+        options = AUTHORS | {"seed": seed}
+        write_run(tmp_path / "refit" / str(seed), refit=True, **options)
+        write_run(tmp_path / "plain" / str(seed), gamma=1.0, **options)
+    nodes = list(range(100, 2001, 100))
+    reference = reference_of(
+        tmp_path / "r.json",
+        {"prune_trainrisk": (nodes, [1.0] * 20, [9.0] * 20), "trainrisk": ([100.0], [1], [9])},
+    )
+    folders = {name: str(tmp_path / name) for name in ("plain", "refit")}
+    assert compare.main([*folders.values(), "--reference", reference]) == 0
+    table = rows(capsys.readouterr().out)
+    mean = np.mean([height(0.0, seed) for seed in range(2)])
+    expected = {k: f"{mean * (1 + (k / 2000) ** 2) / 2:.5g}" for k in (500, 1000, 1500, 1900)}
+    shown = {(r["gamma"], r["quantity"], int(r["at"])): r["refitted"] for r in table}
+    assert shown == {
+        **{(g, "train_risk", 100): "-" for g in "10"},
+        **{("1", "pruning_train_risk", k): "-" for k in expected},
+        **{("0", "pruning_train_risk", k): text for k, text in expected.items()},
+    }
+    compare.main([folders["plain"], "--reference", reference])  # no column where no run has it
+    assert "refitted" not in rows(capsys.readouterr().out)[0]
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
