@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers import _batch
+from trainers._curves import PRUNING, missing_curves
 from trainers._folder import RunFolder
 
 if TYPE_CHECKING:
@@ -78,7 +79,15 @@ class Experiment:
         paths = _batch.run_paths(self.config)
         for run, path in zip(self.config.runs(), paths, strict=True):
             RunFolder(path).check(run)
-        return [path for path in paths if not all((path / name).is_file() for name in self.files)]
+        return [path for path in paths if self.lacking(path)]
+
+    def lacking(self, path: Path) -> list[str]:
+        """What of `files` is not in a run folder, a pruning curve without its refits included."""
+        names = [name for name in self.files if not (path / name).is_file()]
+        if self.config.refit and PRUNING not in names:
+            wanted = missing_curves(self.config, RunFolder(path))
+            names += [f"{name} with refits" for name in wanted if name == PRUNING]
+        return names
 
     def command(self) -> list[str]:
         """The flags with which the trainer itself makes these runs."""
@@ -120,18 +129,26 @@ def experiments(number: int, settings: Config) -> list[Experiment]:
         Experiment(
             task,
             _TASKS[task].module,
-            _config(_TASKS[task], settings, pairs, str(Path(settings.runs) / task)),
+            _config(
+                _TASKS[task],
+                settings,
+                pairs,
+                str(Path(settings.runs) / task),
+                refit=settings.refit and "pruning" in of,
+            ),
             ("metrics.json", "nodes.npz", *sorted(f"{t}.csv" for t in of | {"history"})),
         )
         for task, of in tables.items()
     ]
 
 
-def _config(task: _Task, settings: Config, pairs: str, out_dir: str) -> TrainerConfig:
+def _config(
+    task: _Task, settings: Config, pairs: str, out_dir: str, *, refit: bool
+) -> TrainerConfig:
     options: dict[str, Any] = {**task.options, "protocol": settings.protocol, "pairs": pairs}
     options |= {"seeds": settings.seeds, "jobs": settings.jobs, "out_dir": out_dir}
     options |= {"resume": True, "quiet": settings.quiet, "debug": settings.debug}
-    options |= {"transfer": task.transfer, "device": settings.device}
+    options |= {"refit": refit, "transfer": task.transfer, "device": settings.device}
     for name in ("width", "steps"):
         if getattr(settings, name) is not None:
             options[name] = getattr(settings, name)

@@ -49,6 +49,9 @@ class Config:
         "draw published curves dashed, under --protocol authors",
         metavar="published_curves.json",
     )
+    refit: bool = knob(
+        False, "draw pruning with a refitted readout too, dotted; the paper does not"
+    )
     width: int | None = knob(None, "hidden nodes, for a quick look (default: the trainer's)")
     steps: int | None = knob(None, "steps, for a quick look (default: the trainer's)")
     features: str | None = knob(
@@ -159,6 +162,7 @@ def _figure(
         groups,
         published=published.curve if published else None,
         title=_title(number, config, groups),
+        refit=config.refit,
     )
     return path
 
@@ -179,10 +183,10 @@ def _complete(experiment: Experiment, broken: dict[str, Exception]) -> None:
         raise
     still = experiment.missing()
     if still:
-        lacking = [name for name in experiment.files if not (still[0] / name).is_file()]
+        lacking = ", ".join(experiment.lacking(still[0]))
         broken[text] = RuntimeError(
-            f"expected {', '.join(experiment.files)} in each run, received none of "
-            f"{', '.join(lacking)} in {still[0]}. Repeat its command with --overwrite: {text}"
+            f"expected {', '.join(experiment.files)} in each run, received none of {lacking} "
+            f"in {still[0]}. Repeat its command with --overwrite: {text}"
         )
         raise broken[text]
 

@@ -18,7 +18,8 @@ def learning_curves(folder: str | os.PathLike) -> list[Path]:
     """Draws the curves of Figure 10 that a run folder has.
 
     From `history.csv` and `nodes.npz`, and from `pruning.csv` and `transfer.csv` where they are.
-    The weight change is that of the node which moves most by the end, as in the paper.
+    The weight change is that of the node which moves most by the end, as in the paper. Pruning
+    with a refitted readout is dotted, where the run has it.
 
     Args:
         folder: a run folder, or one that a run is about to finish.
@@ -36,7 +37,7 @@ def learning_curves(folder: str | os.PathLike) -> list[Path]:
         with np.load(folder / "nodes.npz", allow_pickle=False) as file:
             nodes = dict(file)
     panels = {
-        name: _panel(of, *table_curve(tables[of.table], nodes, name, root=False))
+        name: _panel(of, tables[of.table], nodes)
         for name, of in QUANTITIES.items()
         if of.table in tables and of.column in tables[of.table][0]
     }
@@ -52,6 +53,9 @@ def learning_curves(folder: str | os.PathLike) -> list[Path]:
     return written
 
 
-def _panel(of: Quantity, x: np.ndarray, y: np.ndarray) -> Panel:
-    x_label = _X_LABELS.get(of.x_column, of.x_text)
-    return Panel((Line(x, y),), x_label, of.text)
+def _panel(of: Quantity, table: History, nodes: dict[str, np.ndarray] | None) -> Panel:
+    lines = [Line(*table_curve(table, nodes, of.name, root=False))]
+    if of.column_of(refit=True) in table[0]:
+        refitted = table_curve(table, nodes, of.name, root=False, refit=True)
+        lines.append(Line(*refitted, refitted=True))
+    return Panel(tuple(lines), _X_LABELS.get(of.x_column, of.x_text), of.text)

@@ -19,7 +19,7 @@ _LOG_RATIO = 20.0
 _ENTRY_WIDTH = 1.9  # inches of an entry in the legend
 _MARKED = 25  # points of a curve that are shown as such, at most
 _DASHES = (0, (4, 2))
-_BAND, _PUBLISHED = "± one standard deviation", "published"
+_BAND, _PUBLISHED, _REFITTED = "± one standard deviation", "published", "readout refitted"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +32,7 @@ class Line:
         label: its name in the legend, the same in all panels.
         std: half height of a band around it; None or nan: no band.
         published: whether it is drawn dashed, as what others have published.
+        refitted: whether it is drawn dotted, as what a refitted readout makes of pruned nodes.
     """
 
     x: np.ndarray
@@ -40,6 +41,7 @@ class Line:
     label: str = ""
     std: np.ndarray | None = None
     published: bool = False
+    refitted: bool = False
 
     @property
     def has_band(self) -> bool:
@@ -72,7 +74,7 @@ class Panel:
 def draw_panels(
     path: Path, panels: Sequence[Panel | None], *, columns: int = 4, title: str = ""
 ) -> None:
-    """Draws panels row by row into one PNG file; with labels, one legend serves them all.
+    """Draws panels row by row into one PNG file; where there is need, one legend serves them all.
 
     The legend stands in the first place that is free, else below.
 
@@ -132,6 +134,8 @@ def _draw_panel(axis, panel: Panel) -> None:
             axis.fill_between(line.x, low, line.y + line.std, color=colour, alpha=0.18, linewidth=0)
         if line.published:
             axis.plot(line.x, line.y, color=colour, linestyle=_DASHES, linewidth=1.1)
+        elif line.refitted:
+            axis.plot(line.x, line.y, color=colour, linestyle=":", linewidth=1.6)
         else:
             marker = "." if len(line.x) <= _MARKED else ""
             axis.plot(line.x, line.y, color=colour, linewidth=1.6, marker=marker, markersize=5)
@@ -161,4 +165,6 @@ def _handles(panels: list[Panel]) -> list:
         handles.append(
             Line2D([], [], color="0.3", linestyle=_DASHES, linewidth=1.1, label=_PUBLISHED)
         )
+    if any(line.refitted for line in lines):
+        handles.append(Line2D([], [], color="0.3", linestyle=":", linewidth=1.6, label=_REFITTED))
     return handles

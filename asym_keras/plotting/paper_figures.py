@@ -13,6 +13,7 @@ import numpy as np
 
 from asym_keras.files import write_text
 from asym_keras.plotting.curves import QUANTITIES
+from asym_keras.plotting.means import MeanCurve
 from asym_keras.plotting.panels import Line, Panel, draw_panels
 from asym_keras.plotting.run_groups import Published, runs_panel
 from asym_keras.runs import Run
@@ -77,6 +78,7 @@ def paper_figure(
     *,
     published: Published | None = None,
     title: str = "",
+    refit: bool = False,
 ) -> Path:
     """Draws a figure of the paper, and writes the numbers drawn to a CSV file beside it.
 
@@ -88,10 +90,12 @@ def paper_figure(
         groups: by task, the runs of each line. Not needed for Figure 5.
         published: gives the curves to draw dashed; None: none.
         title: of the figure.
+        refit: draw pruning with a refitted readout too, dotted, where the runs have it. The paper
+            does not.
 
     Returns:
         The CSV file: columns `task,gamma,alpha,panel,x,mean,std,runs`; `std` is empty where there
-        is one run.
+        is one run, and a refitted curve has the suffix `_refit` in `panel`.
 
     Raises:
         ValueError: No such figure, or a run without what is drawn.
@@ -103,7 +107,7 @@ def paper_figure(
     if number == 5:
         panels, rows = _concentration()
     else:
-        panels, rows = _measured(PAPER_FIGURES[number], groups or {}, published)
+        panels, rows = _measured(PAPER_FIGURES[number], groups or {}, published, refit)
     places: list[Panel | None] = [*panels]
     if number in _FREE:
         places.insert(_FREE[number], None)
@@ -116,21 +120,29 @@ def paper_figure(
     return path.with_suffix(".csv")
 
 
-def _measured(paper_panels, groups, published) -> tuple[list[Panel], list[tuple]]:
+def _measured(paper_panels, groups, published, refit) -> tuple[list[Panel], list[tuple]]:
     several = len({panel.task for panel in paper_panels}) > 1
     panels, rows = [], []
     for of in paper_panels:
         title = of.task if several else ""
-        panel, means = runs_panel(of.quantity, groups[of.task], published=published, title=title)
+        panel, means, refits = runs_panel(
+            of.quantity, groups[of.task], published=published, title=title, refit=refit
+        )
         panels.append(panel)
-        for group, curve in zip(groups[of.task], means, strict=True):
+        for group, mean, fit in zip(groups[of.task], means, refits, strict=True):
             config = group[0].config
             head = (of.task, config["gamma"], config["alpha"], of.quantity)
-            rows += [
-                (*head, float(x), float(mean), "" if np.isnan(std) else float(std), curve.runs)
-                for x, mean, std in zip(curve.x, curve.mean, curve.std, strict=True)
-            ]
+            rows += _rows(head, mean)
+            if fit is not None:
+                rows += _rows((*head[:-1], f"{of.quantity}_refit"), fit)
     return panels, rows
+
+
+def _rows(head: tuple, curve: MeanCurve) -> list[tuple]:
+    return [
+        (*head, float(x), float(mean), "" if np.isnan(std) else float(std), curve.runs)
+        for x, mean, std in zip(curve.x, curve.mean, curve.std, strict=True)
+    ]
 
 
 def _concentration() -> tuple[list[Panel], list[tuple]]:

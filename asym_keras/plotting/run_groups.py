@@ -25,6 +25,8 @@ def several_runs(
 ) -> Path:
     """Draws every quantity that all runs have, one line a group.
 
+    Pruning with a refitted readout is dotted beside it, for the groups whose runs all have it.
+
     Args:
         path: the PNG file.
         groups: runs whose mean is one line, as `by_seed` groups them.
@@ -45,7 +47,10 @@ def several_runs(
             f"expected runs with a curve in common, received {len(runs)} runs without one. "
             "Leave out those that have not begun."
         )
-    panels = [runs_panel(name, groups, labels=labels, published=published)[0] for name in shared]
+    panels = [
+        runs_panel(name, groups, labels=labels, published=published, refit=True)[0]
+        for name in shared
+    ]
     draw_panels(Path(path), panels, title=title)
     return Path(path)
 
@@ -57,21 +62,32 @@ def runs_panel(
     labels: Sequence[str] | None = None,
     published: Published | None = None,
     title: str = "",
-) -> tuple[Panel, list[MeanCurve]]:
-    """The panel of one quantity, and the mean curve of each group."""
+    refit: bool = False,
+) -> tuple[Panel, list[MeanCurve], list[MeanCurve | None]]:
+    """The panel of one quantity, and the mean curve of each group.
+
+    With `refit` also that of the refitted readout, None for a group that lacks it.
+    """
     of, lines, means = QUANTITIES[quantity], [], []
+    refits: list[MeanCurve | None] = []
     names = [group[0].label for group in groups] if labels is None else labels
     for colour, (name, group) in enumerate(zip(names, groups, strict=True)):
         mean = mean_curve(group, quantity)
         means.append(mean)
         lines.append(Line(mean.x, mean.mean, colour, _mathematical(name), std=mean.std))
+        fit = None
+        if refit and all(has_curve(run, quantity, refit=True) for run in group):
+            fit = mean_curve(group, quantity, refit=True)
+            lines.append(Line(fit.x, fit.mean, colour, refitted=True))
+        refits.append(fit)
         config = group[0].config
         theirs = published and published(group[0].task, quantity, config["gamma"], config["alpha"])
         if theirs:
             lines.append(Line(theirs.x, theirs.mean, colour, published=True))
     protocols = {str(run.config.get("protocol")) for group in groups for run in group}
     text = of.text_for(protocols.pop() if len(protocols) == 1 else "")
-    return Panel(tuple(lines), of.x_text, text, title, may_be_log=of.is_risk), means
+    panel = Panel(tuple(lines), of.x_text, text, title, may_be_log=of.is_risk)
+    return panel, means, refits
 
 
 def _mathematical(label: str) -> str:

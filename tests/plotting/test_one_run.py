@@ -125,6 +125,23 @@ def test_pruning_and_transfer_are_drawn_where_they_are(tmp_path, drawn):
     assert len(written) == 5 + 2 + 2 + 1
 
 
+def test_refitted_pruning_is_drawn_beside_the_plain_one(tmp_path, monkeypatch):
+    panels = {}
+    monkeypatch.setattr(
+        one_run, "draw_panels", lambda path, group: panels.setdefault(path.name, group)
+    )
+    plotting.learning_curves(write_run(tmp_path / "run", refit=True, transfer=True))
+    expected = 2.0 * (1.0 + np.linspace(0, 1, 21) ** 2)
+    for name in ("train", "test"):
+        plain, refitted = panels[f"pruning_{name}_risk.png"][0].lines
+        assert (plain.refitted, refitted.refitted) == (False, True)
+        np.testing.assert_array_equal(refitted.x, np.arange(21))
+        np.testing.assert_allclose(plain.y, expected, rtol=1e-12)
+        np.testing.assert_allclose(refitted.y, expected / 2, rtol=1e-12)
+    lines = [len(panel.lines) for panel in panels["learning_curves.png"]]
+    assert lines == [1] * 5 + [2, 2] + [1, 1]
+
+
 def test_figures_are_drawn_anew_over_old_ones(tmp_path):
     run_folder(tmp_path, RISKS)
     (tmp_path / "figures").mkdir()

@@ -93,6 +93,19 @@ def test_legend_names_each_colour_once_and_the_kinds_of_line(figure):
     assert solid.get_linestyle() == "-" != dashed.get_linestyle()
 
 
+def test_refitted_readout_is_dotted_in_its_colour_and_named(figure):
+    lines = [Line(X, X, 1, "a"), Line(X, X / 2, 1, refitted=True)]
+    drawn = figure([panel(*lines)])
+    plain, dotted = drawn.axes[0].lines
+    assert (plain.get_linestyle(), dotted.get_linestyle()) == ("-", ":")
+    assert dotted.get_color() == plain.get_color()
+    np.testing.assert_array_equal(dotted.get_ydata(), X / 2)
+    assert entries(drawn.legends[0]) == ["a", "readout refitted"]
+    # Where there is one curve without a name, too: two lines need a word.
+    (legend,) = figure([panel(Line(X, X), Line(X, X / 2, refitted=True))]).legends
+    assert entries(legend) == ["readout refitted"]
+
+
 def test_legend_stands_in_the_first_free_place(figure):
     one = panel(Line(X, X, 0, "a"))
     drawn = figure([one, None, one], columns=2)

@@ -172,6 +172,39 @@ def test_several_runs_draw_what_all_have(tmp_path, figures):
         several_runs(tmp_path / "g.png", [])
 
 
+def dotted(axis):
+    return [line for line in axis.lines if line.get_linestyle() == ":"]
+
+
+def test_several_runs_draw_refits_where_a_group_has_them(tmp_path, figures):
+    with_refits = groups(tmp_path, seeds=2, refit=True)[:2]
+    without = [load_run(write_run(tmp_path / "plain", gamma=0.0))]
+    mixed = [load_run(write_run(tmp_path / f"m{s}", gamma=0.1, refit=s == 0)) for s in range(2)]
+    several_runs(tmp_path / "f.png", [*with_refits, without, mixed])
+    by_label = dict(zip(labels(figures[0]), figures[0].axes, strict=False))
+    axis = by_label[QUANTITIES["pruning_train_risk"].text]
+    assert len(axis.lines) == 4 + 2
+    size = np.mean([height(1.0, seed) for seed in range(2)])
+    expected = size * (1.0 + np.linspace(0, 1, 21) ** 2) / 2
+    np.testing.assert_allclose(dotted(axis)[0].get_ydata(), expected, rtol=1e-12)
+    assert [d.get_color() for d in dotted(axis)] == [axis.lines[i].get_color() for i in (0, 2)]
+    assert not dotted(by_label["training risk"])
+
+
+def test_papers_figures_have_refits_only_where_asked_for(tmp_path, figures):
+    runs = {"mnist": groups(tmp_path, "mnist", accuracies=True, transfer=True, refit=True)}
+    plain = rows_of(paper_figure(3, tmp_path / "f.png", runs))
+    rows = rows_of(paper_figure(3, tmp_path / "g.png", runs, refit=True))
+    assert [[len(dotted(a)) for a in f.axes[:2]] for f in figures] == [[0, 0], [4, 0]]
+    name = "pruning_test_accuracy_refit"
+    assert [row for row in rows if row["panel"] != name] == plain
+    of = [row for row in rows if row["panel"] == name and float(row["gamma"]) == 0.5]
+    sizes = np.array([height(0.5, seed) for seed in range(3)])
+    shape = (1.0 + np.linspace(0, 1, 21) ** 2) / 2
+    assert [float(r["mean"]) for r in of] == pytest.approx(list(sizes.mean() * shape))
+    assert [float(r["std"]) for r in of] == pytest.approx(list(sizes.std(ddof=1) * shape))
+
+
 def test_mixed_protocols_keep_the_plain_label(tmp_path):
     both = [[load_run(write_run(tmp_path / p, protocol=p))] for p in ("paper", "authors")]
     assert run_groups.runs_panel("ntg_change", both)[0].y_label == QUANTITIES["ntg_change"].text
