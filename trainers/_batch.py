@@ -41,7 +41,7 @@ def run_all(config, *, argv, module: str) -> list[dict]:
             "--tensorboard: expected the package tensorboard, received none. "
             "Install it with: pip install 'asym-keras[tensorboard]'"
         )
-    dataset = config.load()
+    device, dataset = _prepare(config)
     if config.transfer and dataset.transfer is None:
         raise ValueError(
             f"--transfer: expected data with a part for transfer, received {dataset.name!r}, "
@@ -50,7 +50,7 @@ def run_all(config, *, argv, module: str) -> list[dict]:
     flags = sys.argv[1:] if argv is None else argv
     command = shlex.join(["python", "-m", module, *flags])
     if config.jobs == 1 or len(runs) == 1:
-        ended = _one_after_another(runs, folders, dataset, command)
+        ended = _one_after_another(runs, folders, dataset, {"command": command, "device": device})
     else:
         del dataset  # each process loads its own
         ended = _several_at_once(runs, folders, command, config.jobs)
@@ -74,17 +74,24 @@ def _reason(future: Future) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _one_after_another(runs, folders, dataset, command: str) -> list[tuple[RunFolder, Future]]:
-    from trainers import _environment, _experiment
+def _prepare(config):
+    """The device's name, and the dataset of `config`."""
+    from trainers import _environment
 
-    device = _environment.prepare_device(runs[0].device)
+    # In this order: backbones and TFDS run TensorFlow, and after that no device can be chosen.
+    device = _environment.prepare_device(config.device)
+    return device, config.load()
+
+
+def _one_after_another(runs, folders, dataset, facts: dict) -> list[tuple[RunFolder, Future]]:
+    from trainers import _experiment
+
     ended = []
     for place, (run, folder) in enumerate(zip(runs, folders, strict=True), start=1):
         if len(runs) > 1:
             logger.info("run %d of %d: %s", place, len(runs), folder.path)
         future: Future = Future()
         try:
-            facts = {"command": command, "device": device}
             future.set_result(_experiment.run(run, dataset, folder, facts))
         except Exception as error:
             if len(runs) > 1:
@@ -115,17 +122,14 @@ def _several_at_once(runs, folders, command: str, jobs: int) -> list[tuple[RunFo
 
 def _run_in_process(item) -> dict:
     run, folder, command = item
-    from trainers import _environment, _experiment
+    from trainers import _experiment
 
-    device = _environment.prepare_device(run.device)
-    dataset = _dataset(dataclasses.replace(run, gamma=0.0, alpha=0.5, seed=0))
+    # All runs of a process are of one batch: they differ in scalings and seed alone.
+    device, dataset = _prepare_once(dataclasses.replace(run, gamma=0.0, alpha=0.5, seed=0))
     return _experiment.run(run, dataset, folder, {"command": command, "device": device})
 
 
-@functools.lru_cache(maxsize=1)
-def _dataset(config):
-    """The data of the runs of one batch, which differ in scalings and seed alone."""
-    return config.load()
+_prepare_once = functools.lru_cache(maxsize=1)(_prepare)
 
 
 def run_paths(config, runs=None) -> list[Path]:

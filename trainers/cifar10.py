@@ -103,9 +103,6 @@ class Config(_cli.TrainerConfig):
         train, test = self.train_examples, self.test_examples
         if self.features:
             return datasets.load_cifar10_features(self.features, train=train, test=test)
-        from trainers import _environment
-
-        _environment.prepare_device(self.device)  # the backbone runs there, too
         return datasets.load_cifar10(
             self.backbone,
             image_size=self.image_size,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import numpy as np
 import pytest
 from trainer_runs import SMALL, read_json, small_data
 
 from asym_keras.training import History
-from trainers import _experiment, mnist, simulated
+from trainers import _batch, _environment, _experiment, _jobs, mnist, simulated
 
 TINY = ("--width", "10", "--steps", "20", "--records", "2", "--ntg-examples", "0", "--quiet")
 PAIRS = ("--pairs", "1:0.4,0:0.4", "--seeds", "2")
@@ -81,6 +83,35 @@ def test_pruning_curve_of_a_run(tmp_path):
     # And stays where it is not asked for again.
     mnist.main([*argv, "--resume"])
     assert len(History.from_csv(folder / "pruning.csv")[0]) == 10
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_device_is_chosen_once_and_before_data_are_loaded(tmp_path, monkeypatch, jobs):
+    """Data may come through TensorFlow, which lets its devices be chosen only before it runs."""
+    calls = []
+
+    def prepare(choice):
+        calls.append(choice)
+        return "the device"
+
+    def several(function, items, count):
+        for place, item in enumerate(items):  # each in its process; here in this one
+            _batch._prepare_once.cache_clear()
+            future = Future()
+            future.set_result(function(item))
+            yield place, future
+
+    load = simulated.Config.load
+    monkeypatch.setattr(_environment, "prepare_device", prepare)
+    monkeypatch.setattr(_jobs, "in_processes", several)
+    monkeypatch.setattr(
+        simulated.Config, "load", lambda self: (calls.append("load"), load(self))[1]
+    )
+    flags = [*TINY, "--seeds", "2", "--device", "cpu", "--jobs", jobs]
+    simulated.main([*flags, "--out-dir", str(tmp_path)])
+    assert calls == ["cpu", "load"] * (1 if jobs == "1" else 3)
+    for folder in folders(tmp_path):
+        assert read_json(tmp_path / folder / "config.json")["device"] == "the device"
 
 
 def test_transfer_needs_data_for_it(tmp_path, capsys):
