@@ -5,9 +5,11 @@
     python -m trainers.compare runs/authors --reference published_curves.json --strict
 
 A folder of runs stands for all runs in it. Runs that differ in their seed alone are summarised
-as mean ± standard deviation (of the sample). With --reference the means are compared with the
-published curves, Markdown: they agree where they are within three published deviations plus 1 %
-of the mean; pruning with a refitted readout (--refit of the trainers) stands beside.
+as mean ± standard deviation (of the sample). Two of the same seed and settings are shown in the
+table, and nothing is made of them: in a mean they would count as two seeds. With --reference the
+means are compared with the published curves, Markdown: they agree where they are within three
+published deviations plus 1 % of the mean; pruning with a refitted readout (--refit of the
+trainers) stands beside.
 """
 
 from __future__ import annotations
@@ -65,17 +67,20 @@ def _body(arguments: argparse.Namespace) -> int:
     from trainers._published import PublishedCurves
 
     published = PublishedCurves(arguments.reference) if arguments.reference else None
-    paths = dict.fromkeys(path for folder in arguments.runs for path in find_runs(folder))
+    # A folder that is named twice, by whatever path, is one run.
+    paths = {path.resolve(): path for folder in arguments.runs for path in find_runs(folder)}
     # In the paper's order, from symmetrical to asymmetrical; what is equal stays as it was named.
-    runs = sorted(map(load_run, paths), key=lambda r: (-r.config["gamma"], -r.config["alpha"]))
-    groups = _compare.groups_of(runs)
+    runs = [load_run(path) for path in paths.values()]
+    runs.sort(key=lambda run: (-run.config["gamma"], -run.config["alpha"]))
     print(_compare.aligned(_compare.table(runs)))
-    over_seeds = _compare.seed_table(groups)
-    if over_seeds:
-        print(f"\n{_compare.aligned(over_seeds)}")
     if arguments.csv:
         _compare.write_csv(arguments.csv, runs)
         print(f"\n{arguments.csv}")
+    # Only now: two runs of one seed may lie side by side, but not enter a mean.
+    groups = _compare.groups_of(runs)
+    over_seeds = _compare.seed_table(groups)
+    if over_seeds:
+        print(f"\n{_compare.aligned(over_seeds)}")
     disagreements = _compare_published(groups, published) if published else 0
     if arguments.figure:
         _draw(arguments.figure, groups, published)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
@@ -67,6 +68,9 @@ def by_seed(runs: Iterable[Run], *, ignore: Collection[str] = ()) -> list[list[R
 
     Returns:
         The groups, in order of their first run; in each, runs by seed.
+
+    Raises:
+        ValueError: Two runs of a group have the same seed: a mean would count one result twice.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -74,7 +78,15 @@ def by_seed(runs: Iterable[Run], *, ignore: Collection[str] = ()) -> list[list[R
         data = run.facts["dataset"].get("fingerprint")
         key = repr((run.task, data, sorted(settings.items())))
         groups.setdefault(key, []).append(run)
-    return [sorted(group, key=lambda run: run.config["seed"]) for group in groups.values()]
+    ordered = [sorted(group, key=lambda run: run.config["seed"]) for group in groups.values()]
+    for run, other in itertools.chain.from_iterable(map(itertools.pairwise, ordered)):
+        if run.config["seed"] == other.config["seed"]:
+            raise ValueError(
+                "expected one run of each seed for a mean over seeds, received two of "
+                f"{run.task}, {run.label}, seed {run.config['seed']}, with the same settings: "
+                f"{run.path} and {other.path}. Leave one out."
+            )
+    return ordered
 
 
 def differing_settings(runs: Sequence[Run], *, ignore: Collection[str] = ()) -> list[str]:

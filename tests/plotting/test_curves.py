@@ -74,6 +74,9 @@ def test_groups_are_of_runs_that_differ_in_seed_alone(tmp_path):
     c = load_run(write_run(tmp_path / "c", task="energy"))
     assert by_seed([a1, b, a0, c], ignore=("jobs",)) == [[a0, a1], [b], [c]]
     assert by_seed([a1, b, a0, c]) == [[a1], [b], [a0], [c]]
+    twice = load_run(write_run(tmp_path / "twice", seed=1))
+    with pytest.raises(ValueError, match=r"seed 1, with the same settings: \S+a1 and \S+twice\."):
+        by_seed([a1, b, a0, twice, c], ignore=("jobs",))
     assert differing_settings([a1, a0, b], ignore=("jobs",)) == ["gamma", "seed"]
     assert differing_settings([a1]) == []
     d = load_run(write_run(tmp_path / "d", seed=1, noise=0.5))
