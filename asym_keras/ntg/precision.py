@@ -75,9 +75,17 @@ def _rebuild(model, dtype: str) -> keras.Model:
             f"others: does a nested model share a layer with the rest? {hint}"
         )
     if _dtypes(copy) != {dtype}:
+        kept = sorted(
+            f"{w.path} in {w.dtype}"
+            for w in copy.weights
+            if str(w.dtype) in _FLOATS and w.dtype != dtype
+        )
+        lora = any(getattr(la, "lora_enabled", False) for la in copy._flatten_layers())
         raise ValueError(
             f"Expected all of {model.name!r} to compute in {dtype} once rebuilt, received "
-            f"{sorted(_dtypes(copy))}. {hint}"
+            f"{', '.join(kept) or sorted(_dtypes(copy))}, "
+            f"{'where Keras keeps LoRA weights' if lora else 'a dtype of its own'}. "
+            "Leave out dtype: the NTG is then as exact as these allow."
         )
     return copy
 

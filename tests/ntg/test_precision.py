@@ -101,6 +101,18 @@ def test_a_layer_with_a_precision_of_its_own_is_refused():
         at_precision(model, "float64")
 
 
+@pytest.mark.parametrize("policy", ["float32", "float64", "mixed_bfloat16"])
+def test_low_rank_updates_are_refused_with_a_way_that_works(policy):
+    """Keras makes them in float32 under every dtype: to build the model in another is no way."""
+    model = build(mlp, dtype=policy)
+    model.layers[0].enable_lora(2)
+    x = examples(build(mlp, dtype="float32"), 4)
+    with pytest.raises(ValueError, match=r"lora_kernel_a in float32, .*Leave out dtype") as caught:
+        empirical_ntg(model, x, dtype="float64")
+    assert "Build" not in str(caught.value)
+    assert np.linalg.eigvalsh(empirical_ntg(model, x).numpy())[-1] > 0.1
+
+
 def test_several_inputs():
     inputs = {"a": keras.Input((2,), name="a"), "b": keras.Input((3,), dtype="int32", name="b")}
     tokens = keras.layers.Flatten()(keras.layers.Embedding(5, 2)(inputs["b"]))
