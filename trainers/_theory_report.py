@@ -149,7 +149,7 @@ def _expectation_rows(theory: Theory, draws: Draws) -> list[Row]:
         "Eq. (12) at this width: r.m.s. of ||Theta_0 - Theta*||_F",
         expected,
         deviation,
-        _agreement(theory.variance, square, square_error, floor),
+        _agreement(theory.variance, draws.deviations, floor=floor),
         square_error / (2 * deviation) if deviation else 0.0,
     )
     rows = [variance]
@@ -159,7 +159,7 @@ def _expectation_rows(theory: Theory, draws: Draws) -> list[Row]:
     else:
         norm = float(np.linalg.norm(theory.weight_velocity))
         mean, error = _mean_and_error(draws.weight_velocities)
-        verdict = _agreement(norm, mean, error)
+        verdict = _agreement(norm, draws.weight_velocities)
         rows.append(Row("weight_velocity", name, norm, mean, verdict, error))
     name = "Thm 5.2: expected dTheta/dt at t = 0, Frobenius norm"
     if theory.ntg_velocity is None or draws.ntg_velocities is None:
@@ -168,8 +168,9 @@ def _expectation_rows(theory: Theory, draws: Draws) -> list[Row]:
     norm = float(np.linalg.norm(theory.ntg_velocity.velocity))
     mean, error = _mean_and_error(draws.ntg_velocities)
     # Of a Monte Carlo estimate, entry by entry: the norm bounds its error along any direction.
-    error = math.hypot(error, float(np.linalg.norm(theory.ntg_velocity.standard_error)))
-    return [*rows, Row("ntg_velocity", name, norm, mean, _agreement(norm, mean, error), error)]
+    theory_error = float(np.linalg.norm(theory.ntg_velocity.standard_error))
+    verdict = _agreement(norm, draws.ntg_velocities, theory_error=theory_error)
+    return [*rows, Row("ntg_velocity", name, norm, mean, verdict, math.hypot(error, theory_error))]
 
 
 def _largest_ratio(values: Float64Array, bounds: Float64Array) -> float:
@@ -182,16 +183,38 @@ def _mean_and_error(values: Float64Array) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def _agreement(expected: float, mean: float, error: float, floor: float = 0.0) -> str:
-    """How far the mean of the draws is from its expectation; up to `floor` both count as zero."""
-    gap = abs(mean - expected)
+def _agreement(
+    expected: float, values: Float64Array, *, floor: float = 0.0, theory_error: float = 0.0
+) -> str:
+    """How far the mean of the draws is from its expectation, in words.
+
+    Args:
+        expected: the expectation. values: the draws.
+        floor: up to here both count as zero.
+        theory_error: standard error of the expectation itself.
+    """
+    mean, own = _mean_and_error(values)
+    gap, error = abs(mean - expected), math.hypot(own, theory_error)
     if gap <= max(ROUND_OFF * abs(expected), floor):
         return "equal"
     deviation = gap / error if error else math.inf
-    if deviation <= LARGEST_DEVIATION:
-        count = max(1, math.ceil(deviation))
-        return f"within {count} standard error{'s' if count > 1 else ''}"
-    return f"FAILS: {deviation:.1f} standard errors away"
+    if deviation > LARGEST_DEVIATION:
+        return f"FAILS: {deviation:.1f} standard errors away"
+    # Where a mean of zero would agree as well, agreement says nothing.
+    if 0.0 < abs(expected) < LARGEST_DEVIATION * error:
+        return f"too few draws to tell from 0; {_draws_to_tell(expected, values, theory_error)}"
+    count = max(1, math.ceil(deviation))
+    return f"within {count} standard error{'s' if count > 1 else ''}"
+
+
+def _draws_to_tell(expected: float, values: Float64Array, theory_error: float) -> str:
+    """How many draws would set `expected` apart from zero, rounded up to two digits."""
+    room = (expected / LARGEST_DEVIATION) ** 2 - theory_error**2
+    if room <= 0.0:
+        return "no number would, since the expectation is a Monte Carlo estimate as uncertain"
+    count = float(values.var(ddof=1)) / room
+    unit = 10 ** max(0, math.floor(math.log10(count)) - 1)
+    return f"about {math.ceil(count / unit) * unit} would (--draws)"
 
 
 def table_text(rows: list[Row]) -> str:

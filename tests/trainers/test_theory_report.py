@@ -51,13 +51,14 @@ def measured(**changes):
 
 
 def draws_of(*, offset=0.0, at):
-    """100 draws whose means lie `offset` standard errors beside the expectations."""
-    spread = np.tile([-1.0, 1.0], 50) * math.sqrt(0.99)  # standard error 0.1
-    velocity = at.ntg_velocity
+    """100 draws whose means lie `offset` standard errors, a tenth, beside the expectations."""
+    spread = 10.0 * np.tile([-1.0, 1.0], 50) * math.sqrt(0.99)  # standard error 1
+    velocity, weight = at.ntg_velocity, np.linalg.norm(at.weight_velocity)
+    ntg = velocity and np.linalg.norm(velocity.velocity)
     return Draws(
-        deviations=at.variance + 1e-9 * (spread + 0.1 * offset),
-        weight_velocities=np.linalg.norm(at.weight_velocity) + spread + 0.1 * offset,
-        ntg_velocities=velocity and np.linalg.norm(velocity.velocity) + spread + 0.1 * offset,
+        deviations=at.variance + 1e-10 * (spread + offset),
+        weight_velocities=weight * (1.0 + 0.1 * (spread + offset)),
+        ntg_velocities=velocity and ntg * (1.0 + 0.1 * (spread + offset)),
     )
 
 
@@ -157,7 +158,8 @@ def test_verdict_of_a_bound(key, promised):
 def test_verdict_of_an_expectation(offset, words):
     found = rows(theory("softplus"), offset=offset)
     assert {found[k].verdict for k in ("ntg_deviation", "weight_velocity")} == {words}
-    assert found["weight_velocity"].error == pytest.approx(0.1)
+    velocity = found["weight_velocity"]
+    assert velocity.error == pytest.approx(0.1 * velocity.theory)
     assert found["ntg_velocity"].verdict == words  # the quadrature's error is far smaller
     deviation = found["ntg_deviation"]
     assert deviation.error == pytest.approx(1e-10 / (2 * deviation.measured))
