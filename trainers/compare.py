@@ -69,8 +69,8 @@ def _body(arguments: argparse.Namespace) -> int:
     published = PublishedCurves(arguments.reference) if arguments.reference else None
     # A folder that is named twice, by whatever path, is one run.
     paths = {path.resolve(): path for folder in arguments.runs for path in find_runs(folder)}
-    # In the paper's order, from symmetrical to asymmetrical; what is equal stays as it was named.
     runs = [load_run(path) for path in paths.values()]
+    # In the paper's order, from symmetrical to asymmetrical; what is equal stays as it was named.
     runs.sort(key=lambda run: (-run.config["gamma"], -run.config["alpha"]))
     print(_compare.aligned(_compare.table(runs)))
     if arguments.csv:
