@@ -1,0 +1,51 @@
+"""Large inputs in parts, and their answers in one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+def split(
+    arrays: Mapping[str, npt.NDArray], batch_size: int | None
+) -> Iterator[dict[str, npt.NDArray]]:
+    """Parts of at most `batch_size` rows, in order; at least one, even of no rows.
+
+    Raises:
+        ValueError: `batch_size` is below 1, or inputs have no rows or not equally many.
+    """
+    if batch_size is None:
+        yield dict(arrays)
+        return
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, received {batch_size}")
+    rows = {name: array.shape[0] if array.ndim else None for name, array in arrays.items()}
+    counts = set(rows.values())
+    if len(counts) != 1 or None in counts:
+        raise ValueError(
+            f"batch_size: expected inputs with equally many rows, received {rows}; leave "
+            "batch_size out to send them as they are"
+        )
+    count = next(iter(rows.values())) or 0
+    for start in range(0, max(count, 1), batch_size):
+        yield {name: array[start : start + batch_size] for name, array in arrays.items()}
+
+
+def join(
+    parts: Sequence[Mapping[str, npt.NDArray]], sizes: Sequence[int]
+) -> dict[str, npt.NDArray]:
+    """Outputs of all parts, one below the other; `sizes` are the rows of each part's inputs.
+
+    Raises:
+        ValueError: An output has not a row for each row of the inputs.
+    """
+    for part, size in zip(parts, sizes, strict=True):
+        for name, array in part.items():
+            if array.shape[:1] != (size,):
+                raise ValueError(
+                    f"batch_size: expected a row of output {name!r} for each of {size} rows of the "
+                    f"inputs, received shape {array.shape}; leave batch_size out"
+                )
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

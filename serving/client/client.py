@@ -1,0 +1,276 @@
+"""One interface to a served model, whatever the protocol."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.client import batches
+from serving.client.deadlines import Deadline, with_retries
+from serving.client.endpoint import Endpoint, parse_endpoint
+from serving.client.errors import ServingError
+from serving.client.examples import Example, as_features
+from serving.client.signatures import ModelMetadata, Signature
+from serving.client.status import ModelVersion
+
+_Result = TypeVar("_Result")
+
+# Codes of a server whose signatures may have changed since we read them: a new version.
+_STALE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND", "UNKNOWN")
+
+
+def connect(
+    url: str,
+    *,
+    model: str,
+    version: int | None = None,
+    label: str | None = None,
+    timeout: float = 30.0,
+    retries: int = 4,
+    token: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    ca_file: str | Path | None = None,
+) -> Client:
+    """A client for one model behind TensorFlow Serving. Nothing is sent yet.
+
+    Args:
+        url: "http://HOST:PORT" or "https://..." for REST, "grpc://HOST:PORT" or "grpcs://..." for
+            gRPC. Without a port: 8501, 8500, and 443 where it is encrypted.
+        model: Name of the model on the server.
+        version: A version's number. None: the newest one, or that of `label`.
+        label: A version's label, such as "stable" or "canary".
+        timeout: Seconds for a whole call, waits and batches included.
+        retries: Most further tries where the server is UNAVAILABLE (503 over REST) or refuses the
+            connection, after random waits of at most 0.1, 0.2, 0.4, ... seconds. Nothing else is
+            tried again.
+        token: Sent as `Authorization: Bearer TOKEN`.
+        headers: Sent with every request.
+        ca_file: PEM file of the authorities that may sign the server's certificate. None: the
+            system's.
+
+    Returns:
+        The `Client`.
+
+    Raises:
+        ValueError: An argument is not as expected.
+        FileNotFoundError: No file `ca_file`.
+        ModuleNotFoundError: The extra "serving" is not installed.
+
+    Example:
+        >>> with connect("http://localhost:8501", model="mnist_gamma0_k100") as client:
+        ...     client.predict(np.zeros((2, 784)))["scores"].shape
+        (2, 10)
+    """
+    endpoint = parse_endpoint(
+        url,
+        model,
+        version=version,
+        label=label,
+        token=token,
+        headers=headers,
+        ca_file=ca_file,
+    )
+    return Client(endpoint, timeout=timeout, retries=retries)
+
+
+class Client:
+    """Calls one model. Made by `connect`; several threads may share it.
+
+    Args:
+        endpoint: Model, address and headers.
+        timeout: Seconds for a call that names none.
+        retries: Most further tries of a request.
+
+    Raises:
+        ValueError: `timeout` is not positive, or `retries` is negative.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, timeout: float = 30.0, retries: int = 4):
+        Deadline(timeout)
+        if retries < 0:
+            raise ValueError(f"retries: expected a nonnegative integer, received {retries}")
+        self.endpoint = endpoint
+        self._timeout = timeout
+        self._retries = retries
+        self._known: ModelMetadata | None = None
+        self._lock = threading.Lock()
+        self._transport = _transport(endpoint)
+
+    def predict(
+        self,
+        inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+        *,
+        signature: str = "serving_default",
+        batch_size: int | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, npt.NDArray]:
+        """Answers of the model.
+
+        The signature is read from the server once, and again after an error that a new version may
+        have caused: it names the inputs and outputs and gives their dtypes.
+
+        Args:
+            inputs: Array `(n, ...)`, or arrays by input name.
+            signature: Which way to call the model.
+            batch_size: Rows in one request. None: all. Changes memory and speed, not the result.
+            timeout: Seconds for the whole call. None: those of the client.
+
+        Returns:
+            Arrays by output name, in the dtypes of the signature; strings as arrays of bytes.
+
+        Raises:
+            ValueError: Inputs that do not fit the signature's dtypes, or cannot be split.
+            ServingError: The server refused, or did not answer in time.
+
+        Example:
+            >>> client.predict(images, batch_size=1000)["classes"].dtype
+            dtype('int64')
+        """
+        deadline = self._deadline(timeout)
+        specification = self._signature(signature, deadline)
+        arrays = specification.arrays(inputs)
+
+        def answer(part):
+            return self._send(
+                lambda: self._transport.predict(part, signature, specification, deadline), deadline
+            )
+
+        parts = list(batches.split(arrays, batch_size))
+        answers = [answer(part) for part in parts]
+        if len(parts) == 1:
+            return answers[0]
+        return batches.join(answers, [len(next(iter(part.values()))) for part in parts])
+
+    def classify(
+        self,
+        examples: npt.ArrayLike | Sequence[Example],
+        *,
+        signature: str = "classify",
+        timeout: float | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """Label and score of every class, by TF Serving's Classify.
+
+        Args:
+            examples: Features by name, a dict for each example; or numbers of shape `(n, d)`: rows
+                of the feature "inputs".
+            signature: One of method "tensorflow/serving/classify".
+            timeout: Seconds for the whole call. None: those of the client.
+
+        Returns:
+            For each example, (label, score) of each class in the model's order.
+
+        Raises:
+            ValueError: Examples of another form.
+            ServingError: The server refused, or did not answer in time.
+        """
+        deadline, features = self._deadline(timeout), as_features(examples)
+        return self._send(lambda: self._transport.classify(features, signature, deadline), deadline)
+
+    def regress(
+        self,
+        examples: npt.ArrayLike | Sequence[Example],
+        *,
+        signature: str = "regress",
+        timeout: float | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """One number for each example, by TF Serving's Regress.
+
+        Args:
+            examples, timeout: As in `classify`.
+            signature: One of method "tensorflow/serving/regress".
+
+        Returns:
+            Array, float32 `(n,)`.
+
+        Raises:
+            ValueError: Examples of another form.
+            ServingError: The server refused, or did not answer in time.
+        """
+        deadline, features = self._deadline(timeout), as_features(examples)
+        return self._send(lambda: self._transport.regress(features, signature, deadline), deadline)
+
+    def status(self, *, timeout: float | None = None) -> list[ModelVersion]:
+        """State of the model's versions, newest first; of one if the client has a version.
+
+        Raises:
+            ServingError: No such model, or no answer in time.
+        """
+        deadline = self._deadline(timeout)
+        return self._send(lambda: self._transport.status(deadline), deadline)
+
+    def metadata(self, *, timeout: float | None = None) -> dict[str, Any]:
+        """What the model takes and gives, as plain data, read anew from the server.
+
+        Returns:
+            `{"model", "version", "signatures": {name: {"inputs", "outputs", "method"}}}`, where
+            inputs and outputs are `{alias: {"dtype": "float32", "shape": [None, 784]}}`.
+
+        Raises:
+            ServingError: No such model, or no answer in time.
+        """
+        known = self._metadata(self._deadline(timeout))
+        return {
+            "model": self.endpoint.model,
+            "version": known.version,
+            "signatures": {name: s.plain() for name, s in sorted(known.signatures.items())},
+        }
+
+    def close(self) -> None:
+        """Closes the connections. The client cannot be used afterwards."""
+        self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.endpoint.model_name!r} at {self.endpoint.address}>"
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else timeout)
+
+    def _signature(self, name: str, deadline: Deadline) -> Signature:
+        with self._lock:
+            known = self._known
+        if known is None or name not in known.signatures:
+            known = self._metadata(deadline)
+        if name not in known.signatures:
+            raise ServingError(
+                "FAILED_PRECONDITION",
+                f"expected a signature of {', '.join(sorted(known.signatures))}, received {name!r}",
+                model=self.endpoint.model_name,
+                address=self.endpoint.address,
+            )
+        return known.signatures[name]
+
+    def _metadata(self, deadline: Deadline) -> ModelMetadata:
+        known = self._send(lambda: self._transport.metadata(deadline), deadline)
+        with self._lock:
+            self._known = known
+        return known
+
+    def _send(self, call: Callable[[], _Result], deadline: Deadline) -> _Result:
+        try:
+            return with_retries(call, deadline=deadline, retries=self._retries)
+        except ServingError as error:
+            if error.code in _STALE:
+                with self._lock:
+                    self._known = None
+            raise
+
+
+def _transport(endpoint: Endpoint):
+    if endpoint.is_rest:
+        from serving.client.rest import RestTransport
+
+        return RestTransport(endpoint)
+    from serving.client.rpc import GrpcTransport
+
+    return GrpcTransport(endpoint)

@@ -1,0 +1,68 @@
+"""Time limits of calls, and sending again within them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from serving.client.errors import ServingError
+
+_Result = TypeVar("_Result")
+
+_FIRST_WAIT = 0.1  # seconds; the bound doubles, the wait is drawn between 0 and the bound
+_LONGEST_WAIT = 5.0
+
+
+class Deadline:
+    """The end of the time that one call has, its batches and its waits included.
+
+    Args:
+        seconds: From now on.
+
+    Raises:
+        ValueError: `seconds` is not a positive number.
+    """
+
+    def __init__(self, seconds: float):
+        if not 0 < seconds < float("inf"):
+            raise ValueError(f"timeout: expected a positive number of seconds, received {seconds}")
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left; 0 or less when the time is up."""
+        return self._end - time.monotonic()
+
+
+def with_retries(call: Callable[[], _Result], *, deadline: Deadline, retries: int) -> _Result:
+    """`call()`, again after a growing random wait where the error says that this may help.
+
+    Args:
+        call: Raises `ServingError`; only a `retryable` one leads to another try.
+        deadline: No wait goes beyond it.
+        retries: Most further tries after the first.
+
+    Returns:
+        What `call` returns.
+
+    Raises:
+        ServingError: That of the last try.
+    """
+    import tenacity
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_is_retryable),
+        wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT),
+        stop=tenacity.stop_any(
+            tenacity.stop_after_attempt(retries + 1),
+            lambda state: state.upcoming_sleep >= deadline.remaining(),
+        ),
+        reraise=True,
+    )
+    result: Any = retrying(call)
+    return result
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, ServingError) and error.retryable

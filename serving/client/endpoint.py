@@ -1,0 +1,171 @@
+"""Where a model is served, and what every request to it carries."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import logging
+import urllib.parse
+from collections.abc import Mapping
+from pathlib import Path
+
+logger = logging.getLogger("serving.client")
+
+_PORTS = {"http": 8501, "https": 443, "grpc": 8500, "grpcs": 443}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """A model at an address.
+
+    Attributes:
+        scheme: "http", "https", "grpc" or "grpcs".
+        host, port: of the server or of a proxy in front of it.
+        prefix: path before `/v1/` where a proxy adds one; REST only.
+        model: name of the model.
+        version, label: one of the two, or neither: the server's newest version.
+        headers: sent with every request, names in lower case; never shown.
+        ca_file: PEM file of the authorities to trust. None: those of the system.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str
+    model: str
+    version: int | None
+    label: str | None
+    headers: Mapping[str, str] = dataclasses.field(repr=False)
+    ca_file: Path | None
+
+    @property
+    def is_rest(self) -> bool:
+        """REST, not gRPC."""
+        return self.scheme in ("http", "https")
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.scheme in ("https", "grpcs")
+
+    @property
+    def target(self) -> str:
+        """`host:port`, the host in brackets if it is an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """The address to show: without model, headers or user."""
+        return f"{self.scheme}://{self.target}{self.prefix}"
+
+    @property
+    def model_name(self) -> str:
+        """The model with its version or label, to show."""
+        if self.version is not None:
+            return f"{self.model}, version {self.version}"
+        return self.model if self.label is None else f"{self.model}, label {self.label}"
+
+    def authorities(self) -> bytes | None:
+        """Certificates of the authorities to trust, PEM; None for those of the system."""
+        return None if self.ca_file is None else self.ca_file.read_bytes()
+
+
+def parse_endpoint(
+    url: str,
+    model: str,
+    *,
+    version: int | None = None,
+    label: str | None = None,
+    token: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    ca_file: str | Path | None = None,
+) -> Endpoint:
+    """Checks what `connect` takes, before anything is sent.
+
+    Args:
+        url, model, version, label, token, headers, ca_file: As in `connect`.
+
+    Returns:
+        The `Endpoint`. A token becomes the header `authorization: Bearer TOKEN`.
+
+    Raises:
+        ValueError: An argument is not as expected. Values of headers are not repeated in it.
+        FileNotFoundError: No file `ca_file`.
+    """
+    scheme, host, port, prefix = _split(url)
+    if not model:
+        raise ValueError("model: expected a name, received none; give the folder's name")
+    if version is not None and label is not None:
+        raise ValueError(f"expected a version or a label, received {version} and {label!r}")
+    if version is not None and version < 0:
+        raise ValueError(f"version: expected a nonnegative integer, received {version}")
+    if label == "":
+        raise ValueError("label: expected a name, received an empty one; leave it out")
+    if ca_file is not None and not Path(ca_file).is_file():
+        raise FileNotFoundError(
+            f"ca_file: expected a PEM file of certificates, received {ca_file}, which is no file"
+        )
+    if ca_file is not None and scheme in ("http", "grpc"):
+        raise ValueError(
+            f"ca_file: expected an encrypted address, received {scheme}://; use {scheme}s://"
+        )
+    endpoint = Endpoint(
+        scheme=scheme,
+        host=host,
+        port=port,
+        prefix=prefix,
+        model=model,
+        version=version,
+        label=label,
+        headers=_headers(headers or {}, token),
+        ca_file=None if ca_file is None else Path(ca_file),
+    )
+    if "authorization" in endpoint.headers and not (endpoint.is_secure or _is_loopback(host)):
+        logger.warning(
+            "the token goes unencrypted to %s; use %ss://", endpoint.target, endpoint.scheme
+        )
+    return endpoint
+
+
+def _split(url: str) -> tuple[str, str, int, str]:
+    example = "such as http://host:8501 or grpc://host:8500"
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in _PORTS:
+        raise ValueError(
+            f"url: expected one of {', '.join(f'{s}://' for s in _PORTS)}, {example}, received "
+            f"{parts.scheme + '://' if '://' in url else repr(url)}"
+        )
+    if parts.username is not None:
+        raise ValueError("url: expected no user or password in it, received one; use headers")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"url: expected a port {example}, received {url!r}: {error}") from None
+    if not parts.hostname:
+        raise ValueError(f"url: expected a host, {example}, received {url!r}")
+    prefix = parts.path.rstrip("/")
+    if parts.query or parts.fragment or (prefix and parts.scheme in ("grpc", "grpcs")):
+        raise ValueError(f"url: expected an address alone, {example}, received {url!r}")
+    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme], prefix
+
+
+def _headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:
+    result = {name.lower(): value for name, value in headers.items()}
+    if token is not None:
+        if "authorization" in result:
+            raise ValueError("expected a token or the header Authorization, received both")
+        result["authorization"] = f"Bearer {token.strip()}"
+    for name, value in result.items():
+        # A line break would smuggle in another header.
+        if not (value.isascii() and value.isprintable() and name.replace("-", "").isalnum()):
+            raise ValueError(
+                f"header {name!r}: expected one line of ASCII characters, received something else"
+            )
+    return result
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,64 @@
+"""The one error of every client, whatever the protocol."""
+
+from __future__ import annotations
+
+# HTTP status of TF Serving's REST interface, and of proxies in front of it.
+_CODE_OF_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    413: "RESOURCE_EXHAUSTED",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+_ADVICE = {
+    "ABORTED": "try again",
+    "DEADLINE_EXCEEDED": "give a longer timeout, or fewer rows with batch_size",
+    "FAILED_PRECONDITION": "see metadata() for the signatures that the model has",
+    "INTERNAL": "see the server's log",
+    "INVALID_ARGUMENT": "see metadata() for the inputs that the signature takes",
+    "NOT_FOUND": "see status() for the versions there are, and the server's list of models",
+    "PERMISSION_DENIED": "ask for access, or give another token",
+    "RESOURCE_EXHAUSTED": "send fewer rows at once with batch_size, or less often",
+    "UNAUTHENTICATED": "give a token or the headers that the proxy asks for",
+    "UNAVAILABLE": "see that the server runs at this address and has loaded the model",
+    "UNIMPLEMENTED": "this server does not answer this call; try another signature or protocol",
+    "UNKNOWN": "see that a model server, and nothing else, listens at this address",
+}
+
+
+class ServingError(RuntimeError):
+    """A request that a server refused, or that did not reach one in time.
+
+    Attributes:
+        code: Name of a gRPC status: "NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", ...; the
+            same over REST.
+        message: What the server or the network said.
+        model: Name of the model that was asked, with version or label if one was given.
+        advice: What to do.
+        retryable: Whether the request may simply be sent again: the server said UNAVAILABLE or
+            refused the connection.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, model: str, address: str = "", retryable: bool = False
+    ):
+        self.code = code
+        self.message = message.strip() or "no reason given"
+        self.model = model
+        self.advice = _ADVICE.get(code, _ADVICE["UNKNOWN"])
+        self.retryable = retryable
+        where = f" at {address}" if address else ""
+        reason = self.message.rstrip(".")
+        super().__init__(f"model {model!r}{where}: {code}: {reason}; {self.advice}")
+
+
+def code_of_status(status: int) -> str:
+    """Name of the gRPC status that goes with an HTTP status; "UNKNOWN" for one not in use."""
+    return _CODE_OF_STATUS.get(status, "UNKNOWN")

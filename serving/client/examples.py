@@ -1,0 +1,65 @@
+"""Examples for `classify` and `regress`: features by name, as tf.Example holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Example = Mapping[str, Any]  # feature -> number, text, bytes, or a flat sequence of them
+
+
+def as_features(examples: npt.ArrayLike | Sequence[Example]) -> list[dict[str, list]]:
+    """Each example as a dict of lists of floats, ints, or bytes.
+
+    Args:
+        examples: Dicts; or an array `(n, d)` of numbers, whose rows become the feature "inputs" of
+            float values.
+
+    Raises:
+        ValueError: A feature is empty of kind, nested, or of mixed or other values.
+    """
+    if len(examples) and all(isinstance(example, Mapping) for example in examples):  # type: ignore[arg-type]
+        return [
+            {name: _values(name, value) for name, value in example.items()}
+            for example in examples  # type: ignore[union-attr]
+        ]
+    rows = np.asarray(examples)
+    if rows.ndim != 2 or rows.dtype.kind not in "buif":
+        raise ValueError(
+            "examples: expected dicts of features, or numbers of shape (n, d), received "
+            f"{rows.dtype} of shape {rows.shape}"
+        )
+    return [{"inputs": row} for row in rows.astype(float).tolist()]
+
+
+def to_proto(features: Mapping[str, list], example: Any) -> None:
+    """Adds `features` to the tf.Example `example`."""
+    for name, values in features.items():
+        feature = example.features.feature[name]
+        kind = type(values[0]) if values else float
+        if kind is bytes:
+            feature.bytes_list.value.extend(values)
+        elif kind is int:
+            feature.int64_list.value.extend(values)
+        else:
+            feature.float_list.value.extend(values)
+
+
+def _values(name: str, value: Any) -> list:
+    array = np.asarray(value, dtype=object if isinstance(value, bytes) else None)
+    values = array.ravel().tolist()
+    texts = [v.encode() if isinstance(v, str) else v for v in values]
+    if array.ndim <= 1:
+        if array.dtype.kind in "bui":
+            return [int(v) for v in values]
+        if array.dtype.kind == "f":
+            return values
+        if array.dtype.kind in "SUO" and all(isinstance(v, bytes) for v in texts):
+            return texts
+    raise ValueError(
+        f"examples: expected feature {name!r} to be numbers or texts in a flat list, received "
+        f"{array.dtype} of shape {array.shape}"
+    )

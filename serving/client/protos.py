@@ -1,0 +1,66 @@
+"""The messages of TensorFlow Serving, without TensorFlow.
+
+The generated modules of tensorflow-serving-api import those of `tensorflow.core`, and so the
+whole of TensorFlow: 2 to 3.5 seconds and 0.5 GB for a client that only packs numbers. None of
+them needs it: below a bare parent package they load in 0.15 s. Where TensorFlow is loaded already
+nothing is special, and it may be imported later: it then takes over the same messages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+
+_NAMES = {
+    "classification": "tensorflow_serving.apis.classification_pb2",
+    "metadata": "tensorflow_serving.apis.get_model_metadata_pb2",
+    "model_service": "tensorflow_serving.apis.model_service_pb2_grpc",
+    "prediction_service": "tensorflow_serving.apis.prediction_service_pb2_grpc",
+    "predict": "tensorflow_serving.apis.predict_pb2",
+    "regression": "tensorflow_serving.apis.regression_pb2",
+    "status": "tensorflow_serving.apis.get_model_status_pb2",
+    "tensor": "tensorflow.core.framework.tensor_pb2",
+    "types": "tensorflow.core.framework.types_pb2",
+}
+
+
+def load() -> types.SimpleNamespace:
+    """The modules of messages and stubs, by short names: `load().predict.PredictRequest()`.
+
+    Raises:
+        ModuleNotFoundError: grpcio or tensorflow-serving-api is not installed.
+    """
+    try:
+        importlib.import_module("grpc")
+        with contextlib.nullcontext() if "tensorflow" in sys.modules else _bare_tensorflow():
+            modules = {name: importlib.import_module(path) for name, path in _NAMES.items()}
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"gRPC: expected the packages grpcio and tensorflow-serving-api, received none "
+            f"({error}). Install them with: pip install 'asym-keras[serving]'. Or use a REST "
+            "address, http://"
+        ) from error
+    return types.SimpleNamespace(**modules)
+
+
+@contextlib.contextmanager
+def _bare_tensorflow() -> Iterator[None]:
+    """A package `tensorflow` that has the folder of the real one, and runs none of its code."""
+    spec = importlib.util.find_spec("tensorflow")
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError("No module named 'tensorflow'")
+    bare = types.ModuleType("tensorflow")
+    bare.__path__ = list(spec.submodule_search_locations)
+    before = set(sys.modules)
+    sys.modules["tensorflow"] = bare
+    try:
+        yield
+    finally:
+        # The messages stay: protobuf knows each once. Packages go, for the real import to make.
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] == "tensorflow" and not name.endswith("_pb2"):
+                del sys.modules[name]

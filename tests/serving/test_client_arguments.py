@@ -1,0 +1,56 @@
+"""What `connect` checks before anything is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving.client import connect
+from serving.client.endpoint import parse_endpoint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"url": "localhost:8501"}, "http://"),
+        ({"url": "ftp://a"}, "received ftp://"),
+        ({"url": "http://user:pw@a"}, "no user or password"),
+        ({"url": "http://a:x"}, "expected a port"),
+        ({"url": "http://"}, "expected a host"),
+        ({"url": "http://a/?b=1"}, "an address alone"),
+        ({"url": "grpc://a:1/b"}, "an address alone"),
+        ({"model": ""}, "expected a name"),
+        ({"version": 1, "label": "a"}, "a version or a label"),
+        ({"version": -1}, "nonnegative"),
+        ({"label": ""}, "label"),
+        ({"timeout": 0}, "positive number of seconds"),
+        ({"retries": -1}, "nonnegative"),
+        ({"token": "a\r\nb: c"}, "one line of ASCII"),
+        ({"headers": {"a b": "c"}}, "one line of ASCII"),
+        ({"token": "a", "headers": {"Authorization": "b"}}, "received both"),
+        ({"ca_file": __file__}, "use https://"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_is_sent(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        connect(**{"url": "http://localhost:8501", "model": "m", **arguments})
+
+
+def test_missing_authorities_are_told():
+    with pytest.raises(FileNotFoundError, match=r"no/such\.pem"):
+        connect("https://localhost", model="m", ca_file="no/such.pem")
+
+
+def test_addresses():
+    assert parse_endpoint("http://h", "m").address == "http://h:8501"
+    assert parse_endpoint("grpc://h", "m").target == "h:8500"
+    assert parse_endpoint("https://h/team/", "m").address == "https://h:443/team"
+    assert parse_endpoint("http://[::1]:80", "m").target == "[::1]:80"
+
+
+def test_token_in_the_clear_is_told(caplog):
+    parse_endpoint("http://example.org:8501", "m", token="s3cret")
+    assert "unencrypted to example.org:8501; use https://" in caplog.text
+    caplog.clear()
+    for url in ("https://example.org", "http://localhost:8501", "http://[::1]:8501"):
+        parse_endpoint(url, "m", token="s3cret")
+    assert not caplog.text
