@@ -47,7 +47,7 @@ def tanh(tmp_path_factory):
     """A run in which the theorem is met: its folder, its content, its flags, what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "tanh"
     argv = ["--dataset", "orthogonal", "--activation", "tanh", "--gamma", "1", "--width", "3400"]
-    argv = [*argv, "--records", "6", "--draws", "5", "--quiet", "--out-dir", str(folder)]
+    argv = [*argv, "--records", "6", "--draws", "40", "--quiet", "--out-dir", str(folder)]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         content = theory.main(argv)
