@@ -75,6 +75,7 @@ def run(config, *, argv, module: str) -> dict:
     }
     folder.open(config, facts)
     head = f"{_head(config, dataset, examples, end)}\n\n{theory.assumptions}\n"
+    head += _duplicates_elsewhere(dataset, len(x))
     print(head, flush=True)
     measured, method = _train(config, folder, examples, theory, end)
     draws = draw_networks(
@@ -109,13 +110,14 @@ def take_examples(config, dataset) -> Examples:
     Raises:
         ValueError: No such target, or nothing but zero inputs.
     """
-    if config.target >= dataset.outputs:
+    column = config.column()
+    if column >= dataset.outputs:
         raise ValueError(
             f"--target: expected a column from 0 to {dataset.outputs - 1} of {dataset.name}, "
-            f"received {config.target}."
+            f"received {column}."
         )
     x = dataset.x_train[: config.count()].astype("float64")
-    y = dataset.y_train[: config.count(), config.target].astype("float64")
+    y = dataset.y_train[: config.count(), column].astype("float64")
     largest = float(np.linalg.norm(x, axis=1).max())
     if not largest:
         raise ValueError(
@@ -147,12 +149,31 @@ def _head(config, dataset, examples: Examples, end: float) -> str:
         else "inputs as they are"
     )
     return (
-        f"{dataset.name}, target {config.target}: {scaled}\n"
+        f"{dataset.name}, target {config.target or 0}: {scaled}\n"
         f"n = {n}, d = {d}, m = {config.width}, gamma = {config.gamma:g}, alpha = "
         f"{config.alpha:g}, {config.activation}, delta = {config.delta:g}\n"
         f"gradient flow to t = {end}, of seed {config.seed}; {config.draws} further "
         "initialisations\n"
         f"all numbers in this clock; the paper's time is 2 t / n = {2 / n:.4g} t"
+    )
+
+
+def _duplicates_elsewhere(dataset, taken: int) -> str:
+    """A line on equal inputs among all training examples, where some of them were not taken."""
+    from asym_keras.theory import check_assumptions
+
+    if taken == len(dataset.x_train):
+        return ""
+    report = check_assumptions(dataset.x_train, dataset.y_train)
+    if not report.duplicate_pairs:
+        return ""
+    pairs = [f"({i}, {k})" for i, k, kind in report.first_pairs if kind == "duplicate"]
+    named = (
+        f" ({', '.join(pairs)}{', ...' * (len(pairs) < report.duplicate_pairs)})" if pairs else ""
+    )
+    return (
+        f"kappa_n = 0 of all {report.examples} training examples: {report.duplicate_pairs} pairs "
+        f"of them have equal inputs{named}\n"
     )
 
 

@@ -3,7 +3,9 @@
     python -m trainers.theory --dataset simulated --gamma 0.5
     python -m trainers.theory --dataset orthogonal --activation tanh --gamma 1 --width 3400
     python -m trainers.theory --dataset mnist --gamma 0 --activation tanh
+    python -m trainers.theory --dataset concrete --gamma 1
     python -m trainers.theory --data my.npz --examples 50
+    python -m trainers.theory --data my.csv --target column
 
 Trains by gradient flow from N(0, 1) weights, draws further initialisations, and prints a table.
 The theorems are on networks of one output: one column of the targets is taken.
@@ -15,11 +17,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from trainers import _cli
+from trainers import _cli, regression
 from trainers._cli import knob
 
 MODULE = "trainers.theory"
 EXAMPLES = {"simulated": 100, "orthogonal": 2, "mnist": 100}
+EXAMPLES |= dict.fromkeys(regression.DATASETS, 100)
 INPUT_DIM = {"simulated": 50, "orthogonal": 1000}
 
 
@@ -38,8 +41,9 @@ class Config:
     dataset: str = knob("simulated", "what to train on", choices=[*EXAMPLES])
     data: str | None = knob(
         None,
-        "train on your own arrays x_train, y_train, x_test, y_test instead",
-        metavar="FILE.npz",
+        "train on your own arrays x_train, y_train, x_test, y_test (FILE.npz) instead, or on your "
+        "own table (FILE.csv) with --target",
+        metavar="FILE",
     )
     data_seed: int = knob(0, "seed of the data of --dataset simulated and orthogonal")
     input_dim: int | None = knob(
@@ -48,7 +52,12 @@ class Config:
     examples: int | None = knob(
         None, "the first N training examples, all if fewer (default: 100; orthogonal: 2)"
     )
-    target: int = knob(0, "column k of the targets: the theorems have one output", metavar="K")
+    target: str | None = knob(
+        None,
+        "what to predict, since the theorems have one output: a number k of the targets "
+        "(default: 0), or the name of a column of FILE.csv",
+        metavar="COLUMN",
+    )
     scale: str = knob(
         "max",
         "'max' divides the inputs by their largest norm, for Assumption 2.1(a)",
@@ -87,7 +96,7 @@ class Config:
 
         node_scalings(self.width, self.gamma, self.alpha)
         least = {"examples": 1, "input_dim": 1, "steps": 1, "records": 2, "draws": 2}
-        for name, bound in {**least, "target": 0, "seed": 0, "data_seed": 0}.items():
+        for name, bound in {**least, "seed": 0, "data_seed": 0}.items():
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(
@@ -105,9 +114,18 @@ class Config:
 
     def _check_data(self) -> None:
         if self.data is not None and self.dataset != "simulated":
-            raise ValueError("expected --data FILE.npz or --dataset, received both.")
-        if self.data is not None and not Path(self.data).is_file():
-            raise ValueError(f"--data: expected an .npz file, received no such file: {self.data}.")
+            raise ValueError("expected --data FILE or --dataset, received both.")
+        if self._is_table():
+            self._table()
+        elif self.data is not None and not Path(self.data).is_file():
+            raise ValueError(
+                f"--data: expected an .npz or .csv file, received no such file: {self.data}."
+            )
+        elif self.target is not None and not self.target.isdecimal():
+            raise ValueError(
+                f"--target: expected a number of the targets, from 0, received {self.target!r}; "
+                "a name is for a column of --data FILE.csv."
+            )
         if self.input_dim is not None and (self.data or self.dataset not in INPUT_DIM):
             raise ValueError(
                 "--input-dim: expected --dataset simulated or orthogonal, received "
@@ -122,6 +140,19 @@ class Config:
                 raise ValueError(
                     f"--examples: expected at most --input-dim {d} orthogonal ones, received {n}."
                 )
+
+    def _is_table(self) -> bool:
+        return self.data is not None and Path(self.data).suffix.lower() == ".csv"
+
+    def _table(self) -> regression.Config:
+        """The same table as `trainers.regression` has it, which checks file and column."""
+        if self._is_table():
+            return regression.Config(data=self.data, target=self.target)
+        return regression.Config(dataset=self.dataset)
+
+    def column(self) -> int:
+        """Number k of the target among those of the dataset. A table has one, by name."""
+        return 0 if self.target is None or self._is_table() else int(self.target)
 
     def task(self) -> str:
         """Name of the data in folder names."""
@@ -140,6 +171,8 @@ class Config:
         """The dataset that the flags name."""
         from asym_keras import datasets
 
+        if self._is_table() or self.dataset in regression.DATASETS:
+            return self._table().load()
         if self.data:
             return datasets.load_npz(self.data)
         if self.dataset == "mnist":

@@ -94,7 +94,7 @@ def test_the_error_of_an_expectation_counts():
 
 def test_theory_is_on_the_numbers_of_the_run():
     dataset = types.SimpleNamespace(outputs=1, name="d", x_train=X, y_train=Y[:, None])
-    config = types.SimpleNamespace(target=0, count=lambda: 4, scale="max", dtype="float32")
+    config = types.SimpleNamespace(column=lambda: 0, count=lambda: 4, scale="max", dtype="float32")
     x = take_examples(config, dataset).x
     np.testing.assert_array_equal(x, x.astype("float32"))
     assert (x != X / np.linalg.norm(X, axis=1).max()).any()
