@@ -220,6 +220,16 @@ class Client:
             "signatures": {name: s.plain() for name, s in sorted(known.signatures.items())},
         }
 
+    def signature(
+        self, name: str = "serving_default", *, timeout: float | None = None
+    ) -> Signature:
+        """Inputs and outputs of one signature, as last read from the server.
+
+        Raises:
+            ServingError: No such model or signature, or no answer in time.
+        """
+        return self._signature(name, self._deadline(timeout))
+
     def close(self) -> None:
         """Closes the connections. The client cannot be used afterwards."""
         self._transport.close()

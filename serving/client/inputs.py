@@ -1,0 +1,142 @@
+"""Rows for a model from files: arrays, tables, images."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.client.signatures import Signature, TensorSpec
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm")
+_KINDS = f".npy, .npz, .csv or an image ({', '.join(_IMAGES)})"
+_GREY = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # modes of Pillow with 8 bits or fewer
+
+
+def read_inputs(
+    paths: Sequence[str | Path], signature: Signature, *, invert: bool = False
+) -> npt.NDArray | Mapping[str, npt.NDArray]:
+    """Rows of all `paths`, one below the other, as `signature` takes them.
+
+    Args:
+        paths: `.npy`: an array, or one example alone; `.npz`: arrays by input name; `.csv`: an
+            example a line, a first line of names is left out; images: made grey, scaled to the
+            height and width that the signature asks for (28 x 28 for 784 numbers), pixels 0 (black)
+            to 255.
+        signature: Of the model, for the number of axes and the size of images.
+        invert: Turn the images' black and white: MNIST is white on black, paper is not.
+
+    Returns:
+        Array `(n, ...)`; a dict of them for one `.npz` file.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: A file of another kind, or one that cannot be read; several inputs, but no
+            `.npz`; rows of several lengths.
+    """
+    files = [Path(path) for path in paths]
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"--input: expected a file, received {file}, which is none")
+        if file.suffix.lower() not in (".npy", ".npz", ".csv", *_IMAGES):
+            raise ValueError(f"--input: expected {_KINDS}, received {file}")
+    if len(files) == 1 and files[0].suffix.lower() == ".npz":
+        return _numpy(files[0])
+    if len(signature.inputs) != 1:
+        raise ValueError(
+            f"--input: expected one .npz with the arrays {', '.join(sorted(signature.inputs))}, "
+            f"received {', '.join(map(str, files))}"
+        )
+    (spec,) = signature.inputs.values()
+    rows = [_read(file, spec, invert) for file in files]
+    shapes = {row.shape[1:] for row in rows}
+    if len(shapes) > 1:
+        raise ValueError(f"--input: expected rows of one shape, received {sorted(shapes)}")
+    return np.concatenate(rows)
+
+
+def _read(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray:
+    kind = file.suffix.lower()
+    if kind == ".npz":
+        raise ValueError(f"--input: expected one .npz and nothing beside it, received {file} too")
+    if kind == ".csv":
+        return _csv(file)
+    array = _numpy(file) if kind == ".npy" else _image(file, spec, invert)
+    assert isinstance(array, np.ndarray)
+    one_example = spec.shape is not None and array.ndim == len(spec.shape) - 1
+    return array[None] if one_example else array
+
+
+def _numpy(file: Path) -> npt.NDArray | dict[str, npt.NDArray]:
+    try:
+        content = np.load(file, allow_pickle=False)
+        return content if isinstance(content, np.ndarray) else dict(content)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"--input: expected arrays of numbers, received {file}, which cannot be read ({error})"
+        ) from error
+
+
+def _csv(file: Path) -> npt.NDArray[np.float64]:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            lines = [line for line in csv.reader(stream) if line]
+        if lines and not all(map(_is_number, lines[0])):
+            lines = lines[1:]
+        rows = np.array(lines, dtype=float)
+    except ValueError as error:
+        raise ValueError(
+            f"--input: expected lines of equally many numbers, received {file} ({error})"
+        ) from error
+    if rows.ndim != 2:
+        raise ValueError(f"--input: expected a line of numbers for each row, {file} has none")
+    return rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _image(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    height, width = _size(spec)
+    try:
+        with Image.open(file) as image:
+            if image.mode not in _GREY:
+                raise ValueError(f"its pixels are {image.mode}, not 8 bits each")
+            # What shines through is the paper, not the black that transparent pixels often hold.
+            picture = image.convert("RGBA")
+            paper = Image.new("RGBA", picture.size, "white")
+            grey = Image.alpha_composite(paper, picture).convert("L")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"--input: expected an image, received {file}, which cannot be read ({error})"
+        ) from error
+    if grey.size != (width, height):
+        grey = grey.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(ImageOps.invert(grey) if invert else grey)
+    assert spec.shape is not None
+    return pixels.reshape([n or 1 for n in spec.shape[1:]])
+
+
+def _size(spec: TensorSpec) -> tuple[int, int]:
+    inner = () if spec.shape is None else spec.shape[1:]
+    if len(inner) == 1 and inner[0] and math.isqrt(inner[0]) ** 2 == inner[0]:
+        return math.isqrt(inner[0]), math.isqrt(inner[0])
+    if len(inner) == 2 or (len(inner) == 3 and inner[2] == 1):
+        height, width = inner[:2]
+        if height and width:
+            return height, width
+    raise ValueError(
+        "--input: expected a model of grey images, (n, h * h), (n, h, w) or (n, h, w, 1), received "
+        f"one that takes {spec.plain()}; give its inputs as .npy or .csv"
+    )

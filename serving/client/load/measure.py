@@ -1,0 +1,140 @@
+"""Models side by side, in rounds that alternate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.client.client import Client
+from serving.client.endpoint import Endpoint
+from serving.client.load import loops, results
+from serving.client.load.plan import Plan
+from serving.client.load.results import Result
+from serving.client.load.senders import sender
+from serving.client.signatures import Signature
+
+_BODIES = 16  # different requests, sent in turn
+_BAR = "{desc}: {percentage:3.0f} %|{bar}| {n:.0f} of {total:.0f} s"
+_TICK = 0.2  # seconds between two moves of the bar
+
+
+def measure(
+    endpoints: Mapping[str, Endpoint],
+    plan: Plan,
+    *,
+    inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
+    signature: str = "serving_default",
+    progress: bool = False,
+) -> list[Result]:
+    """Latency and throughput of each of `endpoints`, after one request to each.
+
+    Every round takes each model in turn, so that what else the machine does meets all alike.
+
+    Args:
+        endpoints: Models by the names that the results carry.
+        plan: Load and times.
+        inputs: Rows to send, round and round, by input name if there are several. None: whole
+            numbers in [0, 255] of the shape that the signature asks for.
+        signature: Which way to call the models.
+        progress: Show a bar on stderr.
+
+    Returns:
+        A `Result` for each endpoint, in order.
+
+    Raises:
+        ValueError: `inputs` do not fit, or are not given for a signature with free lengths.
+        ServingError: A model does not answer a first request.
+    """
+    batches = {name: _prepare(e, plan, inputs, signature) for name, e in endpoints.items()}
+    return asyncio.run(_measure(endpoints, batches, plan, signature, progress))
+
+
+async def _measure(endpoints, batches, plan, signature, progress) -> list[Result]:
+    from tqdm.auto import tqdm
+
+    samples: dict[str, list] = {name: [] for name in endpoints}
+    busy = dict.fromkeys(endpoints, 0.0)
+    wall = dict.fromkeys(endpoints, 0.0)
+    total = plan.seconds * plan.rounds * len(endpoints)
+    with tqdm(total=total, disable=not progress, file=sys.stderr, bar_format=_BAR) as bar:
+        for number in range(plan.rounds):
+            for name, endpoint in endpoints.items():
+                bar.set_description(f"{name}, round {number + 1} of {plan.rounds}")
+                async with sender(
+                    endpoint, batches[name], signature=signature, connections=plan.clients
+                ) as send:
+                    cpu, start = time.process_time(), time.perf_counter()
+                    async with _ticking(bar, plan.seconds):
+                        samples[name].append(await loops.one_round(send, plan, number=number))
+                    busy[name] += time.process_time() - cpu
+                    wall[name] += time.perf_counter() - start
+    return [
+        results.summarize(name, samples[name], plan, generator=busy[name] / wall[name])
+        for name in endpoints
+    ]
+
+
+@contextlib.asynccontextmanager
+async def _ticking(bar, seconds: float):
+    async def tick():
+        for _ in range(int(seconds / _TICK)):
+            await asyncio.sleep(_TICK)
+            bar.update(_TICK)
+
+    before = bar.n
+    ticker = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticker.cancel()
+        bar.update(before + seconds - bar.n)
+
+
+def _prepare(endpoint, plan, inputs, signature) -> Sequence[dict[str, npt.NDArray]]:
+    """Batches in the signature's dtypes, after one request by the ordinary client."""
+    with Client(endpoint, timeout=plan.timeout) as client:
+        specification = client.signature(signature)
+        rng = np.random.default_rng(plan.seed)
+        if inputs is None:
+            inputs = random_inputs(specification, _BODIES * plan.batch_size, rng)
+        arrays = specification.arrays(inputs)
+        batches = [_rows(arrays, n * plan.batch_size, plan.batch_size) for n in range(_BODIES)]
+        client.predict(batches[0], signature=signature)
+    return batches
+
+
+def random_inputs(
+    signature: Signature, rows: int, rng: np.random.Generator
+) -> dict[str, npt.NDArray]:
+    """Whole numbers in [0, 255], `rows` rows of them for every input.
+
+    Raises:
+        ValueError: A shape with a free length beside the first, or strings.
+    """
+    arrays = {}
+    for name, spec in signature.inputs.items():
+        inner = None if spec.shape is None else spec.shape[1:]
+        if inner is None or None in inner or spec.dtype in (None, "object", "bool"):
+            raise ValueError(
+                f"inputs: expected numbers for input {name!r} of {spec.plain()}, received none; "
+                "give rows to send"
+            )
+        top = 128 if spec.dtype == "int8" else 256
+        shape = (rows, *(n for n in inner if n is not None))
+        arrays[name] = rng.integers(0, top, shape).astype(spec.dtype)
+    return arrays
+
+
+def _rows(arrays: Mapping[str, npt.NDArray], start: int, count: int) -> dict[str, npt.NDArray]:
+    if any(array.ndim == 0 or not len(array) for array in arrays.values()):
+        raise ValueError("inputs: expected at least one row, received none")
+    return {
+        name: np.take(array, range(start, start + count), axis=0, mode="wrap")
+        for name, array in arrays.items()
+    }

@@ -1,0 +1,46 @@
+"""A model's answers as JSON, or in a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.client import json_tensors
+
+
+def as_json(outputs: Mapping[str, npt.NDArray]) -> str:
+    """Nested lists by name; NaN and the infinities as bare tokens, bytes in base 64."""
+    lines = (
+        f"{json.dumps(name)}: {json_tensors.encode(array)}"
+        for name, array in sorted(outputs.items())
+    )
+    return "{" + ",\n ".join(lines) + "}\n"
+
+
+def check_path(path: Path) -> None:
+    """Before the work: whether `path` can be written.
+
+    Raises:
+        ValueError: It ends in neither `.npz` nor `.json`.
+        FileNotFoundError: No such folder.
+    """
+    if path.suffix not in (".npz", ".json"):
+        raise ValueError(f"--output: expected a name that ends in .npz or .json, received {path}")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"--output: expected an existing folder, received {path.parent}; make it first"
+        )
+
+
+def write(path: Path, outputs: Mapping[str, npt.NDArray]) -> None:
+    """To a `.npz` (strings as bytes of one length) or `.json` file."""
+    if path.suffix == ".json":
+        path.write_text(as_json(outputs), "utf-8")
+        return
+    plain = {n: a.astype("S") if a.dtype == object else a for n, a in outputs.items()}
+    with path.open("wb") as file:
+        np.savez(file, **plain)  # type: ignore[arg-type]
