@@ -154,6 +154,7 @@ def ordered(history):
 
 def describe(dataset) -> dict:
     """What `config.json` says of the data."""
+    record = dataset.preprocessing
     return {
         "name": dataset.name,
         "source": dataset.source,
@@ -161,6 +162,7 @@ def describe(dataset) -> dict:
         "input_dim": dataset.input_dim,
         "outputs": dataset.outputs,
         "fingerprint": dataset.fingerprint(),
+        "preprocessing": None if record is None else record.to_dict(),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,10 @@ from asym_keras.datasets.backbones import DEFAULT_BACKBONE, load_backbone
 from asym_keras.datasets.dataset import Dataset, Float32Array, Int64Array, one_hot
 from asym_keras.datasets.features import cached_features
 from asym_keras.datasets.npz import load_npz
+from asym_keras.datasets.preprocessing import Preprocessing
 
 CLASSES = 10
+_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
 _BATCH = 1_000
 _PADDING = 4
 
@@ -94,6 +97,7 @@ def load_cifar10(
         features(images.x_test),
         images.labels_test,
         source=f"{source}, {views} views" if views else source,
+        of=f"features of {Path(name).name}",
     )
 
 
@@ -133,6 +137,7 @@ def load_cifar10_features(
         data.x_test[test_rows],
         data.labels_test[test_rows],
         source=data.source,
+        of=f"features in {Path(path).name}",
     )
 
 
@@ -225,6 +230,7 @@ def _dataset(
     labels_test: Int64Array,
     *,
     source: str,
+    of: str,
 ) -> Dataset:
     return Dataset(
         name="cifar10",
@@ -235,4 +241,10 @@ def _dataset(
         labels_train=labels_train,
         labels_test=labels_test,
         source=source,
+        preprocessing=Preprocessing(
+            kind="vector",
+            classes=tuple(_NAMES.split()),
+            origin=f"CIFAR-10 (A. Krizhevsky, 2009), {of}",
+            licence="none stated by its authors",
+        ),
     )

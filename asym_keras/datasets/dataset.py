@@ -9,6 +9,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from asym_keras.datasets.preprocessing import Preprocessing
+
 Float32Array = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
 
@@ -27,11 +29,12 @@ class Dataset:
         labels_test: The same of the test rows; given exactly if `labels_train` is.
         transfer: A further task on the same d inputs, with no row of this one; or None.
         source: Where the numbers came from, in words; recorded with each run.
+        preprocessing: How they were made of raw values; None: nobody says.
 
     Raises:
         ValueError: An array has another dtype or rank, no row, or a non-finite entry; lengths or
-            dimensions disagree; labels are incomplete or outside 0..K-1. The message names the
-            array and the first offending row, counted from 0.
+            dimensions disagree, also with `preprocessing`; labels are incomplete or outside
+            0..K-1. The message names the array and the first offending row, counted from 0.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Dataset:
     labels_test: Int64Array | None = None
     transfer: Dataset | None = None
     source: str
+    preprocessing: Preprocessing | None = None
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
@@ -59,6 +63,7 @@ class Dataset:
                 f"transfer: expected input dimension {self.input_dim}, received "
                 f"{self.transfer.input_dim}; build it from the same inputs"
             )
+        self._check_preprocessing()
 
     @property
     def input_dim(self) -> int:
@@ -78,8 +83,9 @@ class Dataset:
     def fingerprint(self) -> str:
         """First 16 hexadecimal digits of a SHA-256 over shapes, targets and inputs.
 
-        Equal on every machine for equal training and test numbers; `name`, `source` and
-        `transfer` do not enter. A checkpoint keeps it, to refuse other data on resuming.
+        Equal on every machine for equal training and test numbers; `name`, `source`,
+        `transfer` and `preprocessing` do not enter. A checkpoint keeps it, to refuse other data
+        on resuming.
         """
         digest = hashlib.sha256()
         for name in ("x_train", "y_train", "x_test", "y_test"):
@@ -150,6 +156,21 @@ class Dataset:
                 f"{array}_test: expected {train} columns as in {array}_train, received {test}; "
                 "prepare both parts in the same way"
             )
+
+    def _check_preprocessing(self) -> None:
+        record = self.preprocessing
+        if record is None:
+            return
+        classes = None if record.classes is None else len(record.classes)
+        for what, size, ours in (
+            ("inputs", record.dim, self.input_dim),
+            ("classes", classes, self.outputs if self.is_classification else None),
+        ):
+            if size not in (None, ours):
+                raise self._error(
+                    f"preprocessing: expected {ours or 'no'} {what} as in the arrays, received "
+                    f"{size}; describe these arrays"
+                )
 
     def _error(self, message: str) -> ValueError:
         return ValueError(f"dataset {self.name!r}: {message}")

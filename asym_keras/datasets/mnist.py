@@ -10,11 +10,18 @@ from typing import Any
 import numpy as np
 
 from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
+from asym_keras.datasets.preprocessing import pixels
 
 _SHA256 = "3be1bb6efef62c4154f22f1c60c12b6a271e20181b29300050905b41f0045b24"
 _SOURCES = ("bundled", "tfds")
 _SPLIT = 5_000
 _CLASSES = 10
+_PREPROCESSING = pixels(
+    (28, 28),
+    classes=tuple(map(str, range(_CLASSES))),
+    origin="MNIST (Y. LeCun and C. Cortes), canonical order",
+    licence="CC BY-SA 3.0",
+)
 
 
 def load_mnist(source: str = "bundled") -> Dataset:
@@ -58,7 +65,9 @@ def _part(
         arrays[f"x_{part}"] = scale_pixels(data[f"x_{part}"][rows])
         arrays[f"y_{part}"] = one_hot(labels, _CLASSES)
         arrays[f"labels_{part}"] = labels
-    return Dataset(name=name, source=source, transfer=transfer, **arrays)
+    return Dataset(
+        name=name, source=source, transfer=transfer, preprocessing=_PREPROCESSING, **arrays
+    )
 
 
 def _read_bundled() -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
+from asym_keras.datasets.preprocessing import Preprocessing, pixels
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 # Above this a class count beyond the number of rows is taken for a mistake: whole-number targets.
@@ -52,7 +53,12 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
         x_train, x_test = _inputs(arrays["x_train"], arrays["x_test"])
         targets = _targets(arrays["y_train"], arrays["y_test"])
         return Dataset(
-            name=path.stem, x_train=x_train, x_test=x_test, source=f"npz file {path}", **targets
+            name=path.stem,
+            x_train=x_train,
+            x_test=x_test,
+            source=f"npz file {path}",
+            preprocessing=_preprocessing(arrays["x_train"]),
+            **targets,
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -109,6 +115,15 @@ def _inputs(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.nda
             f"{x_test.shape[1:]}; prepare both parts in the same way"
         )
     return _vectors(x_train, "x_train"), _vectors(x_test, "x_test")
+
+
+def _preprocessing(x: np.ndarray) -> Preprocessing:
+    """What `_vectors` does."""
+    if x.dtype != np.uint8:
+        return Preprocessing(kind="vector")
+    if x.ndim == 2:  # bytes of which nobody says that they are an image
+        return Preprocessing(kind="vector", scale=255.0, low=0.0, high=255.0)
+    return pixels(x.shape[1:])
 
 
 def _vectors(x: np.ndarray, name: str) -> np.ndarray:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from asym_keras.datasets.dataset import Dataset
-from asym_keras.datasets.simulated import check_counts
+from asym_keras.datasets.preprocessing import Preprocessing
+from asym_keras.datasets.simulated import GENERATED, check_counts
 
 
 def load_orthogonal(
@@ -52,4 +53,9 @@ def load_orthogonal(
         arrays[f"x_{part}"] = (q * np.sign(np.diagonal(r))).T.astype(np.float32)
         arrays[f"y_{part}"] = generator.uniform(-bound, bound, (examples, 1)).astype(np.float32)
     source = f"generated: orthonormal inputs, targets within {bound:g}, seed {seed}"
-    return Dataset(name="orthogonal", source=source, **arrays)
+    return Dataset(
+        name="orthogonal",
+        source=source,
+        preprocessing=Preprocessing(kind="vector", origin=source, licence=GENERATED),
+        **arrays,
+    )

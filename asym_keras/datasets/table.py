@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from asym_keras.datasets.csv_table import Float64Array, Table, read_csv
 from asym_keras.datasets.dataset import Dataset
+from asym_keras.datasets.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def load_table(
             table.values[:, column],
             name=path.stem if name is None else name,
             source=f"CSV file {path}, target {target}, seed {seed}",
+            target_name=target,
             seed=seed,
         )
     except ValueError as error:
@@ -73,7 +75,15 @@ def load_table(
 
 
 def split_table(
-    features: Table, target: Float64Array, *, name: str, source: str, seed: int = 10
+    features: Table,
+    target: Float64Array,
+    *,
+    name: str,
+    source: str,
+    seed: int = 10,
+    target_name: str | None = None,
+    origin: str | None = None,
+    licence: str | None = None,
 ) -> Dataset:
     """Permutes the rows, splits them 40 : 40 : 20, and standardises by the training part.
 
@@ -88,6 +98,7 @@ def split_table(
         target: float64 `(rows,)`.
         name, source: Of the dataset; "-transfer" is added to the transfer part's name.
         seed: Of the permutation.
+        target_name, origin, licence: For the dataset's `Preprocessing`.
 
     Returns:
         A `Dataset`: x float32 `(n, d)`, y float32 `(n, 1)`.
@@ -111,8 +122,24 @@ def split_table(
             f"{target[train][0]:g} in all of them; choose another target or more rows"
         )
     kept, source = _varying(features, train, source)
-    x = _standardised(features.values[:, kept], train, [features.names[k] for k in kept])
-    y = _standardised(target[:, None], train, ["the target"])
+    names = tuple(features.names[k] for k in kept)
+    columns, targets = features.values[:, kept], target[:, None]
+    shift, scale = _moments(columns, train, names)
+    [target_shift], [target_scale] = _moments(targets, train, ("the target",))
+    with np.errstate(over="ignore"):  # of a row far from the others: found as infinity
+        x = ((columns - shift) / scale).astype(np.float32)
+        y = ((targets - target_shift) / target_scale).astype(np.float32)
+    preprocessing = Preprocessing(
+        kind="columns",
+        names=names,
+        shift=tuple(shift.tolist()),
+        scale=tuple(scale.tolist()),
+        target=target_name,
+        target_shift=float(target_shift),
+        target_scale=float(target_scale),
+        origin=origin,
+        licence=licence,
+    )
 
     def part(name: str, train: npt.NDArray, test: npt.NDArray, transfer: Dataset | None) -> Dataset:
         return Dataset(
@@ -123,6 +150,7 @@ def split_table(
             y_test=y[test],
             transfer=transfer,
             source=source,
+            preprocessing=preprocessing,
         )
 
     further = part(f"{name}-transfer", order[first:middle], order[middle:second], None)
@@ -150,8 +178,10 @@ def _varying(features: Table, train: npt.NDArray, source: str) -> tuple[list[int
     return kept, f"{source}, without constant {names}"
 
 
-def _standardised(columns: Float64Array, train: npt.NDArray, names: list[str]) -> npt.NDArray:
-    """Float32 `(rows, columns)`, of mean 0 and variance 1 over the rows `train`."""
+def _moments(
+    columns: Float64Array, train: npt.NDArray, names: tuple[str, ...]
+) -> tuple[Float64Array, Float64Array]:
+    """Mean and standard deviation of each column over the rows `train`, float64."""
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = columns[train].mean(axis=0), columns[train].std(axis=0)
         bad = np.flatnonzero(~(np.isfinite(deviation) & (deviation > 0)))
@@ -160,4 +190,4 @@ def _standardised(columns: Float64Array, train: npt.NDArray, names: list[str]) -
                 f"{names[bad[0]]}: expected numbers whose variance is a number, received up to "
                 f"{np.abs(columns[:, bad[0]]).max():g}; rescale that column"
             )
-        return ((columns - mean) / deviation).astype(np.float32)
+    return mean, deviation

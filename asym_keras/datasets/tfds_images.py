@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
+from asym_keras.datasets.preprocessing import pixels
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -157,7 +158,8 @@ def _dataset(
 ) -> Dataset:
     x_train, labels_train = _read(builder, train)
     x_test, labels_test = _read(builder, test)
-    classes = builder.info.features["label"].num_classes
+    features = builder.info.features
+    classes = features["label"].num_classes
     return Dataset(
         name=builder.name,
         x_train=x_train,
@@ -168,6 +170,11 @@ def _dataset(
         labels_test=labels_test,
         transfer=transfer,
         source=f"TFDS {builder.info.full_name}, {train}, {test}",
+        preprocessing=pixels(
+            features["image"].shape,
+            classes=tuple(features["label"].names),
+            origin=f"TFDS {builder.info.full_name}",
+        ),
     )
 
 

@@ -27,7 +27,9 @@ class _Published:
     Attributes:
         number: UCI's id.
         rows: Examples.
-        features: Leading columns that are features; the next is the target, others are unused.
+        features: Names and units of the leading columns; the next is the target, others are
+            unused.
+        target: Name and unit of the target.
         columns: `mean x`, `std x` and `mean_i cos(i) x_i`, i = 0, 1, ..., of each column. The
             last knows the order of the rows, even of two neighbours.
         tolerance: Of these three numbers, in standard deviations of the column.
@@ -35,7 +37,8 @@ class _Published:
 
     number: int
     rows: int
-    features: int
+    features: tuple[str, ...]
+    target: str
     columns: tuple[tuple[float, float, float], ...]
     tolerance: float = 1e-5
 
@@ -44,7 +47,12 @@ _SETS = {
     "concrete": _Published(
         number=165,
         rows=1030,
-        features=8,
+        features=(
+            *("cement (kg/m³)", "blast furnace slag (kg/m³)", "fly ash (kg/m³)", "water (kg/m³)"),
+            *("superplasticizer (kg/m³)", "coarse aggregate (kg/m³)", "fine aggregate (kg/m³)"),
+            "age (days)",
+        ),
+        target="compressive strength (MPa)",
         columns=(
             (281.1656311, 104.4563977, 0.781357603),
             (73.89548544, 86.23721041, -1.938085714),
@@ -63,7 +71,11 @@ _SETS = {
     "energy": _Published(
         number=242,
         rows=768,
-        features=8,
+        features=(
+            *("relative compactness", "surface area (m²)", "wall area (m²)", "roof area (m²)"),
+            *("overall height (m)", "orientation", "glazing area", "glazing area distribution"),
+        ),
+        target="heating load (kWh/m²)",
         columns=(
             (0.7641666667, 0.1057085879, 0.001487781577),
             (671.7083333, 88.02874964, 1.114780438),
@@ -80,7 +92,11 @@ _SETS = {
     "airfoil": _Published(
         number=291,
         rows=1503,
-        features=5,
+        features=(
+            *("frequency (Hz)", "angle of attack (°)", "chord length (m)"),
+            *("free-stream velocity (m/s)", "suction side displacement thickness (m)"),
+        ),
+        target="sound pressure level (dB)",
         columns=(
             (2886.380572, 3151.524202, -1.352111809),
             (6.782302063, 5.916159025, 0.02745112281),
@@ -93,7 +109,11 @@ _SETS = {
     "plant": _Published(
         number=294,
         rows=9568,
-        features=4,
+        features=(
+            *("temperature (°C)", "exhaust vacuum (cm Hg)", "ambient pressure (mbar)"),
+            "relative humidity (%)",
+        ),
+        target="energy output (MW)",
         columns=(
             (19.65123119, 7.452083772, 0.01368129849),
             (54.30580372, 12.7072289, 0.01597112872),
@@ -154,11 +174,16 @@ def load_uci(
             f"{path}: expected UCI's {name} data, received others: {fault}; remove the file and "
             f"load again, or replace it by {_URL.format(published.number)}"
         )
+    columns = len(published.features)
     return split_table(
-        Table(table.names[: published.features], table.values[:, : published.features]),
-        table.values[:, published.features],
+        # Under these names, since those of a file differ by where it is from.
+        Table([*published.features], table.values[:, :columns]),
+        table.values[:, columns],
         name=name,
         source=f"UCI {published.number}, {path}",
+        target_name=published.target,
+        origin=f"UCI Machine Learning Repository, set {published.number}",
+        licence="CC BY 4.0",
     )
 
 
