@@ -1,0 +1,105 @@
+"""The zoo: pruned networks that are ready to use, each a `.keras` file and its card.
+
+model = asym_keras.from_preset("mnist_gamma0_k100")
+scores = model(images.reshape(len(images), -1).astype("float32"))  # pixels 0 to 255
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+_FOLDER = Path(__file__).parent
+
+
+def list_presets() -> dict[str, str]:
+    """Names of the presets, and what each is in one line.
+
+    Returns:
+        dict from name to title, by name. Iterating gives the names.
+
+    Example:
+        >>> for name, title in asym_keras.list_presets().items():
+        ...     print(f"{name:<24} {title}")
+    """
+    return {name: str(_card(name)["title"]) for name in _names()}
+
+
+def from_preset(name: str):
+    """The pruned network of a preset, with its weights.
+
+    Raw values go in: pixels 0 to 255, columns in their own units; scaling is in the model. Scores
+    come out, one each class, without softmax; or a regression's answer in the target's unit.
+    `preset_card` tells what inputs and outputs are.
+
+    Args:
+        name: one of `list_presets()`.
+
+    Returns:
+        `keras.Model`, float32 (n, d) -> (n, K).
+
+    Raises:
+        ValueError: No such preset (names those that are near), or a damaged file.
+    """
+    path = _FOLDER / f"{_checked(name)}.keras"
+    import keras
+
+    # Their registration is what lets Keras read the layer and its initialisers.
+    from asym_keras import initializers, layers  # noqa: F401
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras tells of a damaged file in many ways
+        raise _damaged(path.name, error) from error
+
+
+def preset_card(name: str) -> dict[str, Any]:
+    """What is known of a preset: data, licence, inputs, outputs, metrics, commands.
+
+    Args:
+        name: one of `list_presets()`.
+
+    Returns:
+        dict: `title`, `task`, `inputs`, `outputs`, `gamma`, `alpha`, `width`, `kept`, `refit`,
+        `protocol`, `seed`, `data`, `metrics`, `commands`, `versions`.
+
+    Raises:
+        ValueError: No such preset (names those that are near), or a damaged file.
+    """
+    return _card(_checked(name))
+
+
+def _names() -> list[str]:
+    """Names that have both files."""
+    cards = sorted(_FOLDER.glob("*.json"))
+    return [card.stem for card in cards if card.with_suffix(".keras").is_file()]
+
+
+def _checked(name: str) -> str:
+    names = _names()
+    if name in names:
+        return name
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.4)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "asym_keras.list_presets() has them."
+    raise ValueError(f"expected one of {len(names)} presets, received {name!r}. {hint}")
+
+
+def _card(name: str) -> dict[str, Any]:
+    file = _FOLDER / f"{name}.json"
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(file.name, error) from error
+    if not isinstance(card, dict) or "title" not in card:
+        raise _damaged(file.name, "no title")
+    return card
+
+
+def _damaged(file: str, error: object) -> ValueError:
+    kind = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else error
+    return ValueError(
+        f"expected the preset's file {file} as it was installed, received one that can't be read "
+        f"({kind}). Install asym_keras again."
+    )

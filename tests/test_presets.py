@@ -1,0 +1,116 @@
+"""Presets: names, models and cards; and that each card's metric is what its preset gives."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import asym_keras as ak
+from asym_keras import datasets, presets
+from asym_keras.presets import from_preset, list_presets, preset_card
+
+HEAVY = {"tensorflow", "keras", "numpy", "asym_keras.training", "asym_keras.datasets"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Two presets, half a third and another file."""
+    monkeypatch.setattr(presets, "_FOLDER", tmp_path)
+    for name in ("mnist_gamma0_k20", "mnist_gamma0.5_alpha0.7_k100"):
+        ak.shallow_network(3, width=4, gamma=0.5, alpha=0.5, seed=1).save(
+            tmp_path / f"{name}.keras"
+        )
+        card = {"name": name, "title": f"Title of {name}", "kept": 4}
+        (tmp_path / f"{name}.json").write_text(json.dumps(card), encoding="utf-8")
+    (tmp_path / "half_k20.json").write_text("{}")
+    (tmp_path / "README.md").touch()
+    return tmp_path
+
+
+def test_presets_are_listed_by_name_with_titles(folder):
+    assert list(list_presets().items()) == [
+        ("mnist_gamma0.5_alpha0.7_k100", "Title of mnist_gamma0.5_alpha0.7_k100"),
+        ("mnist_gamma0_k20", "Title of mnist_gamma0_k20"),
+    ]
+    assert preset_card("mnist_gamma0_k20")["kept"] == 4
+
+
+def test_model_has_its_weights(folder):
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    model = from_preset("mnist_gamma0_k20")
+    expected = ak.shallow_network(3, width=4, gamma=0.5, alpha=0.5, seed=1)
+    np.testing.assert_array_equal(model(x), expected(x))
+
+
+@pytest.mark.parametrize("read", [from_preset, preset_card])
+def test_unknown_names_are_told_with_those_that_are_near(folder, read):
+    with pytest.raises(ValueError, match=r"2 presets, .*'mnist_k20'\. Did you mean mnist_gamma0_k"):
+        read("mnist_k20")
+    for name in ("xyz", "half_k20", "../mnist_gamma0_k20", ""):
+        with pytest.raises(ValueError, match=r"asym_keras\.list_presets\(\) has them|Did you mean"):
+            read(name)
+
+
+def test_damaged_files_are_told(folder):
+    path = folder / "mnist_gamma0_k20.keras"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"file mnist_gamma0_k20\.keras as it was installed"):
+        from_preset("mnist_gamma0_k20")
+    for text in ("{", "[]", "{}"):
+        (folder / "mnist_gamma0_k20.json").write_text(text)
+        with pytest.raises(ValueError, match=r"file mnist_gamma0_k20\.json as it was installed"):
+            preset_card("mnist_gamma0_k20")
+
+
+def test_list_is_immediate_and_needs_no_training_code(folder):
+    def loaded(code):
+        script = (
+            "import sys, pathlib\nfrom asym_keras import presets\n"
+            f"presets._FOLDER = pathlib.Path({str(folder)!r})\n{code}\nprint(*sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return set(done.stdout.split())
+
+    assert not HEAVY & loaded("presets.list_presets(); presets.preset_card('mnist_gamma0_k20')")
+    modules = loaded("presets.from_preset('mnist_gamma0_k20')")
+    ours = {name.split(".")[1] for name in modules if name.startswith("asym_keras.")}
+    assert ours == {"presets", "initializers", "layers", "scaling"}
+
+
+def data_of(card, shared_data):
+    """The data that a preset of the package was trained on."""
+    name = card["data"]["name"]
+    if name == "mnist":
+        return datasets.load_mnist()
+    if name == "simulated":
+        return datasets.load_simulated()
+    if name == "cifar10":
+        train, test = card["data"]["examples"]
+        path = shared_data / "features" / "cifar10_efficientnet_lite0.npz"
+        return datasets.load_cifar10_features(path, train=train, test=test)
+    return datasets.load_uci(name, data_dir=shared_data)
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_metric_of_the_card_is_what_the_preset_gives(name, shared_data):
+    card = preset_card(name)
+    data = data_of(card, shared_data)
+    assert card["data"]["fingerprint"] == data.fingerprint()
+    record = data.preprocessing
+    raw = data.x_test.astype("float64") * record.scale + record.shift
+    outputs = from_preset(name).predict(raw.astype("float32"), verbose=0).astype("float64")
+    outputs = (outputs - record.target_shift) / record.target_scale
+    metrics = card["metrics"]["refit" if card["refit"] else "pruned"]
+    if card["task"] == "classification":
+        assert metrics["test_accuracy"] == np.mean(outputs.argmax(axis=1) == data.labels_test)
+    y = data.y_test.astype("float64")
+    if card["metrics"]["units"].startswith("cross-entropy"):
+        risk = np.mean(np.log(np.exp(outputs).sum(axis=1)) - (outputs * y).sum(axis=1))
+    else:
+        risk = np.mean((outputs - y) ** 2)
+    assert metrics["test_risk"] == pytest.approx(risk, rel=1e-4)
