@@ -1,0 +1,97 @@
+"""A network with its preprocessing inside: raw values in, answers in the target's unit out."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from asym_keras.datasets.preprocessing import Preprocessing
+from asym_keras.layers import AsymScaledDense
+
+
+def with_raw_values(network, record: Preprocessing, *, name: str):
+    """A flat model around `network`: scaling, the network's own layers in float32, units.
+
+    `f(raw) = target_scale g((raw - shift) / scale) + target_shift`.
+
+    Args:
+        network: a trainer's `keras.Model`, pruned or not: one `AsymScaledDense`, at most one
+            `Dense`. It is not changed.
+        record: how raw values become its inputs.
+        name: of the new model.
+
+    Returns:
+        functional `keras.Model` with one input `inputs`, float32 (n, d) -> (n, K).
+
+    Raises:
+        ValueError: Another network, one with another number of inputs, or raw values of a size
+            that float32 does not hold.
+    """
+    dim = network.input_shape[-1]
+    if record.dim not in (None, dim):
+        raise ValueError(
+            f"expected preprocessing of the network's {dim} inputs, received of {record.dim}. "
+            "Take that of the run's data."
+        )
+    _check_range(record)
+    hidden, *readout = network.layers[1:]
+    if not isinstance(hidden, AsymScaledDense) or len(readout) > 1:
+        raise ValueError(
+            "expected a network of a trainer, one AsymScaledDense and at most one Dense, received "
+            f"{[type(layer).__name__ for layer in network.layers]}."
+        )
+    copies = [
+        type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+        for layer in (hidden, *readout)
+    ]
+    inputs = keras.Input((dim,), dtype="float32", name="inputs")
+    outputs = inputs
+    for layer in (*_to_inputs(record), *copies, *_to_answers(record)):
+        outputs = layer(outputs)
+    for copy, layer in zip(copies, (hidden, *readout), strict=True):
+        copy.set_weights(layer.get_weights())
+    return keras.Model(inputs, outputs, name=name)
+
+
+def _check_range(record: Preprocessing) -> None:
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        for name in ("scale", "shift", "target_scale", "target_shift"):
+            numbers = np.atleast_1d(getattr(record, name)).astype("float32")
+            if name.endswith("scale"):  # neither it nor its inverse may be lost
+                numbers = np.concatenate([numbers, 1.0 / numbers, 1.0 / (1.0 / numbers)])
+            if not np.isfinite(numbers).all():
+                raise ValueError(
+                    f"expected raw values that float32 holds, received {name} = "
+                    f"{getattr(record, name)}. Express the column in another unit."
+                )
+
+
+def _to_inputs(record: Preprocessing) -> list:
+    """Layers that compute `(raw - shift) / scale`."""
+    if not record.rescales:
+        return []
+    scale = np.asarray(record.scale)
+    if not np.any(record.shift):
+        return [
+            keras.layers.Rescaling((1.0 / scale).tolist(), dtype="float32", name="scale_inputs")
+        ]
+    # Where the mean is many deviations, its rounding shows: first what float32 holds of it goes,
+    # which is exact for raw values near it, then the rest.
+    shift = np.asarray(record.shift)
+    most = shift.astype("float32").astype("float64")
+    return [
+        keras.layers.Rescaling(1.0, (-most).tolist(), dtype="float32", name="centre_inputs"),
+        keras.layers.Rescaling(
+            (1.0 / scale).tolist(),
+            ((most - shift) / scale).tolist(),
+            dtype="float32",
+            name="scale_inputs",
+        ),
+    ]
+
+
+def _to_answers(record: Preprocessing) -> list:
+    if (record.target_scale, record.target_shift) == (1.0, 0.0):
+        return []
+    units = record.target_scale, record.target_shift
+    return [keras.layers.Rescaling(*units, dtype="float32", name="target_units")]
