@@ -1,0 +1,284 @@
+"""Finds, starts, watches and stops the real TensorFlow Serving."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import json
+import logging
+import math
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from serving import model_config
+from serving.model_config import Batching
+
+logger = logging.getLogger("serving.launch")
+
+BINARY = "tensorflow_model_server"
+IMAGE = "tensorflow/serving"
+_STOP_SECONDS = 15.0
+
+
+class ServerMissing(RuntimeError):
+    """Neither the binary nor the image of TensorFlow Serving is on this machine."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What TensorFlow Serving is started by.
+
+    Attributes:
+        command: path of `tensorflow_model_server`, or of `docker`.
+        image: the image, where it is docker.
+    """
+
+    command: str
+    image: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How the server is started.
+
+    Attributes:
+        models: folder of models.
+        versions, labels: as `model_config.build` takes them.
+        host: address that Docker publishes the ports on; the binary can't choose one.
+        rest_port, grpc_port: 0 for any free one.
+        batching: how requests are batched. None: not at all.
+        threads: size of TensorFlow's two thread pools. None: all cores.
+        timeout: seconds for a REST call.
+        poll_seconds: between two looks for new versions; 0: one look at the start.
+        start_seconds: how long the models may take to load.
+    """
+
+    models: str | os.PathLike
+    versions: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    rest_port: int = 8501
+    grpc_port: int = 8500
+    batching: Batching | None = None
+    threads: int | None = None
+    timeout: float = 30.0
+    poll_seconds: float = 1.0
+    start_seconds: float = 120.0
+
+
+def find_program(image: str = IMAGE) -> Program:
+    """The binary on PATH, else the image that Docker has.
+
+    Raises:
+        ServerMissing: Neither is there; says how to get one.
+    """
+    if binary := shutil.which(BINARY):
+        return Program(binary)
+    problem = "no docker"
+    if docker := shutil.which("docker"):
+        try:
+            done = subprocess.run(
+                [docker, "image", "inspect", image], capture_output=True, text=True, timeout=30
+            )
+        except subprocess.TimeoutExpired:
+            problem = "a Docker that does not answer"
+        else:
+            if done.returncode == 0:
+                return Program(docker, image)
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            problem = f"a Docker without the image {image} ({last})"
+    raise ServerMissing(
+        f"expected {BINARY} on PATH, or Docker with the image {image}, received neither "
+        f"({problem}). Get one with `docker pull {image}`, or install TensorFlow Serving's Debian "
+        "package tensorflow-model-server; or give --preview to start the preview server, which is "
+        "for development and tests"
+    )
+
+
+@contextlib.contextmanager
+def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
+    """A server of which every model is AVAILABLE, stopped after the block.
+
+    Raises:
+        RuntimeError: It ended, or a model did not become available in time.
+        OSError, ValueError: The models, or a port in use.
+    """
+    config = model_config.build(settings.models, versions=settings.versions, labels=settings.labels)
+    for port in (settings.rest_port, settings.grpc_port):
+        _require_free(settings.host, port)
+    if not program.image and settings.host not in ("0.0.0.0", "::"):
+        logger.warning(
+            "%s listens on every address of this machine, not on %s only: close ports %d and %d "
+            "to others, or use Docker",
+            BINARY,
+            settings.host,
+            settings.rest_port,
+            settings.grpc_port,
+        )
+    with tempfile.TemporaryDirectory(prefix="serving-") as folder:
+        command, stop = _command(program, settings, Path(folder))
+        # A session of its own: Ctrl-C is ours to pass on, once.
+        process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+        try:
+            names = [model.name for model in config.model_config_list.config]
+            _wait_until_available(process, settings, names)
+            yield process
+        finally:
+            _stop(process, stop)
+
+
+def run(program: Program, settings: Settings, announce: Callable[[Settings], None]) -> None:
+    """Runs the server until a `KeyboardInterrupt`.
+
+    Args:
+        program: what `find_program` gave.
+        settings: how to start it. Ports of 0 are chosen here.
+        announce: is called with the settings as used, once every model is available.
+
+    Raises:
+        RuntimeError: It ended by itself, or a model did not become available in time.
+    """
+    settings = dataclasses.replace(
+        settings,
+        rest_port=settings.rest_port or free_port(),
+        grpc_port=settings.grpc_port or free_port(),
+    )
+    try:
+        with started(program, settings) as process:
+            announce(settings)
+            code = process.wait()
+    except KeyboardInterrupt:
+        return
+    raise RuntimeError(f"{BINARY}: expected it to run on, received its end with code {code}")
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _command(
+    program: Program, settings: Settings, folder: Path
+) -> tuple[list[str], list[str] | None]:
+    """The command line, and for Docker one that stops the container."""
+    mount = "/models" if program.image else None
+    config = model_config.build(
+        settings.models, versions=settings.versions, labels=settings.labels, mount=mount
+    )
+    seen = "/config" if program.image else str(folder)
+    files = {
+        "model_config_file": ("models.config", model_config.to_text(config)),
+        "monitoring_config_file": ("monitoring.config", model_config.monitoring_text()),
+    }
+    if settings.batching:
+        text = model_config.batching_text(settings.batching)
+        files["batching_parameters_file"] = ("batching.config", text)
+    for name, text in files.values():
+        (folder / name).write_text(text, encoding="utf-8")
+    folder.chmod(0o755)  # the container may run as another user
+    flags: dict[str, str | int] = {flag: f"{seen}/{name}" for flag, (name, _) in files.items()} | {
+        "rest_api_timeout_in_ms": int(1000 * settings.timeout),
+        "file_system_poll_wait_seconds": math.ceil(settings.poll_seconds),
+    }
+    if settings.batching:
+        flags["enable_batching"] = "true"
+    if settings.labels:
+        # No version is loaded when the configuration is read.
+        flags["allow_version_labels_for_unavailable_models"] = "true"
+    if settings.threads:
+        flags["tensorflow_intra_op_parallelism"] = settings.threads
+        flags["tensorflow_inter_op_parallelism"] = settings.threads
+    if program.image:
+        name = f"serving-{uuid.uuid4().hex[:12]}"
+        options = ["--rm", "--name", name]
+        for port, inside in ((settings.rest_port, 8501), (settings.grpc_port, 8500)):
+            options += ["--publish", f"{settings.host}:{port}:{inside}"]
+        for outside, target in ((Path(settings.models).resolve(), mount), (folder, seen)):
+            options += ["--mount", f"type=bind,source={outside},target={target},readonly"]
+        start = [program.command, "run", *options, program.image]
+        stop = [program.command, "stop", name]
+    else:
+        flags |= {"port": settings.grpc_port, "rest_api_port": settings.rest_port}
+        start, stop = [program.command], None
+    return [*start, *(f"--{flag}={value}" for flag, value in flags.items())], stop
+
+
+def _wait_until_available(
+    process: subprocess.Popen, settings: Settings, names: Sequence[str]
+) -> None:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else settings.host
+    end = time.monotonic() + settings.start_seconds
+    missing = {name: "no answer" for name in names}
+    while missing:
+        if process.poll() is not None:
+            raise RuntimeError(
+                f"{BINARY}: expected it to serve, received its end with code "
+                f"{process.returncode}; its log above says why"
+            )
+        if time.monotonic() > end:
+            problems = "; ".join(f"{name}: {problem}" for name, problem in missing.items())
+            raise RuntimeError(
+                f"expected every model to be AVAILABLE within {settings.start_seconds:g} seconds, "
+                f"received {problems}. Give more time with --start-timeout, or mend the models"
+            )
+        for name in list(missing):
+            missing[name] = _problem(f"http://{host}:{settings.rest_port}/v1/models/{name}")
+            if not missing[name]:
+                del missing[name]
+        time.sleep(0.1)
+
+
+def _problem(url: str) -> str:
+    """Why the model of a status path does not serve; empty if it does."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            versions = json.load(answer)["model_version_status"]
+    except urllib.error.HTTPError as error:
+        return f"status {error.code}"
+    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
+        return f"no answer ({error})"
+    if any(version["state"] == "AVAILABLE" for version in versions):
+        return ""
+    return ", ".join(
+        f"version {version['version']} {version['state']} "
+        f"{version.get('status', {}).get('error_message', '')}".strip()
+        for version in versions
+    )
+
+
+def _stop(process: subprocess.Popen, stop: Sequence[str] | None) -> None:
+    """Asks the server to end; one that does not, or a second Ctrl-C, makes it."""
+    try:
+        if stop:
+            subprocess.run(stop, capture_output=True, timeout=2 * _STOP_SECONDS, check=False)
+        process.terminate()
+        process.wait(_STOP_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        logger.warning("the server did not end when asked: killed")
+        process.kill()
+        process.wait()
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"port {port}: expected a free one, received one that can't be bound on {host} "
+                f"({error.strerror}); choose another with --rest-port or --grpc-port",
+            ) from error

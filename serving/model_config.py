@@ -1,0 +1,295 @@
+"""Writes the files that `tensorflow_model_server` is started with.
+
+    python -m serving.model_config --models saved_models --mount /models > models.config
+
+`models.config` names every model with its absolute path, its version policy and its labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from serving.versions import find_versions
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batching:
+    """Requests of several clients run as one batch.
+
+    Attributes:
+        max_batch_size: rows that run at once; larger requests are split.
+        max_request_size: rows of one request; more are refused.
+        timeout_micros: how long a batch waits for more rows.
+        max_enqueued_batches: waiting batches; more are refused with UNAVAILABLE.
+        threads: batches that run at once. None: the number of cores.
+    """
+
+    max_batch_size: int = 128
+    max_request_size: int = 2**16
+    timeout_micros: int = 0
+    max_enqueued_batches: int = 1_000_000
+    threads: int | None = None
+
+    def __post_init__(self):
+        for name, least in (("max_batch_size", 1), ("timeout_micros", 0), ("threads", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}: expected at least {least}, received {value}")
+        if self.max_request_size < self.max_batch_size:
+            raise ValueError(
+                f"max_request_size: expected at least max_batch_size ({self.max_batch_size}), "
+                f"received {self.max_request_size}"
+            )
+
+
+def find_models(models: str | os.PathLike) -> dict[str, list[int]]:
+    """Versions of each model in a folder of models, rising.
+
+    Args:
+        models: folder that holds `NAME/VERSION/saved_model.pb`. Hidden folders, and those without
+            a version, are no models.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: No model in it, or a name that can't stand in a REST path.
+    """
+    models = Path(models)
+    if not models.is_dir():
+        raise FileNotFoundError(
+            f"models: expected a folder, received {models}, which is none; write models into it "
+            "with python -m serving.export"
+        )
+    found = {}
+    for base in sorted(models.iterdir()):
+        versions = [] if base.name.startswith(".") else list(find_versions(base))
+        if not versions:
+            continue
+        if not re.fullmatch("[A-Za-z0-9_.-]+", base.name):
+            raise ValueError(
+                f"models: expected names of letters, digits, '_', '.' and '-', received "
+                f"{base.name!r}; rename the folder"
+            )
+        found[base.name] = versions
+    if not found:
+        raise ValueError(
+            f"models: expected folders NAME/VERSION/ in {models}, received none; write one with "
+            "python -m serving.export"
+        )
+    return found
+
+
+def build(
+    models: str | os.PathLike,
+    *,
+    versions: Iterable[str] = (),
+    labels: Iterable[str] = (),
+    mount: str | None = None,
+):
+    """A `ModelServerConfig` of every model in a folder.
+
+    Args:
+        models: folder that holds `NAME/VERSION/saved_model.pb`.
+        versions: which versions serve: "latest" (the default), "latest:2", "all" or "1,3", for
+            every model, or for one as "NAME=1,3".
+        labels: names of versions, as "NAME:LABEL=VERSION".
+        mount: where the server sees `models`. None: where it is.
+
+    Returns:
+        `tensorflow_serving.config.model_server_config_pb2.ModelServerConfig`.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ModuleNotFoundError: tensorflow-serving-api is not installed.
+        ValueError: No models, unknown ones, or labels of versions that do not serve.
+
+    Example:
+        >>> print(to_text(build("saved_models", versions=["all"], labels=["mnist:stable=1"])))
+    """
+    found = find_models(models)
+    policies = _by_model(versions, found)
+    labelled = _labels(labels, found)
+    config = _protos().ModelServerConfig()
+    for name, numbers in found.items():
+        base = f"{mount.rstrip('/')}/{name}" if mount else str(Path(models).resolve() / name)
+        model = config.model_config_list.config.add(
+            name=name, base_path=base, model_platform="tensorflow"
+        )
+        loaded = _set_policy(
+            model.model_version_policy, policies.get(name, "latest"), name, numbers
+        )
+        for label, number in labelled.get(name, {}).items():
+            if number not in loaded:
+                raise ValueError(
+                    f"label {name}:{label}={number}: expected one of the versions that serve "
+                    f"({_listed(loaded)}), received {number}; there are {_listed(numbers)}. "
+                    f"Serve it, too: --versions {name}=all"
+                )
+            model.version_labels[label] = number
+    return config
+
+
+def read(path: str | os.PathLike):
+    """The `ModelServerConfig` of a models.config file.
+
+    Raises:
+        OSError: The file can't be read.
+        ValueError: It is no models.config.
+    """
+    from google.protobuf import text_format
+
+    config = _protos().ModelServerConfig()
+    try:
+        text_format.Parse(Path(path).read_text(encoding="utf-8"), config)
+    except (UnicodeDecodeError, text_format.ParseError) as error:
+        raise ValueError(
+            f"{path}: expected a ModelServerConfig as text, received {error}"
+        ) from error
+    return config
+
+
+def to_text(config) -> str:
+    """The text of a models.config file."""
+    from google.protobuf import text_format
+
+    return text_format.MessageToString(config)
+
+
+def batching_text(batching: Batching) -> str:
+    """The text of a batching parameters file; its proto is not in tensorflow-serving-api."""
+    return "".join(
+        f"{name} {{ value: {value} }}\n"
+        for name, value in {
+            "max_batch_size": batching.max_request_size,
+            "max_execution_batch_size": batching.max_batch_size,
+            "enable_large_batch_splitting": "true",
+            "batch_timeout_micros": batching.timeout_micros,
+            "max_enqueued_batches": batching.max_enqueued_batches,
+            "num_batch_threads": batching.threads or os.cpu_count() or 1,
+        }.items()
+    )
+
+
+def monitoring_text() -> str:
+    """The text of a monitoring config file: metrics for Prometheus on the REST port."""
+    return f'prometheus_config {{ enable: true path: "{METRICS_PATH}" }}\n'
+
+
+def _by_model(versions: Iterable[str], found: Mapping[str, list[int]]) -> dict[str, str]:
+    policies: dict[str, str] = {}
+    for text in versions:
+        name, equals, policy = text.rpartition("=")
+        if equals:
+            _require_model(name, found, f"versions {text}")
+        policies |= {name: policy} if equals else dict.fromkeys(found, policy)
+    return policies
+
+
+def _set_policy(proto, text: str, name: str, numbers: Sequence[int]) -> list[int]:
+    """Fills the policy; returns the versions that it loads now."""
+    if text == "all":
+        proto.all.SetInParent()
+        return list(numbers)
+    if match := re.fullmatch("latest(?::([1-9][0-9]*))?", text):
+        proto.latest.num_versions = int(match[1] or 1)
+        return list(numbers[-proto.latest.num_versions :])
+    if not re.fullmatch("[0-9]+(,[0-9]+)*", text):
+        raise ValueError(
+            f"versions of {name}: expected 'latest', 'latest:N', 'all' or numbers such as 1,3, "
+            f"received {text!r}"
+        )
+    chosen = sorted(set(map(int, text.split(","))))
+    if missing := set(chosen) - set(numbers):
+        raise ValueError(
+            f"versions of {name}: expected some of {_listed(numbers)}, received {_listed(missing)}"
+        )
+    proto.specific.versions.extend(chosen)
+    return chosen
+
+
+def _labels(labels: Iterable[str], found: Mapping[str, list[int]]) -> dict[str, dict[str, int]]:
+    by_model: dict[str, dict[str, int]] = {}
+    for text in labels:
+        match = re.fullmatch("([^:=]+):([a-zA-Z0-9_]+)=([0-9]+)", text)
+        if not match:
+            raise ValueError(
+                "label: expected NAME:LABEL=VERSION with letters, digits and '_' in LABEL, "
+                f"received {text!r}"
+            )
+        _require_model(match[1], found, f"label {text}")
+        by_model.setdefault(match[1], {})[match[2]] = int(match[3])
+    return by_model
+
+
+def _require_model(name: str, found: Mapping[str, list[int]], what: str) -> None:
+    if name not in found:
+        raise ValueError(f"{what}: expected a model of {', '.join(found)}, received {name!r}")
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
+def _protos():
+    if importlib.util.find_spec("tensorflow_serving") is None:
+        raise ModuleNotFoundError(
+            "expected the package tensorflow-serving-api, received none. Install it with: "
+            "pip install 'asym-keras[serving]'"
+        )
+    from tensorflow_serving.config import model_server_config_pb2
+
+    return model_server_config_pb2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that `build` needs."""
+    parser.add_argument(
+        "--models",
+        required=True,
+        metavar="FOLDER",
+        help="folder of models: NAME/VERSION/saved_model.pb",
+    )
+    parser.add_argument(
+        "--versions",
+        action="append",
+        default=[],
+        metavar="[NAME=]WHICH",
+        help="which versions serve: latest (the default), latest:N, all, or numbers such as 1,3",
+    )
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME:LABEL=VERSION",
+        help="a name for a version that serves, such as mnist:stable=1",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints a models.config."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.model_config",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_arguments(parser)
+    parser.add_argument("--mount", metavar="PATH", help="where the server sees the models")
+    flags = parser.parse_args(argv)
+    try:
+        config = build(flags.models, versions=flags.versions, labels=flags.label, mount=flags.mount)
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print(to_text(config), end="")
+
+
+if __name__ == "__main__":
+    main()

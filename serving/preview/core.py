@@ -1,0 +1,143 @@
+"""What both front ends call: a signature run by its `SignatureDef`, NumPy arrays in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import classification_pb2, regression_pb2
+
+from serving.preview.errors import ServingError, invalid
+from serving.preview.servable import Servable, check
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+def predict(
+    servable: Servable,
+    signature_name: str,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    output_filter: Sequence[str] = (),
+    timeout: float | None = None,
+) -> dict[str, np.ndarray]:
+    """Outputs of a signature by alias; all of them, or those of `output_filter`.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION for an unknown signature; INVALID_ARGUMENT for inputs or
+            outputs that are not those of the signature; or what the run failed of.
+    """
+    name = signature_name or DEFAULT_SIGNATURE
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
+    check(signature, inputs)
+    seen: set[str] = set()
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            known = ",".join(sorted(signature.outputs))
+            raise invalid(
+                f"output tensor alias not found in signature: {alias} "
+                f"Outputs expected to be in the set {{{known}}}."
+            )
+        if alias in seen:
+            raise invalid(f"duplicate output tensor alias: {alias}")
+        seen.add(alias)
+    aliases = list(output_filter) or sorted(signature.outputs)
+    values = servable.run(signature, inputs, aliases, timeout)
+    return dict(zip(aliases, values, strict=True))
+
+
+def classify(
+    servable: Servable, signature_name: str, examples: Sequence[bytes], timeout: float | None = None
+) -> classification_pb2.ClassificationResult:
+    """Labels and scores of serialized `tf.Example`s; the model gives one of the two, or both.
+
+    Raises:
+        ServingError: The signature is none for classification, or its run failed.
+    """
+    signature = _example_signature(servable, signature_name, examples, "classification")
+    aliases = [alias for alias in ("classes", "scores") if alias in signature.outputs]
+    if not aliases:
+        raise ServingError(
+            "FAILED_PRECONDITION",
+            "Expected classification signature outputs to contain at least one of "
+            f'"classes" or "scores". Signature was: {signature}',
+        )
+    outputs = _run_examples(servable, signature, examples, aliases, timeout)
+    for alias, dtype in (("classes", "DT_STRING"), ("scores", "DT_FLOAT")):
+        if alias not in outputs:
+            continue
+        given = types_pb2.DataType.Name(signature.outputs[alias].dtype)
+        if given != dtype:
+            raise invalid(f"Expected {alias} Tensor of {dtype}. Got: {given}")
+        if outputs[alias].ndim != 2 or len(outputs[alias]) != len(examples):
+            shape = list(outputs[alias].shape)
+            raise invalid(f"Expected Tensor shape: [batch_size num_classes] but got {shape}")
+    labels, scores = outputs.get("classes"), outputs.get("scores")
+    if labels is not None and scores is not None and labels.shape != scores.shape:
+        raise invalid(
+            "Tensors class and score should match in dim_size(1). "
+            f"Got {labels.shape[1]} vs. {scores.shape[1]}"
+        )
+    result = classification_pb2.ClassificationResult()
+    for row in range(len(examples)):
+        pairs = result.classifications.add().classes
+        for column in range(outputs[aliases[0]].shape[1]):
+            pair = pairs.add()
+            if labels is not None:
+                pair.label = labels[row, column].decode("utf-8", "replace")
+            if scores is not None:
+                pair.score = scores[row, column]
+    return result
+
+
+def regress(
+    servable: Servable, signature_name: str, examples: Sequence[bytes], timeout: float | None = None
+) -> regression_pb2.RegressionResult:
+    """Values of serialized `tf.Example`s.
+
+    Raises:
+        ServingError: The signature is none for regression, or its run failed.
+    """
+    signature = _example_signature(servable, signature_name, examples, "regression")
+    if set(signature.outputs) != {"outputs"}:
+        raise ServingError(
+            "FAILED_PRECONDITION", f"No regression outputs found in SignatureDef: {signature}"
+        )
+    (values,) = _run_examples(servable, signature, examples, ["outputs"], timeout).values()
+    if values.shape not in ((len(examples),), (len(examples), 1)):
+        raise invalid(
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
+            f"{list(values.shape)}"
+        )
+    if signature.outputs["outputs"].dtype != types_pb2.DT_FLOAT:
+        raise invalid("Expected output Tensor of DT_FLOAT.")
+    result = regression_pb2.RegressionResult()
+    for value in values.ravel().tolist():
+        result.regressions.add().value = value
+    return result
+
+
+def _example_signature(servable, signature_name, examples, kind):
+    """Checks names as TF Serving does; it leaves the method name alone, and so do we."""
+    name = signature_name or DEFAULT_SIGNATURE
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise invalid(f"No signature was found with the name: {name}")
+    if set(signature.inputs) != {"inputs"}:
+        raise ServingError(
+            "FAILED_PRECONDITION", f"No {kind} inputs found in SignatureDef: {signature}"
+        )
+    if not examples:
+        raise invalid("Input is empty.")
+    return signature
+
+
+def _run_examples(servable, signature, examples, aliases, timeout):
+    serialized = np.empty(len(examples), object)
+    serialized[:] = examples
+    check(signature, {"inputs": serialized})
+    values = servable.run(signature, {"inputs": serialized}, aliases, timeout)
+    return dict(zip(aliases, values, strict=True))

@@ -1,0 +1,283 @@
+"""Request bodies: JSON with bare NaN and Infinity to arrays and `tf.Example`s, checked in bulk."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from itertools import chain
+
+import numpy as np
+from tensorflow.core.example import example_pb2
+from tensorflow.core.framework import types_pb2
+
+from serving.preview.errors import ServingError, invalid
+from serving.preview.servable import type_name
+
+# The standard library reads NaN and Infinity as TF Serving does; orjson and msgspec refuse them.
+_DECODER = json.JSONDecoder()
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_DEEPEST = 300  # a tensor has at most 254 axes
+_MOST_AXES = 32  # of an array, in the oldest NumPy
+_SHOWN = 200  # characters of a value in an error message
+
+# Python types of the JSON values, the type they are read as, and the input's own: as there, the
+# narrow integers wrap around.
+_TYPES: dict[str, tuple[set[type], type, type]] = {
+    "DT_FLOAT": ({int, float}, np.float32, np.float32),
+    "DT_DOUBLE": ({int, float}, np.float64, np.float64),
+    "DT_INT8": ({int}, np.int32, np.int8),
+    "DT_INT16": ({int}, np.int32, np.int16),
+    "DT_INT32": ({int}, np.int32, np.int32),
+    "DT_INT64": ({int}, np.int64, np.int64),
+    "DT_UINT8": ({int}, np.int32, np.uint8),
+    "DT_UINT32": ({int}, np.uint32, np.uint32),
+    "DT_UINT64": ({int}, np.uint64, np.uint64),
+    "DT_BOOL": ({bool}, np.bool_, np.bool_),
+    "DT_STRING": ({str, dict}, np.object_, np.object_),
+}
+_KINDS = {dict: "Object", list: "Array", str: "String", type(None): "Null", bool: "Bool"}
+
+
+def parse(body: bytes) -> dict:
+    """The JSON object at the start of a body; what follows it is ignored.
+
+    Raises:
+        ServingError: No JSON, or no object.
+    """
+    try:
+        text = body.decode("utf-8").lstrip(" \t\r\n")
+        if not text:
+            raise invalid("JSON Parse error: The document is empty")
+        try:
+            document, _ = _DECODER.raw_decode(text)
+        except RecursionError:
+            document, _ = _DECODER.raw_decode(_shallow(text))
+    except json.JSONDecodeError as error:
+        problem = f"Invalid value. {error.msg} at offset: {error.pos}"
+        raise invalid(f"JSON Parse error: {problem}") from error
+    except ValueError as error:  # no UTF-8, or a number of thousands of digits
+        raise invalid(f"JSON Parse error: {error}") from error
+    if not isinstance(document, dict):
+        raise _misformed(document, "Is not object")
+    if not isinstance(document.get("signature_name", ""), str):
+        problem = "not formatted correctly. 'signature_name' key must be a string value."
+        raise _misformed(document, problem)
+    return document
+
+
+def to_inputs(document: dict, infos) -> tuple[dict[str, np.ndarray], bool]:
+    """Inputs of a signature by alias, and whether they came by row ("instances").
+
+    Args:
+        document: what `parse` gave.
+        infos: `TensorInfo` by alias.
+
+    Raises:
+        ServingError: Keys, types or shapes that do not fit.
+    """
+    if "instances" in document and "inputs" in document:
+        problem = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys"
+        raise _misformed(document, f"{problem} to exist ")
+    if "inputs" in document:
+        return _from_columns(document["inputs"], infos), False
+    if "instances" not in document:
+        raise invalid("Missing 'inputs' or 'instances' key")
+    if not isinstance(document["instances"], list):
+        raise _misformed(document, "Expecting 'instances' to be an list/array")
+    if not document["instances"]:
+        raise _misformed(document, "No values in 'instances' array")
+    return _from_rows(document["instances"], infos), True
+
+
+def to_examples(document: dict) -> list[bytes]:
+    """Serialized `tf.Example`s of a classify or regress request, each with the context's features.
+
+    Raises:
+        ServingError: No list of objects, or values that a feature can't hold.
+    """
+    examples = document.get("examples")
+    if not isinstance(examples, list) or not examples:
+        problem = "is expected and was not found" if examples is None else "must be a filled list"
+        raise _misformed(document, f"key 'examples' {problem}")
+    # Merging messages is joining their bytes.
+    context = _example(document["context"]) if "context" in document else b""
+    return [context + _example(example) for example in examples]
+
+
+def _from_rows(rows: list, infos) -> dict[str, np.ndarray]:
+    if not isinstance(rows[0], dict) or _is_base64(rows[0]):
+        alias = _only(infos, "instances is a plain list, but expecting list of objects")
+        return {alias: _stack(rows, infos[alias].dtype, "")}
+    aliases = set(infos)
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise invalid(f"Expecting object but got list at item {place} of input list")
+        if row.keys() != aliases:
+            strange = ",".join(sorted(row.keys() - aliases))
+            raise invalid(
+                f"Failed to process element: {place} of 'instances' list. JSON object: "
+                + (f"does not have named input: {strange}; " if strange else "")
+                + f"{_shown(row)} keys must be equal to: {','.join(sorted(aliases))}"
+            )
+    return {
+        alias: _stack([row[alias] for row in rows], info.dtype, f" key: {alias}")
+        for alias, info in infos.items()
+    }
+
+
+def _from_columns(value, infos) -> dict[str, np.ndarray]:
+    if not isinstance(value, dict) or _is_base64(value):
+        alias = _only(infos, "inputs is a plain value/list, but expecting an object")
+        return {alias: _array(value, infos[alias].dtype)}
+    for alias in infos.keys() - value.keys():
+        raise invalid(f"Missing named input: {alias} in 'inputs' object.")
+    return {alias: _array(value[alias], info.dtype) for alias, info in infos.items()}
+
+
+def _only(infos, problem: str) -> str:
+    if len(infos) > 1:
+        raise invalid(f"{problem} as multiple input tensors required as per tensorinfo_map")
+    return next(iter(infos))
+
+
+def _stack(rows: list, dtype: int, key: str) -> np.ndarray:
+    """All rows at once; one after the other only to tell which one does not fit."""
+    try:
+        return _array(rows, dtype)
+    except ServingError:
+        first = None
+        for place, row in enumerate(rows):
+            try:
+                array = _array(row, dtype)
+                first = array if first is None else first
+                if array.size != first.size:
+                    raise invalid(f"Expecting tensor size: {first.size} but got: {array.size}")
+                if array.shape != first.shape:
+                    raise invalid(f"Expecting shape {first.shape} but got: {array.shape}")
+            except ServingError as error:
+                raise invalid(
+                    f"Failed to process element: {place}{key} of 'instances' list. "
+                    f"Error: {error.code}: {error.message}"
+                ) from error
+        raise
+
+
+def _array(value, dtype: int) -> np.ndarray:
+    shape: list[int] = []
+    level = [value]
+    while level and isinstance(level[0], list):
+        for odd in (v for v in level if not isinstance(v, list)):
+            raise _misformed(odd, f"found at incorrect level: {len(shape) + 1} in the JSON DOM.")
+        for odd in (v for v in level if len(v) != len(level[0])):
+            raise invalid(
+                f"Encountered list at unexpected size: {len(odd)} at level: {len(shape)} "
+                f"expected size: {len(level[0])}"
+            )
+        shape.append(len(level[0]))
+        level = list(chain.from_iterable(level))
+    kinds = set(map(type, level))
+    if list in kinds or len(shape) > _MOST_AXES:
+        axes = len(shape)
+        raise invalid(f"Encountered list at unexpected level: {axes} expected < {axes}")
+    return _leaves(level, kinds, dtype).reshape(shape)
+
+
+def _leaves(values: list, kinds: set[type], dtype: int) -> np.ndarray:
+    name = types_pb2.DataType.Name(dtype)
+    if name not in _TYPES:
+        shown = _shown(values[0]) if values else ""
+        problem = f"Conversion of JSON Value: {shown} to type: {type_name(dtype)}"
+        raise ServingError("UNIMPLEMENTED", problem)
+    fitting, read_as, own = _TYPES[name]
+    for odd in (v for v in values if type(v) not in fitting) if kinds - fitting else ():
+        raise _not_of_type(odd, dtype)
+    if read_as is np.object_:
+        strings = np.empty(len(values), np.object_)
+        strings[:] = list(map(_bytes, values))
+        return strings
+    if issubclass(read_as, np.integer) and values:
+        limits = np.iinfo(read_as)
+        for odd in (min(values), max(values)):
+            if not limits.min <= odd <= limits.max:
+                raise _not_of_type(odd, dtype)
+    try:
+        with np.errstate(over="ignore"):  # beyond the range: infinite, as there
+            return np.array(values, read_as).astype(own)
+    except OverflowError as error:
+        raise invalid("JSON Parse error: Number too big to be stored in double.") from error
+
+
+def _example(value) -> bytes:
+    if not isinstance(value, dict):
+        raise invalid(f"Example must be JSON object but got JSON {_kind(value)}")
+    example = example_pb2.Example()
+    for name, content in value.items():
+        values = content if isinstance(content, list) else [content]
+        kinds = set(map(type, values))
+        try:
+            feature = example.features.feature[name]
+            if not kinds:
+                continue
+            if kinds == {float}:
+                feature.float_list.value.extend(values)
+            elif kinds <= {int, bool}:
+                feature.int64_list.value.extend(map(int, values))
+            elif kinds <= {str, dict}:
+                feature.bytes_list.value.extend(map(_bytes, values))
+            else:
+                raise invalid(f"Unexpected element type in feature: {name}: {_shown(values)}")
+        except ValueError as error:  # beyond int64, or a name that is no UTF-8
+            raise invalid(f"Feature: {_shown(name)} has an element that does not fit") from error
+    return example.SerializeToString()
+
+
+def _bytes(value: str | dict) -> bytes:
+    if isinstance(value, dict) and not _is_base64(value):
+        raise _misformed(value, "not formatted correctly for base64 data")
+    try:
+        if isinstance(value, str):
+            return value.encode("utf-8")
+        text = value["b64"].strip()
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:  # a lone surrogate; or no base64
+        problem = "JSON Parse error: The surrogate pair in string is invalid."
+        raise invalid(problem if isinstance(value, str) else "Unable to base64 decode") from error
+
+
+def _is_base64(value) -> bool:
+    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+
+
+def _misformed(value, problem: str) -> ServingError:
+    return invalid(f"JSON Value: {_shown(value)} {problem}")
+
+
+def _not_of_type(value, dtype: int) -> ServingError:
+    return _misformed(value, f"Type: {_kind(value)} is not of expected type: {type_name(dtype)}")
+
+
+def _kind(value) -> str:
+    return _KINDS.get(type(value), "Number")
+
+
+def _shown(value) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _shallow(text: str) -> str:
+    """`text` with null for what is nested too deeply for any tensor, so that it can be parsed."""
+    pieces, depth, start = [], 0, 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("[", "{"):
+            depth += 1
+            if depth == _DEEPEST:
+                pieces.append(text[start : token.start()])
+                start = len(text)  # unless it is closed
+        elif token[0] in ("]", "}"):
+            if depth == _DEEPEST:
+                pieces.append("null")
+                start = token.end()
+            depth -= 1
+    return "".join([*pieces, text[start:]])

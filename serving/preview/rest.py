@@ -1,0 +1,152 @@
+"""The REST front end: TF Serving's paths, bodies and errors, on aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from concurrent.futures import Executor
+from urllib.parse import unquote
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from serving.preview import core, describe, json_in, json_out
+from serving.preview.errors import ServingError, invalid
+from serving.preview.store import Store
+
+logger = logging.getLogger("serving.preview")
+
+SERVER = "asym_keras-preview"
+_MODEL = (
+    r"(?i)/v1/models/(?P<name>[^/:]+)"
+    r"(?:/versions/(?P<number>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+)
+_CALL = re.compile(_MODEL + ":(?P<method>classify|regress|predict)")
+_FACTS = re.compile(_MODEL + "(?P<metadata>/metadata)?")
+_NOT_FOUND = "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
+
+
+class Rest:
+    """Answers requests from a store.
+
+    Args:
+        store: the models.
+        executor: threads that parse, run and print.
+        timeout: seconds that a client may take to send a request, and a run to answer it.
+        max_bytes: size of a body, unpacked.
+    """
+
+    def __init__(self, store: Store, executor: Executor, *, timeout: float, max_bytes: int):
+        self._store = store
+        self._executor = executor
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+
+    def runner(self) -> web.AppRunner:
+        """What starts and stops it. Connections without a whole request end after the timeout."""
+        app = web.Application(client_max_size=self._max_bytes)
+        app.router.add_route("*", "/{path:.*}", self._respond)
+        return web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=self._timeout,
+            lingering_time=min(self._timeout, 10.0),
+            shutdown_timeout=self._timeout,
+        )
+
+    async def _respond(self, request: web.Request) -> web.Response:
+        path = request.raw_path
+        if not path.lower().startswith("/v1/"):
+            return _response(404, _NOT_FOUND, content_type="text/html", close=True)
+        try:
+            return _response(200, await self._answer(request, path))
+        except ServingError as error:
+            return _error(error.http_status, error.message)
+        except web.HTTPRequestEntityTooLarge:
+            return _error(413, f"Body is larger than {self._max_bytes} bytes", close=True)
+        except asyncio.TimeoutError:
+            return _error(408, f"Body did not come within {self._timeout} seconds", close=True)
+        except (web.RequestPayloadError, HttpProcessingError) as error:
+            return _error(400, f"Body can't be read: {error}", close=True)
+        except ConnectionError:
+            raise  # the client went away
+        except Exception as error:  # the server survives whatever a request holds
+            logger.exception("%s %s failed", request.method, path)
+            return _error(500, f"{type(error).__name__}: {error}")
+
+    async def _answer(self, request: web.Request, path: str) -> str:
+        if request.method == "POST" and (match := _CALL.fullmatch(path)):
+            spec = _spec(match)
+            if (request.content_length or 0) > self._max_bytes:
+                raise web.HTTPRequestEntityTooLarge(self._max_bytes, request.content_length or 0)
+            body = await asyncio.wait_for(request.read(), self._timeout)
+            function = self._predict if match["method"].lower() == "predict" else self._infer
+            call = asyncio.get_running_loop().run_in_executor(
+                self._executor, function, spec, body, match["method"].lower()
+            )
+            try:
+                return await asyncio.wait_for(call, self._timeout)
+            except asyncio.TimeoutError as error:
+                raise ServingError("DEADLINE_EXCEEDED", "Timed out") from error
+        if request.method == "GET" and path.lower() == "/v1/models":
+            raise invalid("Missing model name in request.")
+        if request.method == "GET" and (match := _FACTS.fullmatch(path)):
+            name, number, label = _spec(match)
+            if match["metadata"]:
+                with self._store.lease(name, number, label) as version:
+                    return json.dumps(describe.metadata_json(version))
+            return json.dumps(describe.as_json(describe.status(self._store, name, number)))
+        raise invalid(f"Malformed request: {request.method} {path}")
+
+    def _predict(self, spec, body: bytes, _) -> str:
+        document = json_in.parse(body)  # before the model is looked up, as there
+        name = document.get("signature_name") or core.DEFAULT_SIGNATURE
+        with self._store.lease(*spec) as version:
+            signature = version.servable.signatures.get(name)
+            if signature is None:
+                raise invalid(f'Serving signature name: "{name}" not found in signature def')
+            if not signature.inputs:
+                raise invalid(f"Failed to get input map for signature: {name}")
+            inputs, by_row = json_in.to_inputs(document, signature.inputs)
+            outputs = core.predict(version.servable, name, inputs, timeout=self._timeout)
+        return json_out.predictions(outputs) if by_row else json_out.columns(outputs)
+
+    def _infer(self, spec, body: bytes, method: str) -> str:
+        document = json_in.parse(body)
+        examples = json_in.to_examples(document)
+        signature_name = document.get("signature_name", "")
+        with self._store.lease(*spec) as version:
+            if method == "classify":
+                result = core.classify(version.servable, signature_name, examples, self._timeout)
+                return json_out.classifications(result)
+            result = core.regress(version.servable, signature_name, examples, self._timeout)
+            return json_out.regressions(result)
+
+
+def _spec(match: re.Match) -> tuple[str, int | None, str | None]:
+    """Name, version and label of a path. Names are looked up, never joined to a folder."""
+    number = match["number"] and int(match["number"])
+    if number and number > 2**63 - 1:
+        raise invalid("")  # an empty body, as there
+    return unquote(match["name"]), number, match["label"] and unquote(match["label"])
+
+
+def _error(status: int, message: str, *, close: bool = False) -> web.Response:
+    text = json.dumps({"error": message}, ensure_ascii=False) if message else ""
+    return _response(status, text, close=close)
+
+
+def _response(
+    status: int, text: str, *, content_type: str = "application/json", close: bool = False
+) -> web.Response:
+    response = web.Response(
+        status=status,
+        body=text.encode("utf-8", "surrogateescape"),
+        content_type=content_type,
+        headers={"Server": SERVER},
+    )
+    if close:
+        response.force_close()
+    return response

@@ -1,0 +1,117 @@
+"""Starts and stops the two front ends on one store."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import tensorflow as tf
+from aiohttp import web
+
+from serving.preview.rest import Rest
+from serving.preview.rpc import make_server
+from serving.preview.servable import Servable
+from serving.preview.store import Store
+
+logger = logging.getLogger("serving.preview")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a preview server runs.
+
+    Attributes:
+        host: address of both front ends.
+        rest_port, grpc_port: 0 for any free one.
+        threads: size of TensorFlow's thread pools; None: the number of cores.
+        timeout: seconds for a request to come, and for its run.
+        max_bytes: size of a request.
+        poll_seconds: between two looks for new versions; 0: never.
+    """
+
+    host: str = "127.0.0.1"
+    rest_port: int = 8501
+    grpc_port: int = 8500
+    threads: int | None = None
+    timeout: float = 30.0
+    max_bytes: int = 256 * 2**20
+    poll_seconds: float = 1.0
+
+
+class PreviewServer:
+    """A preview of TensorFlow Serving within an event loop.
+
+    Args:
+        config: `tensorflow_serving.config.ModelServerConfig`.
+        options: addresses and limits.
+
+    Attributes:
+        store: the models.
+        rest_port, grpc_port: the bound ports, once started.
+    """
+
+    def __init__(self, config, options: Options):
+        cores = os.cpu_count() or 1
+        threads = options.threads or cores
+        workers = max(8, 4 * cores)  # 4 times the cores is the model server's default
+        self.store = Store(config, lambda path: Servable(path, threads))
+        self.rest_port, self.grpc_port = options.rest_port, options.grpc_port
+        self._options = options
+        self._executors = [ThreadPoolExecutor(workers, name) for name in ("rest", "grpc")]
+        limits: dict[str, Any] = {"timeout": options.timeout, "max_bytes": options.max_bytes}
+        self._runner = Rest(self.store, self._executors[0], **limits).runner()
+        self._grpc = make_server(self.store, self._executors[1], **limits)
+
+    async def start(self) -> None:
+        """Loads the models, then binds the ports.
+
+        Raises:
+            RuntimeError: No model could be loaded, or a port is in use (gRPC).
+            OSError: A port is in use (REST).
+        """
+        tf.get_logger().setLevel(logging.ERROR)  # the TF1 loader is called deprecated
+        host = self._options.host
+        self.store.start(self._options.poll_seconds)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, self.rest_port).start()
+        self.rest_port = self._runner.addresses[0][1]
+        self.grpc_port = self._grpc.add_insecure_port(f"{host}:{self.grpc_port}")
+        self._grpc.start()
+        logger.warning("This is a preview of TensorFlow Serving, for development and tests only.")
+
+    async def stop(self) -> None:
+        """Lets requests under way end, and closes everything."""
+        ended = self._grpc.stop(self._options.timeout)
+        await self._runner.cleanup()
+        await asyncio.to_thread(ended.wait)
+        await asyncio.to_thread(self.store.stop)
+        for executor in self._executors:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def serve(config, options: Options, announce: Callable[[PreviewServer], None]) -> None:
+    """Runs until SIGINT or SIGTERM.
+
+    Args:
+        config: `tensorflow_serving.config.ModelServerConfig`.
+        options: addresses and limits.
+        announce: is called with the server once it answers.
+    """
+
+    async def main():
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        server = PreviewServer(config, options)
+        await server.start()
+        announce(server)
+        await stop.wait()
+        await server.stop()
+
+    asyncio.run(main())

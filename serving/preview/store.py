@@ -1,0 +1,220 @@
+"""The models that are served: versions found by polling, loaded before old ones are unloaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from serving.preview.errors import ServingError, invalid
+from serving.preview.servable import Servable
+from serving.preview.versions import fingerprint, wanted
+from serving.versions import find_versions
+
+logger = logging.getLogger("serving.preview")
+
+_RETRY_SECONDS = 60.0
+
+
+@dataclasses.dataclass
+class Version:
+    """One version of one model, loaded or not.
+
+    Attributes:
+        state: START, LOADING, AVAILABLE, UNLOADING or END.
+        error: why it could not be loaded.
+        users: requests under way.
+    """
+
+    model: str
+    number: int
+    path: Path
+    state: str = "START"
+    error: ServingError | None = None
+    servable: Any = None  # a Servable while AVAILABLE or UNLOADING
+    users: int = 0
+    tried: float = 0.0
+    files: list = dataclasses.field(default_factory=list)
+
+
+class Store:
+    """Loads, hands out and unloads versions, as a `ModelServerConfig` says.
+
+    A version that can't be loaded costs no other one: the newest good ones serve. It is tried
+    again when its files change, and once a minute. Requests under way keep their version.
+
+    Args:
+        config: `tensorflow_serving.config.ModelServerConfig` with absolute base paths.
+        load: gives a loaded version for its folder, or raises.
+    """
+
+    def __init__(self, config, load: Callable[[Path], Servable]):
+        self._configs = {model.name: model for model in config.model_config_list.config}
+        self._versions: dict[str, dict[int, Version]] = {name: {} for name in self._configs}
+        self._load = load
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._poller: threading.Thread | None = None
+
+    def start(self, poll_seconds: float) -> None:
+        """Loads what there is, then looks for new versions in a thread; 0 seconds: never.
+
+        Raises:
+            RuntimeError: No model could be loaded.
+        """
+        self.poll()
+        if not any(self.available().values()):
+            raise RuntimeError(
+                "expected at least one model that can be loaded, received none (see the log "
+                "above). Export them again with python -m serving.export"
+            )
+        if poll_seconds:
+            self._poller = threading.Thread(
+                target=self._poll_until_stopped, args=(poll_seconds,), name="poller", daemon=True
+            )
+            self._poller.start()
+
+    def stop(self) -> None:
+        """Ends polling and unloads every version that no request uses."""
+        self._stopped.set()
+        if self._poller:
+            self._poller.join()
+        for versions in self._versions.values():
+            for version in versions.values():
+                self._retire(version)
+
+    def available(self) -> dict[str, list[int]]:
+        """Numbers of the versions that serve, rising, by model."""
+        with self._lock:
+            return {
+                name: sorted(n for n, version in versions.items() if version.state == "AVAILABLE")
+                for name, versions in self._versions.items()
+            }
+
+    def states(
+        self, model: str, number: int | None = None
+    ) -> list[tuple[int, str, ServingError | None]]:
+        """Number, state and error of one version, or of every known one, newest first.
+
+        Raises:
+            ServingError: NOT_FOUND, where there is none.
+        """
+        with self._lock:
+            versions = self._versions.get(model, {})
+            chosen = sorted(versions, reverse=True) if number is None else [number]
+            states = [(n, versions[n].state, versions[n].error) for n in chosen if n in versions]
+        if not states:
+            what = "any versions" if number is None else f"version {number}"
+            raise ServingError("NOT_FOUND", f"Could not find {what} of model {model}")
+        return states
+
+    @contextmanager
+    def lease(
+        self, model: str, number: int | None = None, label: str | None = None
+    ) -> Iterator[Version]:
+        """A version that stays loaded within the block: by number, by label, or the newest.
+
+        Raises:
+            ServingError: NOT_FOUND (model or version), INVALID_ARGUMENT (label).
+        """
+        with self._lock:
+            version = self._find(model, number, label)
+            version.users += 1
+        try:
+            yield version
+        finally:
+            with self._lock:
+                version.users -= 1
+            self._close_when_idle(version)
+
+    def poll(self) -> None:
+        """Looks once for new, mended and removed versions of every model."""
+        for name, config in self._configs.items():
+            base = Path(config.base_path)
+            if not base.is_dir():
+                logger.error("%s: its folder %s is missing; nothing changes", name, base)
+                continue
+            found = find_versions(base)
+            self._follow(name, found, *wanted(config.model_version_policy, found))
+
+    def _poll_until_stopped(self, seconds: float) -> None:
+        while not self._stopped.wait(seconds):
+            try:
+                self.poll()
+            except Exception:  # the thread must outlive whatever a folder holds
+                logger.exception("polling failed; it goes on")
+
+    def _follow(self, name: str, found: dict[int, Path], candidates: list[int], count: int) -> None:
+        serving: set[int] = set()
+        for number in candidates:
+            if len(serving) < count and self._is_loaded(name, number, found[number]):
+                serving.add(number)
+        # Availability first: old versions go only when a wanted one serves, or none is wanted.
+        if serving or not candidates:
+            with self._lock:
+                others = [v for n, v in self._versions[name].items() if n not in serving]
+            for version in others:
+                self._retire(version)
+
+    def _is_loaded(self, name: str, number: int, path: Path) -> bool:
+        with self._lock:
+            version = self._versions[name].get(number)
+        if version and version.state == "AVAILABLE":
+            return True
+        if version and version.error and not self._worth_another_try(version, path):
+            return False
+        version = Version(name, number, path, "LOADING", tried=time.monotonic())
+        version.files = fingerprint(path)
+        with self._lock:
+            self._versions[name][number] = version
+        try:
+            servable = self._load(path)
+        except Exception as error:  # a damaged model raises almost any
+            code, message = getattr(error, "code", "UNKNOWN"), str(error)
+            if not isinstance(code, str):
+                code = "UNKNOWN"
+            with self._lock:
+                version.state, version.error = "END", ServingError(code, message)
+            logger.error("%s version %d can't be loaded, others serve on: %s", name, number, error)
+            return False
+        with self._lock:
+            version.state, version.servable = "AVAILABLE", servable
+        logger.info("%s version %d: available", name, number)
+        return True
+
+    def _worth_another_try(self, version: Version, path: Path) -> bool:
+        waited = time.monotonic() - version.tried >= _RETRY_SECONDS
+        return waited or version.files != fingerprint(path)
+
+    def _find(self, model: str, number: int | None, label: str | None) -> Version:
+        if label is not None:
+            labels = self._configs[model].version_labels if model in self._configs else {}
+            if label not in labels:
+                raise invalid(f"Unrecognized servable version label: {label}")
+            number = labels[label]
+        versions = self._versions.get(model, {})
+        loaded = [n for n, version in versions.items() if version.state == "AVAILABLE"]
+        chosen = max(loaded, default=None) if number is None else number
+        if chosen is None or chosen not in loaded:
+            request = f"Latest({model})" if number is None else f"Specific({model}, {number})"
+            raise ServingError("NOT_FOUND", f"Servable not found for request: {request}")
+        return versions[chosen]
+
+    def _retire(self, version: Version) -> None:
+        with self._lock:
+            if version.state == "AVAILABLE":
+                version.state = "UNLOADING"
+                logger.info("%s version %d: unloading", version.model, version.number)
+        self._close_when_idle(version)
+
+    def _close_when_idle(self, version: Version) -> None:
+        with self._lock:
+            if version.state != "UNLOADING" or version.users or version.servable is None:
+                return
+            servable, version.servable, version.state = version.servable, None, "END"
+        servable.close()

@@ -1,0 +1,165 @@
+"""Serves a folder of models over REST and gRPC, by TensorFlow Serving.
+
+    python -m serving.serve --models saved_models
+    python -m serving.serve --models saved_models --versions all --label mnist:stable=1
+    python -m serving.serve --models saved_models --preview
+
+Starts tensorflow_model_server from PATH, else the Docker image tensorflow/serving, waits until
+every model is available, and stops it on Ctrl-C or SIGTERM. With --preview a small server for
+development and tests answers the same calls; it needs neither. Once the models are available, one
+line of JSON on standard output says where.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from serving import launch, model_config
+from serving.model_config import Batching
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until a signal; returns the exit code."""
+    flags = _parse(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return _preview(flags) if flags.preview else _real(flags)
+    except KeyboardInterrupt:
+        return 130
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        if flags.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _real(flags: argparse.Namespace) -> int:
+    settings = launch.Settings(
+        models=flags.models,
+        versions=tuple(flags.versions),
+        labels=tuple(flags.label),
+        host=flags.host,
+        rest_port=flags.rest_port,
+        grpc_port=flags.grpc_port,
+        batching=_batching(flags),
+        threads=flags.threads,
+        timeout=flags.timeout,
+        poll_seconds=flags.poll_seconds,
+        start_seconds=flags.start_timeout,
+    )
+    config = model_config.build(flags.models, versions=flags.versions, labels=flags.label)
+    names = [model.name for model in config.model_config_list.config]
+    program = launch.find_program(flags.image)
+
+    def announce(settings):
+        kind = "docker" if program.image else launch.BINARY
+        _announce(kind, settings.host, settings.rest_port, settings.grpc_port, names)
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
+    launch.run(program, settings, announce)
+    return 0
+
+
+def _preview(flags: argparse.Namespace) -> int:
+    if flags.batching:
+        raise ValueError("--batching: expected the real server, received --preview; leave one out")
+    config = model_config.build(flags.models, versions=flags.versions, labels=flags.label)
+    try:
+        from serving.preview import server as preview
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"--preview: expected the package {error.name}, received none. Install it with: "
+            "pip install 'asym-keras[serving]'"
+        ) from error
+    options = preview.Options(
+        host=flags.host,
+        rest_port=flags.rest_port,
+        grpc_port=flags.grpc_port,
+        threads=flags.threads,
+        timeout=flags.timeout,
+        poll_seconds=flags.poll_seconds,
+    )
+
+    def announce(server):
+        names = [name for name, versions in server.store.available().items() if versions]
+        _announce("preview", flags.host, server.rest_port, server.grpc_port, names)
+
+    preview.serve(config, options, announce)
+    return 0
+
+
+def _announce(kind: str, host: str, rest_port: int, grpc_port: int, models: list[str]) -> None:
+    line = {
+        "ready": True,
+        "server": kind,
+        "host": host,
+        "rest_port": rest_port,
+        "grpc_port": grpc_port,
+        "models": models,
+    }
+    print(json.dumps(line), flush=True)
+
+
+def _batching(flags: argparse.Namespace) -> Batching | None:
+    if not flags.batching:
+        return None
+    return Batching(
+        max_batch_size=flags.max_batch_size,
+        timeout_micros=flags.batch_timeout_micros,
+        threads=flags.threads,
+    )
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    model_config.add_arguments(parser)
+    add = parser.add_argument
+    add("--rest-port", type=_port, default=8501, help="0: any free one (default: 8501)")
+    add("--grpc-port", type=_port, default=8500, help="0: any free one (default: 8500)")
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    add("--preview", action="store_true", help="start the preview server, for development")
+    add("--image", default=launch.IMAGE, help=f"Docker image (default: {launch.IMAGE})")
+    add("--batching", action="store_true", help="run requests of several clients as one batch")
+    add("--max-batch-size", type=int, default=128, help="rows that run at once (default: 128)")
+    add("--batch-timeout-micros", type=int, default=0, help="how long a batch waits (default: 0)")
+    add("--threads", type=int, help="TensorFlow's threads (default: the number of cores)")
+    add("--timeout", type=float, default=30.0, help="seconds for a call (default: 30)")
+    add("--poll-seconds", type=float, default=1.0, help="between looks for versions (default: 1)")
+    add("--start-timeout", type=float, default=120.0, help="seconds to load (default: 120)")
+    add("--debug", action="store_true", help="show tracebacks")
+    flags = parser.parse_args(argv)
+    if flags.rest_port and flags.rest_port == flags.grpc_port:
+        parser.error(
+            f"--rest-port: expected another one than --grpc-port, received {flags.rest_port}"
+        )
+    for name, least in (("threads", 1), ("timeout", 0.001), ("start_timeout", 0.001)):
+        value = getattr(flags, name)
+        if value is not None and value < least:
+            flag = name.replace("_", "-")
+            parser.error(f"--{flag}: expected a number above 0, received {value}")
+    if flags.poll_seconds < 0:
+        parser.error(f"--poll-seconds: expected a number from 0 on, received {flags.poll_seconds}")
+    return flags
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, received {text}")
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,358 @@
+"""Finding, starting, watching and stopping TensorFlow Serving, by a stand-in for its binary.
+
+The last tests run against the real `tensorflow_model_server`, where it is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import urllib.request
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving import launch, serve
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Records its flags, is LOADING at first, then answers as FAKE_STATE says, and ends on SIGTERM.
+FAKE = """
+    import json, os, pathlib, signal, sys
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
+    files = {k: pathlib.Path(v).read_text() for k, v in flags.items() if k.endswith("_file")}
+    record = pathlib.Path(os.environ["FAKE_RECORD"])
+    record.write_text(json.dumps({"flags": flags, "files": files, "paths": []}))
+    state = os.environ.get("FAKE_STATE", "AVAILABLE")
+    if state == "CRASH":
+        sys.exit(7)
+
+    def end(*_):
+        record.with_name("ended").touch()
+        if state != "DEAF":
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(9))  # Ctrl-C is the parent's to pass on
+
+    class Handler(BaseHTTPRequestHandler):
+        paths = []
+        def do_GET(self):
+            now = "LOADING" if self.paths.count(self.path) < 2 else state
+            self.paths.append(self.path)
+            status = {"error_message": "broken" if now == "END" else ""}
+            version = {"version": "1", "state": now, "status": status}
+            body = json.dumps({"model_version_status": [version]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            if self.path.endswith("quit"):
+                os._exit(3)
+        def log_message(self, *_):
+            pass
+
+    HTTPServer(("127.0.0.1", int(flags["rest_api_port"])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def models(tmp_path):
+    for folder in ("a/1", "a/2", "b/5"):
+        (tmp_path / "models" / folder).mkdir(parents=True)
+    return tmp_path / "models"
+
+
+def executable(path, text):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!{sys.executable}\n{textwrap.dedent(text)}")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    path = executable(tmp_path / "bin" / launch.BINARY, FAKE)
+    monkeypatch.setenv("PATH", str(path.parent))
+    monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "record.json"))
+    return path
+
+
+def record(tmp_path):
+    return json.loads((tmp_path / "record.json").read_text())
+
+
+def settings_of(models, **options):
+    ports = {"rest_port": launch.free_port(), "grpc_port": launch.free_port()}
+    return launch.Settings(**{"models": models, "start_seconds": 20.0, **ports, **options})
+
+
+def test_flags_and_files(models, fake, tmp_path):
+    settings = settings_of(
+        models,
+        versions=("all",),
+        labels=("a:stable=1",),
+        batching=serve.Batching(max_batch_size=16),
+        threads=3,
+        timeout=2.5,
+        poll_seconds=0.5,
+    )
+    program = launch.find_program()
+    assert program == launch.Program(str(fake))
+    with launch.started(program, settings) as process:
+        assert process.poll() is None
+        seen = record(tmp_path)
+    assert process.returncode == 0
+    assert (tmp_path / "ended").exists()
+    files = {name: seen["flags"].pop(name) for name in seen["files"]}
+    assert files.keys() == {
+        "model_config_file",
+        "monitoring_config_file",
+        "batching_parameters_file",
+    }
+    assert not any(Path(file).exists() for file in files.values())
+    assert seen["flags"] == {
+        "port": str(settings.grpc_port),
+        "rest_api_port": str(settings.rest_port),
+        "rest_api_timeout_in_ms": "2500",
+        "file_system_poll_wait_seconds": "1",  # 0 would mean: only once
+        "enable_batching": "true",
+        "allow_version_labels_for_unavailable_models": "true",
+        "tensorflow_intra_op_parallelism": "3",
+        "tensorflow_inter_op_parallelism": "3",
+    }
+    text = seen["files"]["model_config_file"]
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    paths = {model.name: model.base_path for model in config.model_config_list.config}
+    assert paths == {"a": f"{models}/a", "b": f"{models}/b"}
+    assert "max_execution_batch_size { value: 16 }" in seen["files"]["batching_parameters_file"]
+    assert "enable: true" in seen["files"]["monitoring_config_file"]
+
+
+def test_plain_settings_have_few_flags(models, fake, tmp_path):
+    with launch.started(launch.find_program(), settings_of(models)):
+        pass
+    flags = record(tmp_path)["flags"]
+    assert flags.keys() == {
+        "port",
+        "rest_api_port",
+        "model_config_file",
+        "monitoring_config_file",
+        "rest_api_timeout_in_ms",
+        "file_system_poll_wait_seconds",
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("CRASH", "received its end with code 7"),
+        ("END", "within 1 seconds, received a: version 1 END broken; b: version 1 END broken"),
+        ("LOADING", "a: version 1 LOADING; b: version 1 LOADING. Give more time"),
+    ],
+)
+def test_models_that_do_not_become_available(models, fake, tmp_path, monkeypatch, state, message):
+    monkeypatch.setenv("FAKE_STATE", state)
+    with pytest.raises(RuntimeError, match=message):
+        with launch.started(launch.find_program(), settings_of(models, start_seconds=1.0)):
+            pytest.fail("it is not available")
+    assert (tmp_path / "ended").exists() == (state != "CRASH")
+
+
+def test_a_server_that_is_deaf_is_killed(models, fake, monkeypatch):
+    monkeypatch.setenv("FAKE_STATE", "DEAF")
+    monkeypatch.setattr(launch, "_problem", lambda url: "")
+    monkeypatch.setattr(launch, "_STOP_SECONDS", 0.5)
+    with launch.started(launch.find_program(), settings_of(models)) as process:
+        while not _answers(process.args[-1]):
+            pass
+    assert process.returncode == -signal.SIGKILL
+
+
+def _answers(flag):
+    port = int(flag.rpartition("=")[2])
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_port_in_use_is_told_before_anything_starts(models, fake, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"port {port}: expected a free one.*--rest-port"):
+            with launch.started(launch.find_program(), settings_of(models, grpc_port=port)):
+                pass
+    assert not (tmp_path / "record.json").exists()
+
+
+DOCKER = """
+    import json, os, pathlib, sys
+    if sys.argv[1:3] == ["image", "inspect"]:
+        known = sys.argv[3] == os.environ.get("FAKE_IMAGE")
+        sys.exit(None if known else "Error: No such image: " + sys.argv[3])
+    log = pathlib.Path(os.environ["FAKE_RECORD"])
+    with open(log, "a") as file:
+        print(json.dumps(sys.argv[1:]), file=file)
+    if sys.argv[1] == "run":
+        import time
+        while True:
+            time.sleep(0.05)
+"""
+
+
+def test_docker(models, tmp_path, monkeypatch):
+    docker = executable(tmp_path / "bin" / "docker", DOCKER)
+    monkeypatch.setenv("PATH", str(docker.parent))
+    monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "log"))
+    with pytest.raises(launch.ServerMissing, match="No such image: tensorflow/serving"):
+        launch.find_program()
+    monkeypatch.setenv("FAKE_IMAGE", "tensorflow/serving")
+    program = launch.find_program()
+    assert program == launch.Program(str(docker), "tensorflow/serving")
+    monkeypatch.setattr(launch, "_problem", lambda url: "" if (tmp_path / "log").exists() else "no")
+    settings = settings_of(models, labels=("a:stable=2",))
+    with launch.started(program, settings) as process:
+        arguments = process.args[1:]
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert lines[0] == arguments
+    name = arguments[arguments.index("--name") + 1]
+    assert lines[1:] == [["stop", name]]
+    place = arguments.index("tensorflow/serving")
+    assert "--rm" in arguments[:place]
+    published = [arguments[i + 1] for i in range(place) if arguments[i] == "--publish"]
+    host = "127.0.0.1"
+    assert published == [f"{host}:{settings.rest_port}:8501", f"{host}:{settings.grpc_port}:8500"]
+    mounts = [arguments[i + 1] for i in range(place) if arguments[i] == "--mount"]
+    assert mounts[0] == f"type=bind,source={models},target=/models,readonly"
+    assert mounts[1].endswith(",target=/config,readonly")
+    assert "--model_config_file=/config/models.config" in arguments[place:]
+    assert not any("port=" in flag for flag in arguments[place:])
+
+
+def test_neither_is_there(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert serve.main(["--models", str(models)]) == 1
+    error = capsys.readouterr().err
+    for part in (launch.BINARY, "docker pull tensorflow/serving", "--preview", "received neither"):
+        assert part in error
+
+
+def command(*arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "serving.serve", *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_stops_the_server_on_a_signal(models, fake, tmp_path, number):
+    with command("--models", models, "--rest-port", 0, "--grpc-port", 0) as process:
+        line = json.loads(process.stdout.readline())
+        flags = record(tmp_path)["flags"]
+        assert line == {
+            "ready": True,
+            "server": launch.BINARY,
+            "host": "127.0.0.1",
+            "rest_port": int(flags["rest_api_port"]),
+            "grpc_port": int(flags["port"]),
+            "models": ["a", "b"],
+        }
+        process.send_signal(number)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0, log
+    assert (tmp_path / "ended").exists()
+    assert "listens on every address" in log
+    assert "Traceback" not in log
+
+
+def test_a_server_that_ends_by_itself_is_an_error(models, fake, tmp_path):
+    with command("--models", models, "--rest-port", 0, "--grpc-port", 0) as process:
+        port = json.loads(process.stdout.readline())["rest_port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/quit"):
+            _, log = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "expected it to run on, received its end with code 3" in log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rest-port", "5", "--grpc-port", "5"], "expected another one than --grpc-port"),
+        (["--rest-port", "70000"], "expected a port from 0 to 65535"),
+        (["--threads", "0"], "--threads: expected a number above 0, received 0"),
+        (["--poll-seconds", "-1"], "--poll-seconds: expected a number from 0 on"),
+    ],
+)
+def test_flags_that_are_refused(models, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        serve.main(["--models", str(models), *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_faults_of_the_preview_flags(models, capsys):
+    assert serve.main(["--models", str(models), "--preview", "--batching"]) == 1
+    assert "--batching: expected the real server" in capsys.readouterr().err
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, serving.serve as s\n"
+        "try: s.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'grpc', 'aiohttp', 'numpy', 'google.protobuf'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--preview" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which(launch.BINARY), reason=f"no {launch.BINARY} on PATH")
+def test_the_real_server_answers_as_the_preview_does(tmp_path):
+    import httpx
+    import serving_models
+
+    (tmp_path / "dense").mkdir()
+    serving_models.save_dense(tmp_path / "dense" / "1")
+    bodies = [
+        '{"instances": [[1, 2, 3, 4.5]]}',
+        '{"inputs": [[0.1, 9e6, 0, 1], [NaN, 0, 0, 0]]}',
+        '{"instances": []}',
+        '{"instances": [["a", 2, 3, 4]]}',
+        '{"signature_name": "none", "instances": [[1, 2, 3, 4]]}',
+        "{",
+    ]
+
+    def answers(url):
+        path = f"{url}/v1/models/dense"
+        replies = [httpx.post(f"{path}:predict", content=body) for body in bodies]
+        replies += [httpx.get(path), httpx.get(f"{path}/metadata"), httpx.get(f"{url}/v1/foo")]
+        # As sorted text: NaN is not equal to itself, and maps have no order.
+        shown = [reply.json() if reply.is_success else [*reply.json()] for reply in replies]
+        return [
+            (reply.status_code, json.dumps(body, sort_keys=True))
+            for reply, body in zip(replies, shown, strict=True)
+        ]
+
+    settings = settings_of(tmp_path)
+    with launch.started(launch.find_program(), settings):
+        real = answers(f"http://127.0.0.1:{settings.rest_port}")
+    with serving_models.running_preview(tmp_path) as preview:
+        assert answers(preview.rest) == real
