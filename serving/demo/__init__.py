@@ -1,0 +1,1 @@
+"""A page on which one draws a digit and sees what the served models answer."""

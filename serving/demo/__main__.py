@@ -1,0 +1,134 @@
+"""Draw a digit in the browser, and see what the served models answer.
+
+    python -m serving.serve --models saved_models --preview
+    python -m serving.demo --open
+
+The first command starts a model server, the second the page (http://127.0.0.1:8600). Any TF
+Serving REST server does: --server http://host:8501.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import logging
+import signal
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from serving.demo.cards import find_models
+from serving.demo.settings import Settings
+
+logger = logging.getLogger("serving.demo")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line until Ctrl-C or SIGTERM."""
+    parser = _parser()
+    flags = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        settings = Settings(
+            server=flags.server, models=tuple(flags.models), models_dir=Path(flags.models_dir)
+        )
+        _check_models(settings)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        _check_extra()
+        asyncio.run(_serve(settings, flags.host, flags.port, open_page=flags.open))
+    except (ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--port", type=_port, default=8600, help="port of the page; 0: any free one (8600)")
+    add("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine only)")
+    add(
+        "--server",
+        default="http://127.0.0.1:8501",
+        metavar="URL",
+        help="the model server's REST API (http://127.0.0.1:8501)",
+    )
+    add(
+        "--models",
+        type=lambda text: text.split(","),
+        default=(),
+        metavar="A,B,C",
+        help="names to show (default: those in --models-dir that classify 28 x 28 images)",
+    )
+    add(
+        "--models-dir",
+        default="saved_models",
+        metavar="DIR",
+        help="folder of <name>/<version>/card.json (saved_models)",
+    )
+    add("--open", action="store_true", help="open the page in the browser")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a port in 0..65535, received {port}")
+    return port
+
+
+def _check_models(settings: Settings) -> None:
+    if not settings.models and not find_models(settings.models_dir):
+        raise ValueError(
+            "--models-dir: expected cards of models that classify 28 x 28 images "
+            f"(<name>/<version>/card.json), received none in {settings.models_dir}. Export one "
+            "with python -m serving.export, or name what the server has: --models a,b."
+        )
+
+
+def _check_extra() -> None:
+    if importlib.util.find_spec("aiohttp") is None:
+        raise ModuleNotFoundError(
+            "serving.demo: expected the package aiohttp, received none. Install it with: "
+            "pip install 'asym-keras[serving]'."
+        )
+
+
+async def _serve(settings: Settings, host: str, port: int, *, open_page: bool) -> None:
+    from aiohttp import web
+
+    from serving.demo.app import make_app
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = web.AppRunner(make_app(settings), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        address = f"http://{_in_url(host)}:{runner.addresses[0][1]}/"
+        logger.info("demo at %s, models from %s; Ctrl-C ends it", address, settings.server)
+        if host not in _LOOPBACK:
+            logger.warning("--host %s: others who reach this machine can ask the models", host)
+        if open_page:
+            webbrowser.open(address)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What the command line of the demo says, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+# Also what the proxy lets pass in a path: nothing that needs decoding, and no lone dots.
+NAME = r"(?!\.+(?![\w.-]))[A-Za-z0-9_.-]+"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the model server is, which models the page shows, and what a request may cost.
+
+    Attributes:
+        server: URL of a TF Serving REST server, without a trailing slash.
+        models: names to show; empty: those whose cards lie in `models_dir`.
+        models_dir: folder `<name>/<version>/card.json`; need not exist where `models` are named.
+        body_limit: bytes of a request, unpacked; a drawing takes about 3 KB.
+        answer_limit: bytes of the model server's answer.
+        timeout: seconds for a request's body to arrive, and again for its answer.
+    """
+
+    server: str
+    models: tuple[str, ...]
+    models_dir: Path
+    body_limit: int = 1 << 20
+    answer_limit: int = 8 << 20
+    timeout: float = 30.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "server", _checked_url(self.server))
+        for name in self.models:
+            if not re.fullmatch(NAME, name):
+                raise ValueError(
+                    "--models: expected names of letters, digits and _ . - separated by commas, "
+                    f"received {name!r}."
+                )
+
+
+def _checked_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        known = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:  # a port that is no number
+        known = False
+    if not known or url.query or url.fragment or url.username is not None:
+        raise ValueError(
+            "--server: expected a URL such as http://127.0.0.1:8501, without user, query or "
+            f"fragment, received {text!r}."
+        )
+    return text.rstrip("/")

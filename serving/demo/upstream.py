@@ -1,0 +1,101 @@
+"""Asks the model server over its REST API, within the demo's limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import aiohttp
+from yarl import URL
+
+from serving.demo.settings import Settings
+
+_CONNECT_SECONDS = 5.0
+# Shorter than servers keep an idle connection: a POST on one that the server has just closed
+# would fail, and is not repeated.
+_KEEP_ALIVE_SECONDS = 5.0
+
+
+class Answer(NamedTuple):
+    """Status, content type and body of an answer, as the server gave them."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class UpstreamError(Exception):
+    """No answer. `status` is the HTTP status that says so: 502 or 504."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+class Upstream:
+    """The one model server. Use it as `async with` does."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Upstream:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(keepalive_timeout=_KEEP_ALIVE_SECONDS),
+            timeout=aiohttp.ClientTimeout(
+                total=self._settings.timeout, sock_connect=_CONNECT_SECONDS
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *exception) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+    async def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """The server's answer, whatever its status.
+
+        Args:
+            method: "GET" or "POST".
+            path: As it goes on the wire, from `/v1/` on; checked by the caller.
+            body: JSON of a POST.
+
+        Raises:
+            UpstreamError: The server is not reachable, too slow or too talkative.
+        """
+        assert self._session is not None
+        server = self._settings.server
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        url = URL(server + path, encoded=True)
+        try:
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                chunks = [chunk async for chunk in self._bounded(answer)]
+                return Answer(answer.status, answer.content_type, b"".join(chunks))
+        except asyncio.TimeoutError as error:
+            message = f"the model server at {server} did not answer within its time"
+            raise UpstreamError(504, message) from error
+        except aiohttp.ClientError as error:
+            message = f"no model server is reachable at {server} ({error})"
+            raise UpstreamError(502, message) from error
+
+    async def _bounded(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        limit, received = self._settings.answer_limit, 0
+        async for chunk in answer.content.iter_any():
+            received += len(chunk)
+            if received > limit:
+                raise UpstreamError(502, f"the model server's answer is longer than {limit} bytes")
+            yield chunk
+
+    async def ask_json(self, path: str) -> Any:
+        """Parsed answer of a GET, whatever its status.
+
+        Raises:
+            UpstreamError: As for `ask`.
+            ValueError: The answer is no JSON.
+        """
+        return json.loads((await self.ask("GET", path)).body)
