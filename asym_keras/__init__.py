@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "AsymScaledDense": "layers",
     "empirical_ntg": "ntg",
+    "from_preset": "presets",
+    "list_presets": "presets",
     "load_run": "runs",
     "node_importance": "importance",
     "node_scalings": "scaling",
@@ -31,6 +33,7 @@ _SUBMODULES = (
     "initializers",
     "ntg",
     "plotting",
+    "presets",
     "pruning",
     "runs",
     "scaling",
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
     from asym_keras.layers import AsymScaledDense as AsymScaledDense
     from asym_keras.models import shallow_network as shallow_network
     from asym_keras.ntg import empirical_ntg as empirical_ntg
+    from asym_keras.presets import from_preset as from_preset
+    from asym_keras.presets import list_presets as list_presets
     from asym_keras.pruning import prune as prune
     from asym_keras.runs import load_run as load_run
     from asym_keras.scaling import node_scalings as node_scalings
