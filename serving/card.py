@@ -1,0 +1,166 @@
+"""The model card of a version: `card.json` for programs, `README.md` for people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from serving.readme import render
+from serving.versions import check_name
+
+FILE = "card.json"
+README = "README.md"
+TASKS = ("classification", "regression")
+KINDS = ("image", "columns", "vector")
+_KEYS = {
+    "": (
+        *("name", "task", "title", "inputs", "outputs", "gamma", "alpha", "width", "kept"),
+        *("refit", "protocol", "seed", "data", "metrics", "commands", "versions"),
+    ),
+    "inputs": ("kind", "dim", "shape", "names", "low", "high"),
+    "outputs": ("classes", "target"),
+    "data": ("name", "source", "licence", "fingerprint", "examples"),
+}
+
+
+def check_card(card: Any, *, dim: int, outputs: int) -> dict[str, Any]:
+    """`card`, if it is a card of a model with `dim` inputs and so many `outputs`.
+
+    Raises:
+        ValueError: Keys that are missing or do not fit the model, each named.
+    """
+    if not isinstance(card, dict):
+        raise _error("a JSON object", f"{type(card).__name__}")
+    for part, keys in _KEYS.items():
+        content = card.get(part) if part else card
+        if not isinstance(content, dict):
+            raise _error(f"an object {part}", repr(content))
+        missing = [key for key in keys if key not in content]
+        if missing:
+            raise _error(f"{part or 'the card'} to have {', '.join(missing)}", "none")
+    check_name(card["name"])
+    for value, known, key in (
+        (card["task"], TASKS, "task"),
+        (card["inputs"]["kind"], KINDS, "inputs.kind"),
+    ):
+        if value not in known:
+            raise _error(f"{key} to be one of {', '.join(known)}", repr(value))
+    if card["inputs"]["dim"] != dim:
+        raise _error(f"inputs.dim {dim}, the model's", repr(card["inputs"]["dim"]))
+    classes = card["outputs"]["classes"]
+    if card["task"] == "regression" and outputs != 1:
+        raise _error("a regression of one output", f"{outputs}")
+    if card["task"] == "classification" and classes is not None and len(classes) != outputs:
+        raise _error(f"the names of {outputs} classes, the model's outputs", f"{len(classes)}")
+    pixels = [card["inputs"][key] for key in ("low", "high")]
+    if card["inputs"]["kind"] == "image" and not _are_bytes(*pixels):
+        raise _error("an image's inputs.low and inputs.high in 0..255", f"{pixels}")
+    return card
+
+
+def write_card(folder: str | os.PathLike[str], card: dict[str, Any]) -> dict[str, Any]:
+    """Writes `README.md` and `card.json` to a version whose other files are complete.
+
+    Args:
+        folder: of the version.
+        card: from `check_card`; it is not changed.
+
+    Returns:
+        The card with `files`, the SHA-256 of every other file in the folder.
+    """
+    folder = Path(folder)
+    (folder / README).write_text(render(card), encoding="utf-8")
+    card = {**card, "files": digests(folder)}
+    text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    (folder / FILE).write_text(text, encoding="utf-8")
+    return card
+
+
+def digests(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """SHA-256 of every file in `folder` but the card, by path with `/`."""
+    folder = Path(folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in files]
+    return {n: _sha256(path) for n, path in zip(names, files, strict=True) if n != FILE}
+
+
+def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The card of a version, as it stands there.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It is damaged.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected a card in {path}, received no such file. Name a version that "
+            "`python -m serving.export` wrote."
+        )
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(folder, f"{FILE}, which is no JSON ({error})") from error
+    if not isinstance(card, dict):
+        raise _damaged(folder, f"{FILE} without an object")
+    return card
+
+
+def verify(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads a version's card and compares each of its files with it.
+
+    Args:
+        folder: `<models>/<name>/<version>`.
+
+    Returns:
+        The card.
+
+    Raises:
+        FileNotFoundError: There is no card.
+        ValueError: A file is missing, has changed, or is not in the card; names the file.
+
+    Example:
+        >>> verify("saved_models/mnist_gamma0_k100/1")["kept"]
+        100
+    """
+    card = read_card(folder)
+    files = card.get("files")
+    if not isinstance(files, dict) or "saved_model.pb" not in files:
+        raise _damaged(folder, f"{FILE} without the sum of saved_model.pb")
+    for name in files:
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise _damaged(folder, f"the file {name!r} in {FILE}, which lies elsewhere")
+    found = digests(folder)
+    for name in sorted(files.keys() | found.keys()):
+        if name not in found:
+            raise _damaged(folder, f"no file {name}")
+        if name not in files:
+            raise _damaged(folder, f"a file {name} that is not in {FILE}")
+        if found[name] != files[name]:
+            raise _damaged(folder, f"{name} with other content (SHA-256 {found[name][:16]}...)")
+    return card
+
+
+def _are_bytes(low, high) -> bool:
+    return all(isinstance(v, (int, float)) for v in (low, high)) and 0 <= low < high <= 255
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _error(expected: str, received: str) -> ValueError:
+    return ValueError(
+        f"card: expected {expected}, received {received}. Make the card with serving.package."
+    )
+
+
+def _damaged(folder, received: str) -> ValueError:
+    return ValueError(
+        f"expected the files of {os.fspath(folder)} as they were exported, received {received}. "
+        "Export the model again, or put back a good copy."
+    )

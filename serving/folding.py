@@ -1,0 +1,146 @@
+"""Recognises the chain of layers of a packaged network, and folds it into the fewest constants.
+
+`f(x) = sigma((x - centre) kernel + shift) readout + bias`: input scaling and `1 / sqrt(d)` go into
+the kernel, `sqrt(lambda)` and the target's units into the readout, in float64.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import ops
+
+from asym_keras.layers import AsymScaledDense
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chain:
+    """A network in its fewest constants, float64.
+
+    Attributes:
+        scale: of the inputs, `scale (x - centre)`, (d,); it is in the kernel.
+        centre: subtracted from raw values, (d,); exact in float32, so that raw values near it
+            lose nothing.
+        kernel: (d, k).
+        shift: what `centre` leaves to subtract, times the kernel, (k,).
+        activation: sigma.
+        roots: `sqrt(lambda_j)`, (k,), of the features `sqrt(lambda_j) sigma(z_j)`.
+        readout: (k, K); `roots` are in it.
+        bias: (K,).
+    """
+
+    scale: np.ndarray
+    centre: np.ndarray
+    kernel: np.ndarray
+    shift: np.ndarray
+    activation: Callable
+    roots: np.ndarray
+    readout: np.ndarray
+    bias: np.ndarray
+
+
+def fold(model: keras.Model) -> Chain | None:
+    """The `Chain` that computes what `model` does; None if it is no such chain.
+
+    Recognised exactly: any `Rescaling` and `Normalization`, one `AsymScaledDense`, a linear
+    `Dense` (it has to be there if the layer has no outputs), any `Rescaling`. All in float32 or
+    float64, each layer called once.
+    """
+    layers = _layers(model)
+    if layers is None or not all(_is_exact(layer) for layer in layers):
+        return None
+    kinds = [type(layer) for layer in layers]
+    if kinds.count(AsymScaledDense) != 1:
+        return None
+    place = kinds.index(AsymScaledDense)
+    before, hidden, after = layers[:place], layers[place], layers[place + 1 :]
+    dense = after.pop(0) if after and type(after[0]) is keras.layers.Dense else None
+    d, outputs = hidden.kernel.shape[0], dense.units if dense else hidden.outputs
+    if outputs is None or isinstance(hidden.activation, keras.layers.Layer):
+        return None
+    scaling, units = _affine(before, d), _affine(after, outputs)
+    if scaling is None or units is None or (dense is not None and not _is_plain(dense)):
+        return None
+    scale, whole_centre = scaling
+    kernel = scale[:, None] * _numpy(hidden.kernel) / np.sqrt(d)
+    centre = whole_centre.astype("float32").astype("float64")
+    roots, bias = _numpy(hidden.sqrt_scalings), np.zeros(outputs)
+    weights = [] if hidden.outputs is None else [hidden.readout]
+    weights += [] if dense is None else [dense.kernel]
+    readout = roots[:, None] * functools.reduce(np.matmul, map(_numpy, weights))
+    if dense is not None and dense.use_bias:
+        bias = _numpy(dense.bias)
+    gain, origin = units
+    with np.errstate(invalid="ignore"):  # what is not finite is refused later, by name
+        shift = (centre - whole_centre) @ kernel
+    return Chain(
+        scale=scale,
+        centre=centre,
+        kernel=kernel,
+        shift=shift,
+        activation=hidden.activation,
+        roots=roots,
+        readout=readout * gain,
+        bias=(bias - origin) * gain,
+    )
+
+
+def _layers(model) -> list | None:
+    """The layers from the input to the output, if each takes the one before it and no other."""
+    if not isinstance(model, keras.Model) or len(getattr(model, "outputs", None) or ()) != 1:
+        return None
+    layers: list = []
+    tensor, [start] = model.outputs[0], model.inputs
+    while tensor is not start:
+        operation, index, _ = tensor._keras_history
+        node = operation._inbound_nodes[index]
+        if len(node.input_tensors) != 1 or operation in layers:
+            return None
+        layers.insert(0, operation)
+        [tensor] = node.input_tensors
+    return layers
+
+
+def _is_exact(layer) -> bool:
+    policy = getattr(layer, "dtype_policy", None)
+    return policy is not None and policy.name in ("float32", "float64")
+
+
+def _is_plain(dense) -> bool:
+    """Linear, without a low-rank update or a quantised kernel."""
+    return (
+        dense.activation is keras.activations.linear
+        and not getattr(dense, "lora_enabled", False)
+        and not dense.quantization_mode
+    )
+
+
+def _affine(layers, size: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """`scale` and `centre`, each (size,), of `scale (x - centre)`; None for other layers."""
+    scale, centre = np.ones(size), np.zeros(size)
+    for layer in layers:
+        if type(layer) is keras.layers.Rescaling:
+            factor, offset = (np.asarray(v, "float64") for v in (layer.scale, layer.offset))
+            if not factor.all():
+                return None
+            middle = -offset / factor
+        elif type(layer) is keras.layers.Normalization and not layer.invert:
+            deviation = np.sqrt(_numpy(layer.variance))
+            factor = 1.0 / np.maximum(deviation, keras.config.epsilon())
+            middle = _numpy(layer.mean)
+        else:
+            return None
+        if any(a.size not in (1, size) for a in (factor, middle)):
+            return None
+        factor, middle = (np.broadcast_to(a.reshape(-1), size) for a in (factor, middle))
+        centre = centre + middle / scale
+        scale = scale * factor
+    return scale, centre
+
+
+def _numpy(weight) -> np.ndarray:
+    return ops.convert_to_numpy(weight).astype("float64")

@@ -1,0 +1,55 @@
+"""What float16 weights cost: risk and accuracy of the exported network on the run's test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from asym_keras.runs import Run
+
+_ROWS = 1000  # at once
+
+
+def measure_of(run: Run) -> Callable[[Callable], dict[str, float]]:
+    """A function that measures a network of raw values as the run measured its own.
+
+    Args:
+        run: whose test rows, loss and units these are.
+
+    Returns:
+        Function of a function, raw values float32 (n, d) -> float32 (n, K); gives `test_risk` and,
+        of a classifier, `test_accuracy`.
+
+    Raises:
+        ValueError: The data are not the run's, can't be loaded, or do not tell how they were made
+            of raw values.
+    """
+    from trainers._reload import loss_of, reload_data
+
+    data = reload_data(run)
+    record = data.preprocessing
+    if record is None:
+        raise ValueError(
+            f"--half: expected data of {run.path} that tell how they were made of raw values, "
+            "received none. Export without --half."
+        )
+    raw = (data.x_test * np.asarray(record.scale) + np.asarray(record.shift)).astype("float32")
+
+    def measure(outputs: Callable) -> dict[str, float]:
+        import keras
+
+        loss = keras.losses.get(loss_of(run))
+        per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
+        parts = [outputs(raw[first : first + _ROWS]) for first in range(0, len(raw), _ROWS)]
+        answers = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+        answers = (answers - record.target_shift) / record.target_scale
+        losses = keras.ops.convert_to_numpy(per_example(data.y_test, answers.astype("float32")))
+        row = {"test_risk": float(np.mean(losses, dtype="float64"))}
+        if data.labels_test is not None:
+            row["test_accuracy"] = float(np.mean(answers.argmax(axis=1) == data.labels_test))
+        return row
+
+    return measure

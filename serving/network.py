@@ -1,0 +1,177 @@
+"""A packaged Keras model as TensorFlow functions of plain constants, ready to be saved."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.importance import find_layer
+from serving.folding import Chain, fold
+
+logger = logging.getLogger("serving.export")
+
+MAX_BYTES = 2**31 - 2**24  # saved_model.pb is one protocol buffer, of 2 GiB at most
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """A packaged network; everything it holds is a constant.
+
+    Attributes:
+        outputs: function, raw values float32 (n, d) -> float32 (n, K).
+        features: function, raw values float32 (n, d) -> `sqrt(lambda) sigma(z)`, float32 (n, k);
+            None: there is no `AsymScaledDense` that can be tapped.
+        chain: the `Chain` that is folded into it; None: the model's own call.
+    """
+
+    outputs: Callable
+    features: Callable | None
+    chain: Chain | None
+
+
+def as_network(model: keras.Model, *, half: bool = False) -> Network:
+    """`model` as functions of constants, folded where its layers are those of a packaged network.
+
+    Args:
+        model: packaged model, raw values (n, d) -> (n, K).
+        half: weights in float16, each column scaled by a float32 number of its own; they are
+            made float32 again where they are used, so that all that is computed is float32.
+
+    Raises:
+        ValueError: Weights that are not finite in float32, or more of them than a SavedModel
+            holds as constants.
+    """
+    size = sum(int(np.prod(weight.shape)) for weight in model.weights) * (2 if half else 4)
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"expected weights of at most {MAX_BYTES / 1e9:.1f} GB, received {size / 1e9:.1f} GB: "
+            "more than a SavedModel holds as constants. Keep fewer nodes (--keep)."
+        )
+    chain = fold(model)
+    if chain is not None:
+        return _folded(chain, half)
+    logger.info(
+        "not folded: %s is no chain of scaling, AsymScaledDense, Dense and units; exported by its "
+        "own call",
+        model.name,
+    )
+    return _as_it_is(model, half)
+
+
+def _folded(chain: Chain, half: bool) -> Network:
+    product = _scaled_product if half else _product
+    centre, shift, bias = map(_summand, (-chain.centre, chain.shift, chain.bias))
+    kernel, readout = product(chain.kernel), product(chain.readout)
+    roots = _constant(chain.roots)
+
+    def hidden(x):
+        return chain.activation(shift(kernel(centre(x))))
+
+    return Network(
+        outputs=lambda x: bias(readout(hidden(x))),
+        features=lambda x: hidden(x) * roots,
+        chain=chain,
+    )
+
+
+def _as_it_is(model: keras.Model, half: bool) -> Network:
+    """The model's own call, with constants in the place of its variables."""
+    [inputs] = model.inputs
+    model(np.zeros((1, inputs.shape[1]), inputs.dtype), training=False)
+    # By now layers within layers (an activation with weights) have their variables, too.
+    constants = [
+        _HalfConstant(v) if half and _is_matrix(v) else _constant(v) for v in model.variables
+    ]
+
+    def call(function, x):
+        values = [v.value() if isinstance(v, _HalfConstant) else v for v in constants]
+        mapping = list(zip(model.variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            answer = function(tf.cast(x, inputs.dtype))
+        return tf.cast(answer, tf.float32)
+
+    def outputs(x):
+        return call(lambda x: model(x, training=False), x)
+
+    found = _tap(model)
+    if found is None:
+        logger.info("no signature features: %s has no one AsymScaledDense to tap", model.name)
+        return Network(outputs, None, None)
+    layer, tensor = found
+    before = keras.Model(model.inputs, tensor)
+
+    def features(x):
+        return call(lambda x: layer.features(before(x, training=False)), x)
+
+    return Network(outputs, features, None)
+
+
+def _tap(model: keras.Model) -> tuple | None:
+    """The one `AsymScaledDense` and what it takes, if `model` itself calls it, and once."""
+    try:
+        layer = find_layer(model)
+    except ValueError:
+        return None
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    nodes = [node for nodes in graph._nodes_by_depth.values() for node in nodes]
+    calls = [node.input_tensors for node in nodes if node.operation is layer]
+    return (layer, calls[0][0]) if len(calls) == 1 else None
+
+
+def _product(matrix: np.ndarray) -> Callable:
+    constant = _constant(matrix)
+    return lambda x: tf.matmul(x, constant)
+
+
+def _scaled_product(matrix: np.ndarray) -> Callable:
+    """With the columns' largest entries apart: small columns keep all of float16's digits."""
+    largest = np.abs(matrix).max(axis=0)
+    largest[largest == 0.0] = 1.0
+    constant, scales = tf.constant(matrix / largest, tf.float16), _constant(largest)
+    return lambda x: tf.matmul(x, tf.cast(constant, tf.float32)) * scales
+
+
+def _summand(values: np.ndarray) -> Callable:
+    """Adds `values`, if there is anything to add."""
+    if not values.any():
+        return lambda x: x
+    constant = _constant(values)
+    return lambda x: x + constant
+
+
+def _constant(values):
+    """Float64 arrays and variables become float32; other variables keep their type."""
+    if isinstance(values, np.ndarray):
+        with np.errstate(over="ignore"):
+            values = values.astype("float32")
+        if not np.isfinite(values).all():
+            raise ValueError(
+                "expected weights that are finite in float32, received others: the network is "
+                "damaged, or its units are too large for float32."
+            )
+        return tf.constant(values)
+    return tf.constant(keras.ops.convert_to_numpy(values))
+
+
+class _HalfConstant:
+    """A matrix in float16, with the largest entries of its columns apart."""
+
+    def __init__(self, variable):
+        values = keras.ops.convert_to_numpy(variable).astype("float64")
+        largest = np.abs(values).max(axis=tuple(range(values.ndim - 1)))
+        largest[largest == 0.0] = 1.0
+        self._dtype = variable.dtype
+        self._values = tf.constant(values / largest, tf.float16)
+        self._scales = tf.constant(largest, self._dtype)
+
+    def value(self):
+        return tf.cast(self._values, self._dtype) * self._scales
+
+
+def _is_matrix(variable) -> bool:
+    return len(variable.shape) > 1 and variable.dtype in ("float32", "float64")

@@ -1,0 +1,125 @@
+"""Writes a network as a SavedModel with the signatures that TensorFlow Serving's APIs need."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.network import Network
+
+# What the server's Classify and Regress ask of a signature, by its name.
+METHODS = {
+    "classify": tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME,
+    "regress": tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME,
+}
+
+
+def class_names(card: dict[str, Any], count: int) -> list[str]:
+    """Names of the classes, in the order of the scores; numbers where the card has none."""
+    return list(card["outputs"]["classes"] or map(str, range(count)))
+
+
+def signatures(network: Network, card: dict[str, Any]) -> dict[str, Any]:
+    """The network's signatures, each a `tf.function` of `inputs` whose shape it checks.
+
+    `serving_default`: float32 (n, d) -> `scores` float32 (n, K) and `classes` int64 (n,), or of a
+    regression `outputs` float32 (n, 1). `serving_uint8`, of images: the same on uint8.
+    `features`: -> `features` float32 (n, k). `classify` or `regress`: serialized tf.Example with
+    d floats `inputs`, (n,) -> what those APIs answer.
+
+    Args:
+        network: from `as_network`.
+        card: its card.
+
+    Returns:
+        dict by signature name.
+    """
+    dim = card["inputs"]["dim"]
+    answer = _scores_and_classes if card["task"] == "classification" else _outputs
+    found = {"serving_default": _function(lambda x: answer(network, x), dim, tf.float32)}
+    if card["inputs"]["kind"] == "image":
+        found["serving_uint8"] = _function(lambda x: answer(network, x), dim, tf.uint8)
+    if network.features is not None:
+        features = network.features
+        found["features"] = _function(lambda x: {"features": features(x)}, dim, tf.float32)
+    if card["task"] == "classification":
+        found["classify"] = _example_function(lambda x: _labelled(network, card, x), dim)
+    else:
+        found["regress"] = _example_function(lambda x: _outputs(network, x), dim)
+    return found
+
+
+def write_saved_model(
+    network: Network, card: dict[str, Any], folder: str | os.PathLike[str]
+) -> list[str]:
+    """Writes `network` to `folder` as a SavedModel.
+
+    Args:
+        network: from `as_network`.
+        card: its card.
+        folder: where; what is there of a SavedModel is replaced.
+
+    Returns:
+        The names of the signatures.
+
+    Raises:
+        OSError: The folder can't be written.
+    """
+    folder, found = os.fspath(folder), signatures(network, card)
+    try:
+        tf.saved_model.save(tf.Module(), folder, signatures=found)
+        _set_methods(folder, found)
+    except tf.errors.OpError as error:
+        # TensorFlow has errors of its own for a full disk; its messages name the file.
+        raise OSError(getattr(error, "error_code", None), error.message, folder) from error
+    return list(found)
+
+
+def _set_methods(folder: str, found: dict) -> None:
+    """TensorFlow 2 gives every signature the method of Predict."""
+    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(folder)
+    for name in METHODS.keys() & found.keys():
+        updater.replace_method_name(signature_key=name, method_name=METHODS[name])
+    updater.save()
+    # It told of the file before this change, and nothing needs it: the card has better sums.
+    tf.io.gfile.remove(os.path.join(folder, "fingerprint.pb"))
+
+
+def _function(answer, dim: int, dtype):
+    @tf.function(input_signature=[tf.TensorSpec((None, dim), dtype, name="inputs")])
+    def signature(inputs):
+        # The server does not compare an input's shape with the placeholder's.
+        inputs = tf.ensure_shape(inputs, (None, dim))
+        return answer(tf.cast(inputs, tf.float32))
+
+    return signature
+
+
+def _example_function(answer, dim: int):
+    spec = {"inputs": tf.io.FixedLenFeature([dim], tf.float32)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="inputs")])
+    def signature(inputs):
+        inputs = tf.ensure_shape(inputs, (None,))
+        return answer(tf.io.parse_example(inputs, spec)["inputs"])
+
+    return signature
+
+
+def _outputs(network: Network, x):
+    return {"outputs": network.outputs(x)}
+
+
+def _scores_and_classes(network: Network, x):
+    scores = network.outputs(x)
+    return {"scores": scores, "classes": tf.argmax(scores, axis=-1)}
+
+
+def _labelled(network: Network, card, x):
+    """Each class beside its score: Classify wants both of one shape."""
+    scores = network.outputs(x)
+    names = np.array([class_names(card, scores.shape[-1])], object)
+    return {"scores": scores, "classes": tf.tile(names, [tf.shape(scores)[0], 1])}

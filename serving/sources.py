@@ -1,0 +1,105 @@
+"""What can be exported: a run, a preset, or a packaged model in a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A packaged model.
+
+    Attributes:
+        model: raw values (n, d) -> (n, K).
+        card: its card.
+        measure: as of `export_model`; None: there is no data to measure it on.
+    """
+
+    model: keras.Model
+    card: dict[str, Any]
+    measure: Callable | None = None
+
+
+def is_run(source: str | None) -> bool:
+    """Whether `source` names a folder: neither a preset nor a file."""
+    return source is not None and Path(source).is_dir()
+
+
+def presets() -> Iterator[Source]:
+    """Every preset."""
+    from asym_keras.presets import list_presets
+
+    return map(preset, list_presets())
+
+
+def preset(name: str) -> Source:
+    """The preset of this name.
+
+    Raises:
+        ValueError: There is none, or its file is damaged.
+    """
+    from asym_keras.presets import from_preset, preset_card
+
+    return Source(from_preset(name), preset_card(name))
+
+
+def run(
+    folder: str, *, keep: int, refit: bool = False, name: str | None = None, measured: bool = False
+) -> Source:
+    """A run's network, pruned to `keep` nodes.
+
+    Args:
+        folder: of the run.
+        keep, refit, name: as of `serving.package.package`.
+        measured: whether the source says how to measure what is made of it.
+
+    Raises:
+        FileNotFoundError: No run is there, or it has no model.
+        ValueError: `keep` out of range, or data that can't be loaded.
+    """
+    from asym_keras.runs import load_run
+    from serving.half import measure_of
+    from serving.package import package
+
+    found = load_run(folder)
+    packaged = package(found, keep=keep, refit=refit, name=name)
+    return Source(packaged.model, packaged.card, measure_of(found) if measured else None)
+
+
+def file(path: str) -> Source:
+    """The model in FILE.keras, and its card in FILE.json.
+
+    Raises:
+        FileNotFoundError: One of them is not there.
+        ValueError: One of them is damaged.
+    """
+    model, card = Path(path), Path(path).with_suffix(".json")
+    for needed in (model, card):
+        if not needed.is_file():
+            raise FileNotFoundError(
+                f"expected a model and its card, {model.name} and {card.name}, received no file "
+                f"{needed}. Write both with serving.package."
+            )
+    try:
+        content = json.loads(card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"expected JSON in {card}, received {error}.") from error
+    import keras
+
+    # Their registration is what lets Keras read the layer and its initialisers.
+    from asym_keras import initializers, layers  # noqa: F401
+
+    try:
+        return Source(keras.models.load_model(model, compile=False), content)
+    except Exception as error:  # Keras tells of a damaged file in many ways
+        raise ValueError(
+            f"expected a Keras model in {model}, received a file that can't be read "
+            f"({type(error).__name__}). Put back a good copy."
+        ) from error

@@ -1,0 +1,207 @@
+"""Version folders: integers that grow, each written whole or not at all, none overwritten.
+
+A model server takes every folder under `<models>/<name>/` whose name is an integer for a version,
+and loads it at once. So a version is written in a hidden folder beside, and then renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+MAX_VERSION = 2**63 - 1  # the model server reads the name as an int64
+_NAME = re.compile(r"[A-Za-z0-9_]+[A-Za-z0-9_.-]*")
+_HIDDEN = ".export-"
+
+
+def check_name(name: str) -> str:
+    """`name`, if it can name a model: one path component, safe in a URL and in a shell.
+
+    Raises:
+        ValueError: It can't.
+
+    Example:
+        >>> check_name("mnist_gamma0_k100")
+        'mnist_gamma0_k100'
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            "expected the name of a model to be letters, digits and _, then also . and -, "
+            f"received {name!r}. Choose another --name."
+        )
+    return name
+
+
+def check_version(version: int) -> int:
+    """`version`, if it can number a version.
+
+    Raises:
+        ValueError: It can't.
+    """
+    whole = isinstance(version, int) and not isinstance(version, bool)
+    if not whole or not 1 <= version <= MAX_VERSION:
+        raise ValueError(
+            f"--version: expected an integer from 1 to {MAX_VERSION}, received {version!r}."
+        )
+    return version
+
+
+def find_versions(folder: str | os.PathLike) -> dict[int, Path]:
+    """The versions in a model's folder by number, rising; what has another name is no version.
+
+    Args:
+        folder: `<models>/<name>`; one that is not there has no versions.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        return {}
+    named = {path for path in folder.iterdir() if path.is_dir() and _is_number(path.name)}
+    return {int(path.name): path for path in sorted(named, key=lambda path: int(path.name))}
+
+
+class NewVersion:
+    """A version that is being written.
+
+    Attributes:
+        temporary: hidden folder to write the files to.
+        path: where they are, as a version; known when the block of `new_version` has ended.
+    """
+
+    def __init__(self, temporary: Path):
+        self.temporary = temporary
+        self.path: Path | None = None
+
+
+@contextlib.contextmanager
+def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterator[NewVersion]:
+    """Yields a `NewVersion`, and makes its files the version if the block succeeds.
+
+    The number is taken by the rename itself: of two exporters at once each gets its own. A killed
+    process leaves a hidden folder, which the next export removes.
+
+    Args:
+        folder: `<models>/<name>`; made if it is not there.
+        version: number of the version. None: one more than the largest there is.
+
+    Raises:
+        FileExistsError: This version exists.
+        OSError: The folder can't be written or the disk is full; says so by name.
+        ValueError: No number of a version.
+
+    Example:
+        >>> with new_version("saved_models/mnist") as new:
+        ...     (new.temporary / "README.md").write_text("A model")
+        >>> new.path
+        PosixPath('saved_models/mnist/1')
+    """
+    folder = Path(folder)
+    if version is not None:
+        _refuse_existing(folder, check_version(version))
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary, lock = _open_hidden(folder)
+        try:
+            new = NewVersion(temporary)
+            yield new
+            _sync(temporary)
+            new.path = _publish(temporary, folder, version)
+        finally:
+            os.close(lock)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"could not write a version of {folder.name} ({error.strerror or error}); the versions "
+            "there are unchanged. Make room, or choose another --to",
+            str(folder),
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and int(name) <= MAX_VERSION
+
+
+def _refuse_existing(folder: Path, version: int) -> None:
+    path = find_versions(folder).get(version, folder / str(version))
+    if path.exists() or path.is_symlink():
+        raise FileExistsError(
+            f"expected a new version, received {version}, which exists: {path}. A version is "
+            "never overwritten: leave out --version for the next number, or choose another."
+        )
+
+
+def _open_hidden(folder: Path) -> tuple[Path, int]:
+    """A hidden folder in `folder`, and a lock on it that lasts as long as this process does."""
+    outer = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not every network file system has locks
+            fcntl.flock(outer, fcntl.LOCK_EX)
+        _remove_abandoned(folder)
+        temporary = folder / f"{_HIDDEN}{secrets.token_hex(6)}"
+        temporary.mkdir()
+        lock = os.open(temporary, os.O_RDONLY)
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        return temporary, lock
+    finally:
+        os.close(outer)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes the hidden folders whose exporters are gone: nobody holds their lock."""
+    for path in folder.glob(f"{_HIDDEN}*"):
+        with contextlib.suppress(OSError):
+            lock = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _sync(folder: Path) -> None:
+    """Brings files and folders to the disk, so that no rename comes before what it names."""
+    for path in [*folder.rglob("*"), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _publish(temporary: Path, folder: Path, version: int | None) -> Path:
+    """Renames `temporary` to a version that does not exist, and returns its path."""
+    while True:
+        if version is not None:
+            _refuse_existing(folder, version)
+        number = check_version(version or _largest_number(folder) + 1)
+        path = folder / str(number)
+        try:
+            os.rename(temporary, path)  # fails if another has the name: its folder has files
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            continue
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        return path
+
+
+def _largest_number(folder: Path) -> int:
+    """Of all that has a number for its name, even if it is no folder."""
+    return max((int(p.name) for p in folder.iterdir() if _is_number(p.name)), default=0)
