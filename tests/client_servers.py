@@ -87,7 +87,8 @@ class Model:
         x = arrays["a"] + arrays["b"] if signature == "two" else arrays["inputs"]
         if x.ndim != 2 or x.shape[1] != 4:
             raise Refusal("INVALID_ARGUMENT", f"Matrix size-incompatible: In[0]: {x.shape}")
-        scores = x.astype(np.float32) @ WEIGHTS
+        with np.errstate(invalid="ignore"):
+            scores = x.astype(np.float32) @ WEIGHTS
         if signature == "serving_default":
             return {"scores": scores, "classes": scores.argmax(axis=1)}
         return {"features": scores}

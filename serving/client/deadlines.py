@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from serving.client import extra
 from serving.client.errors import ServingError
 
 _Result = TypeVar("_Result")
@@ -49,19 +50,16 @@ def with_retries(call: Callable[[], _Result], *, deadline: Deadline, retries: in
     Raises:
         ServingError: That of the last try.
     """
-    import tenacity
-
+    tenacity = extra.load("tenacity", wanted_by="retries")
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_is_retryable),
         wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT),
-        stop=tenacity.stop_any(
-            tenacity.stop_after_attempt(retries + 1),
-            lambda state: state.upcoming_sleep >= deadline.remaining(),
+        stop=lambda state: (
+            state.attempt_number > retries or state.upcoming_sleep >= deadline.remaining()
         ),
         reraise=True,
     )
-    result: Any = retrying(call)
-    return result
+    return retrying(call)
 
 
 def _is_retryable(error: BaseException) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,9 @@ def as_features(examples: npt.ArrayLike | Sequence[Example]) -> list[dict[str, l
     Raises:
         ValueError: A feature is empty of kind, nested, or of mixed or other values.
     """
-    if len(examples) and all(isinstance(example, Mapping) for example in examples):  # type: ignore[arg-type]
-        return [
-            {name: _values(name, value) for name, value in example.items()}
-            for example in examples  # type: ignore[union-attr]
-        ]
+    dicts: list[Any] = [] if isinstance(examples, np.ndarray) else list(cast("Any", examples))
+    if dicts and all(isinstance(example, Mapping) for example in dicts):
+        return [{name: _values(name, v) for name, v in example.items()} for example in dicts]
     rows = np.asarray(examples)
     if rows.ndim != 2 or rows.dtype.kind not in "buif":
         raise ValueError(

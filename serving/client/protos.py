@@ -9,11 +9,12 @@ nothing is special, and it may be imported later: it then takes over the same me
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.util
 import sys
 import types
 from collections.abc import Iterator
+
+from serving.client import extra
 
 _NAMES = {
     "classification": "tensorflow_serving.apis.classification_pb2",
@@ -34,17 +35,11 @@ def load() -> types.SimpleNamespace:
     Raises:
         ModuleNotFoundError: grpcio or tensorflow-serving-api is not installed.
     """
-    try:
-        importlib.import_module("grpc")
-        with contextlib.nullcontext() if "tensorflow" in sys.modules else _bare_tensorflow():
-            modules = {name: importlib.import_module(path) for name, path in _NAMES.items()}
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"gRPC: expected the packages grpcio and tensorflow-serving-api, received none "
-            f"({error}). Install them with: pip install 'asym-keras[serving]'. Or use a REST "
-            "address, http://"
-        ) from error
-    return types.SimpleNamespace(**modules)
+    extra.load("grpc", wanted_by="gRPC")
+    with contextlib.nullcontext() if "tensorflow" in sys.modules else _bare_tensorflow():
+        return types.SimpleNamespace(
+            **{name: extra.load(path, wanted_by="gRPC") for name, path in _NAMES.items()}
+        )
 
 
 @contextlib.contextmanager
@@ -52,7 +47,10 @@ def _bare_tensorflow() -> Iterator[None]:
     """A package `tensorflow` that has the folder of the real one, and runs none of its code."""
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or spec.submodule_search_locations is None:
-        raise ModuleNotFoundError("No module named 'tensorflow'")
+        raise ModuleNotFoundError(
+            "gRPC: expected the package tensorflow, whose messages it shares, received none. "
+            "Install it with: pip install tensorflow"
+        )
     bare = types.ModuleType("tensorflow")
     bare.__path__ = list(spec.submodule_search_locations)
     before = set(sys.modules)

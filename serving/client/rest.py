@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving.client import json_tensors
+from serving.client import extra, json_tensors
 from serving.client.deadlines import Deadline
 from serving.client.endpoint import Endpoint
 from serving.client.errors import ServingError, code_of_status
@@ -20,22 +20,6 @@ from serving.client.signatures import ModelMetadata, Signature, signatures_from_
 from serving.client.status import ModelVersion
 
 _SHOWN = 300  # characters of an answer that is no error in TF Serving's form
-
-
-def httpx_module() -> Any:
-    """The package httpx.
-
-    Raises:
-        ModuleNotFoundError: It is not installed.
-    """
-    try:
-        import httpx
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "REST: expected the package httpx, received none. Install it with: "
-            "pip install 'asym-keras[serving]'"
-        ) from error
-    return httpx
 
 
 def model_path(endpoint: Endpoint) -> str:
@@ -61,7 +45,7 @@ class RestTransport:
     """
 
     def __init__(self, endpoint: Endpoint):
-        self._httpx = httpx_module()
+        self._httpx = extra.load("httpx", wanted_by="REST")
         self._endpoint = endpoint
         self._client = self._httpx.Client(
             base_url=f"{endpoint.scheme}://{endpoint.target}",

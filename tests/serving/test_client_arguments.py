@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from serving.client import connect
@@ -54,3 +56,11 @@ def test_token_in_the_clear_is_told(caplog):
     for url in ("https://example.org", "http://localhost:8501", "http://[::1]:8501"):
         parse_endpoint(url, "m", token="s3cret")
     assert not caplog.text
+
+
+@pytest.mark.parametrize("missing", ["httpx", "grpc"])
+def test_missing_package_names_the_extra(monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)  # importing it fails
+    url = "http://localhost" if missing == "httpx" else "grpc://localhost"
+    with pytest.raises(ModuleNotFoundError, match=rf"{missing}.*pip install 'asym-keras\[serving"):
+        connect(url, model="m")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from serving.client import json_tensors, protos, rpc
+from serving.client import extra, json_tensors, protos, rpc
 from serving.client.endpoint import Endpoint
 from serving.client.errors import code_of_status
 from serving.client.rest import model_path, tls_context
@@ -50,7 +50,7 @@ async def sender(
 
 @contextlib.asynccontextmanager
 async def _rest(endpoint: Endpoint, bodies: list[bytes], connections: int) -> AsyncIterator[Send]:
-    aiohttp = _aiohttp()
+    aiohttp = extra.load("aiohttp", wanted_by="bench")
     url = f"{endpoint.scheme}://{endpoint.target}{model_path(endpoint)}:predict"
     secure: Any = tls_context(endpoint) if endpoint.is_secure else True
     connector = aiohttp.TCPConnector(limit=connections, ssl=secure)
@@ -103,14 +103,3 @@ async def _grpc(endpoint: Endpoint, bodies: list[bytes], connections: int) -> As
                 return error.code().name
 
         yield send
-
-
-def _aiohttp() -> Any:
-    try:
-        import aiohttp
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "bench: expected the package aiohttp, received none. Install it with: "
-            "pip install 'asym-keras[serving]'"
-        ) from error
-    return aiohttp
