@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import json
 import os
 import shutil
 import tempfile
 import threading
 from pathlib import Path
 
+import httpx
 import numpy as np
 import tensorflow as tf
 
+DENSE, TYPES = "/v1/models/dense", "/v1/models/types"
 DIM, CLASSES = 4, 3
 WEIGHTS = np.arange(DIM * CLASSES, dtype=np.float32).reshape(DIM, CLASSES) / 8 - 0.5
 LABELS = [b"a", b"b", b"c"]
@@ -178,3 +181,36 @@ def running_preview(models: Path, *, versions=(), labels=(), **options):
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+
+
+@contextlib.contextmanager
+def rest_client(models: Path):
+    """A client of a preview server of two versions of `dense`, one labelled, and of `types`."""
+    for name in ("dense", "types"):
+        (models / name).mkdir()
+    save_dense(models / "dense" / "1")
+    save_dense(models / "dense" / "00000002", factor=2.0)
+    save_types(models / "types" / "7")
+    labels = ["dense:stable=1"]
+    with running_preview(models, versions=["all"], labels=labels) as server:
+        with httpx.Client(base_url=server.rest, timeout=30) as client:
+            yield client
+
+
+def post(client, path, body, **options):
+    """A body that is text or bytes goes as it is."""
+    content = body if isinstance(body, (str, bytes)) else json.dumps(body)
+    return client.post(path, content=content, **options)
+
+
+def echo(client, numbers, kind="echo"):
+    """What the model `types` makes of a tensor in JSON."""
+    return post(client, f"{TYPES}:predict", f'{{"signature_name": "{kind}", "inputs": {numbers}}}')
+
+
+def error(response, status):
+    """The text of an error in TF Serving's form."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.json().keys() == {"error"}
+    return response.json()["error"]

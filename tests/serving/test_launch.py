@@ -1,69 +1,23 @@
 """Finding, starting, watching and stopping TensorFlow Serving, by a stand-in for its binary.
 
-The last tests run against the real `tensorflow_model_server`, where it is installed.
+The last test runs against the real `tensorflow_model_server`, where it is installed.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import textwrap
-import urllib.request
 from pathlib import Path
 
+import fake_servers
 import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving import launch, serve
-
-ROOT = Path(__file__).resolve().parents[2]
-
-# Records its flags, is LOADING at first, then answers as FAKE_STATE says, and ends on SIGTERM.
-FAKE = """
-    import json, os, pathlib, signal, sys
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-
-    flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
-    files = {k: pathlib.Path(v).read_text() for k, v in flags.items() if k.endswith("_file")}
-    record = pathlib.Path(os.environ["FAKE_RECORD"])
-    record.write_text(json.dumps({"flags": flags, "files": files, "paths": []}))
-    state = os.environ.get("FAKE_STATE", "AVAILABLE")
-    if state == "CRASH":
-        sys.exit(7)
-
-    def end(*_):
-        record.with_name("ended").touch()
-        if state != "DEAF":
-            os._exit(0)
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, lambda *_: os._exit(9))  # Ctrl-C is the parent's to pass on
-
-    class Handler(BaseHTTPRequestHandler):
-        paths = []
-        def do_GET(self):
-            now = "LOADING" if self.paths.count(self.path) < 2 else state
-            self.paths.append(self.path)
-            status = {"error_message": "broken" if now == "END" else ""}
-            version = {"version": "1", "state": now, "status": status}
-            body = json.dumps({"model_version_status": [version]}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-            if self.path.endswith("quit"):
-                os._exit(3)
-        def log_message(self, *_):
-            pass
-
-    HTTPServer(("127.0.0.1", int(flags["rest_api_port"])), Handler).serve_forever()
-"""
+from serving import launch
+from serving.model_config import Batching
 
 
 @pytest.fixture
@@ -73,23 +27,12 @@ def models(tmp_path):
     return tmp_path / "models"
 
 
-def executable(path, text):
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!{sys.executable}\n{textwrap.dedent(text)}")
-    path.chmod(0o755)
-    return path
-
-
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    path = executable(tmp_path / "bin" / launch.BINARY, FAKE)
+    path = fake_servers.executable(tmp_path / "bin" / launch.BINARY, fake_servers.BINARY)
     monkeypatch.setenv("PATH", str(path.parent))
     monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "record.json"))
     return path
-
-
-def record(tmp_path):
-    return json.loads((tmp_path / "record.json").read_text())
 
 
 def settings_of(models, **options):
@@ -102,7 +45,7 @@ def test_flags_and_files(models, fake, tmp_path):
         models,
         versions=("all",),
         labels=("a:stable=1",),
-        batching=serve.Batching(max_batch_size=16),
+        batching=Batching(max_batch_size=16),
         threads=3,
         timeout=2.5,
         poll_seconds=0.5,
@@ -111,7 +54,7 @@ def test_flags_and_files(models, fake, tmp_path):
     assert program == launch.Program(str(fake))
     with launch.started(program, settings) as process:
         assert process.poll() is None
-        seen = record(tmp_path)
+        seen = fake_servers.record(tmp_path)
     assert process.returncode == 0
     assert (tmp_path / "ended").exists()
     files = {name: seen["flags"].pop(name) for name in seen["files"]}
@@ -142,7 +85,7 @@ def test_flags_and_files(models, fake, tmp_path):
 def test_plain_settings_have_few_flags(models, fake, tmp_path):
     with launch.started(launch.find_program(), settings_of(models)):
         pass
-    flags = record(tmp_path)["flags"]
+    flags = fake_servers.record(tmp_path)["flags"]
     assert flags.keys() == {
         "port",
         "rest_api_port",
@@ -196,23 +139,8 @@ def test_a_port_in_use_is_told_before_anything_starts(models, fake, tmp_path):
     assert not (tmp_path / "record.json").exists()
 
 
-DOCKER = """
-    import json, os, pathlib, sys
-    if sys.argv[1:3] == ["image", "inspect"]:
-        known = sys.argv[3] == os.environ.get("FAKE_IMAGE")
-        sys.exit(None if known else "Error: No such image: " + sys.argv[3])
-    log = pathlib.Path(os.environ["FAKE_RECORD"])
-    with open(log, "a") as file:
-        print(json.dumps(sys.argv[1:]), file=file)
-    if sys.argv[1] == "run":
-        import time
-        while True:
-            time.sleep(0.05)
-"""
-
-
 def test_docker(models, tmp_path, monkeypatch):
-    docker = executable(tmp_path / "bin" / "docker", DOCKER)
+    docker = fake_servers.executable(tmp_path / "bin" / "docker", fake_servers.DOCKER)
     monkeypatch.setenv("PATH", str(docker.parent))
     monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "log"))
     with pytest.raises(launch.ServerMissing, match="No such image: tensorflow/serving"):
@@ -238,90 +166,6 @@ def test_docker(models, tmp_path, monkeypatch):
     assert mounts[1].endswith(",target=/config,readonly")
     assert "--model_config_file=/config/models.config" in arguments[place:]
     assert not any("port=" in flag for flag in arguments[place:])
-
-
-def test_neither_is_there(models, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert serve.main(["--models", str(models)]) == 1
-    error = capsys.readouterr().err
-    for part in (launch.BINARY, "docker pull tensorflow/serving", "--preview", "received neither"):
-        assert part in error
-
-
-def command(*arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "serving.serve", *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_stops_the_server_on_a_signal(models, fake, tmp_path, number):
-    with command("--models", models, "--rest-port", 0, "--grpc-port", 0) as process:
-        line = json.loads(process.stdout.readline())
-        flags = record(tmp_path)["flags"]
-        assert line == {
-            "ready": True,
-            "server": launch.BINARY,
-            "host": "127.0.0.1",
-            "rest_port": int(flags["rest_api_port"]),
-            "grpc_port": int(flags["port"]),
-            "models": ["a", "b"],
-        }
-        process.send_signal(number)
-        _, log = process.communicate(timeout=20)
-    assert process.returncode == 0, log
-    assert (tmp_path / "ended").exists()
-    assert "listens on every address" in log
-    assert "Traceback" not in log
-
-
-def test_a_server_that_ends_by_itself_is_an_error(models, fake, tmp_path):
-    with command("--models", models, "--rest-port", 0, "--grpc-port", 0) as process:
-        port = json.loads(process.stdout.readline())["rest_port"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/quit"):
-            _, log = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert "expected it to run on, received its end with code 3" in log
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--rest-port", "5", "--grpc-port", "5"], "expected another one than --grpc-port"),
-        (["--rest-port", "70000"], "expected a port from 0 to 65535"),
-        (["--threads", "0"], "--threads: expected a number above 0, received 0"),
-        (["--poll-seconds", "-1"], "--poll-seconds: expected a number from 0 on"),
-    ],
-)
-def test_flags_that_are_refused(models, capsys, arguments, message):
-    with pytest.raises(SystemExit):
-        serve.main(["--models", str(models), *arguments])
-    assert message in capsys.readouterr().err
-
-
-def test_faults_of_the_preview_flags(models, capsys):
-    assert serve.main(["--models", str(models), "--preview", "--batching"]) == 1
-    assert "--batching: expected the real server" in capsys.readouterr().err
-
-
-def test_help_loads_nothing_heavy():
-    code = (
-        "import sys, serving.serve as s\n"
-        "try: s.main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'tensorflow', 'keras', 'grpc', 'aiohttp', 'numpy', 'google.protobuf'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "--preview" in done.stdout
 
 
 @pytest.mark.skipif(not shutil.which(launch.BINARY), reason=f"no {launch.BINARY} on PATH")

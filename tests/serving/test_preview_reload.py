@@ -135,6 +135,18 @@ def test_a_damaged_newest_version_at_the_start(log, base):
     assert [state for _, state, _ in store.states("m")] == ["END", "AVAILABLE"]
 
 
+def test_a_removed_version_serves_on_until_a_good_one_is_there(log, base):
+    put(base, 1)
+    store = store_of(base)
+    shutil.rmtree(base / "1")
+    put(base, 2, "bad")
+    store.poll()
+    assert served(store) == 1
+    put(base, 2, "good")
+    store.poll()
+    assert log == ["load m/1", "load m/2", "close m/1"]
+
+
 def test_no_good_version_at_all_is_an_error(log, base):
     put(base, 1, "bad")
     with pytest.raises(RuntimeError, match="expected at least one model that can be loaded"):

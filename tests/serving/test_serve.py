@@ -1,0 +1,117 @@
+"""The command that serves: flags, errors, the line that says where, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import fake_servers
+import pytest
+
+from serving import launch, serve
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def models(tmp_path):
+    for folder in ("a/1", "a/2", "b/5"):
+        (tmp_path / "models" / folder).mkdir(parents=True)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    path = fake_servers.executable(tmp_path / "bin" / launch.BINARY, fake_servers.BINARY)
+    monkeypatch.setenv("PATH", str(path.parent))
+    monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "record.json"))
+    return path
+
+
+def test_neither_is_there(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert serve.main(["--models", str(models)]) == 1
+    error = capsys.readouterr().err
+    for part in (launch.BINARY, "docker pull tensorflow/serving", "--preview", "received neither"):
+        assert part in error
+
+
+def command(*arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "serving.serve", *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_stops_the_server_on_a_signal(models, fake, tmp_path, number):
+    with command("--models", models, "--rest-port", 0, "--grpc-port", 0) as process:
+        line = json.loads(process.stdout.readline())
+        flags = fake_servers.record(tmp_path)["flags"]
+        assert line == {
+            "ready": True,
+            "server": launch.BINARY,
+            "host": "127.0.0.1",
+            "rest_port": int(flags["rest_api_port"]),
+            "grpc_port": int(flags["port"]),
+            "models": ["a", "b"],
+        }
+        process.send_signal(number)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0, log
+    assert (tmp_path / "ended").exists()
+    assert "listens on every address" in log
+    assert "Traceback" not in log
+
+
+def test_a_server_that_ends_by_itself_is_an_error(models, fake, tmp_path):
+    with command("--models", models, "--rest-port", 0, "--grpc-port", 0) as process:
+        port = json.loads(process.stdout.readline())["rest_port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/quit"):
+            _, log = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "expected it to run on, received its end with code 3" in log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rest-port", "5", "--grpc-port", "5"], "expected another one than --grpc-port"),
+        (["--rest-port", "70000"], "expected a port from 0 to 65535"),
+        (["--threads", "0"], "--threads: expected a number above 0, received 0"),
+        (["--poll-seconds", "-1"], "--poll-seconds: expected a number from 0 on"),
+    ],
+)
+def test_flags_that_are_refused(models, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        serve.main(["--models", str(models), *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_faults_of_the_preview_flags(models, capsys):
+    assert serve.main(["--models", str(models), "--preview", "--batching"]) == 1
+    assert "--batching: expected the real server" in capsys.readouterr().err
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, serving.serve as s\n"
+        "try: s.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'grpc', 'aiohttp', 'numpy', 'google.protobuf'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--preview" in done.stdout
