@@ -23,6 +23,7 @@ _MODULE_OF = {
     "load_run": "runs",
     "node_importance": "importance",
     "node_scalings": "scaling",
+    "preset_card": "presets",
     "prune": "pruning",
     "shallow_network": "models",
 }
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from asym_keras.ntg import empirical_ntg as empirical_ntg
     from asym_keras.presets import from_preset as from_preset
     from asym_keras.presets import list_presets as list_presets
+    from asym_keras.presets import preset_card as preset_card
     from asym_keras.pruning import prune as prune
     from asym_keras.runs import load_run as load_run
     from asym_keras.scaling import node_scalings as node_scalings

@@ -131,6 +131,8 @@ def test_imports_follow_the_design():
         ("asym_keras/presets/__init__.py", "import serving.export"),
         ("trainers/mnist.py", "from serving import export"),
         ("serving/export.py", "import trainers"),
+        ("serving/export.py", "from trainers import mnist"),
+        ("trainers/zoo.py", "from serving.package import package"),
     ],
 )
 def test_import_rule_sees_a_fault(file, source):
@@ -149,6 +151,7 @@ def test_import_rule_sees_a_fault(file, source):
         ("asym_keras/datasets/uci.py", "from asym_keras.files import atomic_path"),
         ("trainers/mnist.py", "import asym_keras\nfrom asym_keras import datasets, plotting"),
         ("serving/export.py", "import asym_keras\nfrom serving import config"),
+        ("serving/package.py", "from trainers._reload import reload_data"),
     ],
 )
 def test_import_rule_lets_the_design_pass(file, source):

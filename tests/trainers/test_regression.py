@@ -47,6 +47,7 @@ def assert_run_is_of(dataset, folder):
         "input_dim": dataset.input_dim,
         "outputs": 1,
         "fingerprint": dataset.fingerprint(),
+        "preprocessing": dataset.preprocessing.to_dict(),
     }
     history = History.from_csv(folder / "history.csv")
     assert "train_accuracy" not in history[0]
