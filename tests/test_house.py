@@ -89,8 +89,10 @@ def import_faults(file: Path, tree: ast.Module) -> list[str]:
         fault = None
         if top == package == "asym_keras":
             fault = library_fault(part, part_of(name))
-        elif top in SCRIPTS and top != package and not (
-            package == "serving" and name.startswith(RELOAD)
+        elif (
+            top in SCRIPTS
+            and top != package
+            and not (package == "serving" and name.startswith(RELOAD))
         ):
             fault = f"{package} knows nothing of {top}"
         if fault:
