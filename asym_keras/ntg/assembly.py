@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -31,10 +32,9 @@ class Compiled:
     """
 
     def __init__(self, factors: Callable, signature, every: int | None):
-        self.factors = tf.function(factors, input_signature=[signature])
-        function = self.factors.get_concrete_function()
+        self.factors = _concrete(factors, signature)
         shapes = tf.nest.map_structure(
-            lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), function.structured_outputs
+            lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), self.factors.structured_outputs
         )
 
         # Layers may differ in precision.
@@ -48,18 +48,32 @@ class Compiled:
             rows = factors(x)
             return products(rows, rows)
 
-        self.products = tf.function(products, input_signature=[shapes, shapes])
-        self.whole = tf.function(whole, input_signature=[signature])
+        self._later = {"products": (products, shapes, shapes), "whole": (whole, signature)}
         self.every = every
         # By trial: what a Jacobian needs grows with the square of the examples.
         self.batch_size = _MOST_EXAMPLES
-        while self.batch_size > 1 and _peak(function, self.batch_size) > TILE_BYTES // 8:
+        while self.batch_size > 1 and _peak(self.factors, self.batch_size) > TILE_BYTES // 8:
             self.batch_size = self.batch_size * 4 // 5
         one = sum(_bytes(t) for factor in shapes for t in factor)
         self.kept = max(1, TILE_BYTES // 6 // one)
         # Every factor's products are alive until they are added up.
         pair = (every or 1) ** 2 * sum(map(_pair_size, shapes))
         self.block = max(1, min(_BLOCK, int((TILE_BYTES / 4 / pair) ** 0.5)))
+
+    @functools.cached_property
+    def products(self) -> Callable:
+        """Inner products of the factors of some examples with those of others."""
+        return _concrete(*self._later["products"])
+
+    @functools.cached_property
+    def whole(self) -> Callable:
+        """The NTG of so few examples that no tiles are needed."""
+        return _concrete(*self._later["whole"])
+
+
+def _concrete(function: Callable, *signature):
+    """`function` traced once, for this signature: any other is an error and no new trace."""
+    return tf.function(function, input_signature=signature).get_concrete_function()
 
 
 def assemble(compiled: Compiled, x, x2, *, batch_size: int | None) -> tf.Tensor:

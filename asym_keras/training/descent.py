@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from asym_keras.training.errors import TrainingError
 from asym_keras.training.objective import Objective
+from asym_keras.training.tracing import traced_once
 
 # One compiled call lasts about this long, so that progress, checkpoints and Ctrl-C keep up.
 CALL_SECONDS = 0.5
@@ -62,9 +64,7 @@ class DescentRun:
     def __init__(self, method: GradientDescent, objective: Objective, snapshot=None):
         self._method, self._objective = method, objective
         self._batch = min(method.batch_size or objective.examples, objective.examples)
-        self._steps = tf.function(
-            self._many_steps, jit_compile=objective.jit_compile, reduce_retracing=True
-        )
+        self._compiled: dict[int, Callable] = {}
         self._seconds_per_step = 0.0
         self.step = 0
         self.weights, self.state = objective.weights(), objective.state()
@@ -154,7 +154,7 @@ class DescentRun:
         examples, batch = self._objective.examples, self._batch
         limits = tf.constant(count), tf.constant(target_risk, self._objective.risk_dtype)
         if batch == examples:
-            return self._steps(self.weights, self.state, *limits, None)
+            return self._steps(batch)(self.weights, self.state, *limits)
         epoch, done = divmod(step, self._steps_per_epoch)
         order = _permutation(self._method.seed, epoch, examples)
         size = min(batch, examples - done * batch)
@@ -162,7 +162,20 @@ class DescentRun:
         # A fixed number of rows: one trace for all counts of whole batches.
         padded = np.zeros((max(1, examples // batch) if size == batch else 1, size), "int32")
         padded[:count] = rows
-        return self._steps(self.weights, self.state, *limits, tf.constant(padded))
+        return self._steps(size)(self.weights, self.state, *limits, tf.constant(padded))
+
+    def _steps(self, size: int) -> Callable:
+        """Steps on so many examples: all, a mini-batch or the smaller last one of an epoch."""
+        if size not in self._compiled:
+            whole = size == self._objective.examples
+            self._compiled[size] = traced_once(
+                self._full_batch_steps if whole else self._many_steps,
+                jit_compile=self._objective.jit_compile,
+            )
+        return self._compiled[size]
+
+    def _full_batch_steps(self, weights, state, count, target):
+        return self._many_steps(weights, state, count, target, None)
 
     def _many_steps(self, weights, state, count, target, rows):
         objective, rate = self._objective, self._method.learning_rate

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from asym_keras.training.tracing import traced_once
 
 # Below this many examples x weights a step is bound by memory traffic and dispatch, which XLA's
 # fusion removes; above it by matrix products, which TensorFlow's own kernels (oneDNN) do faster.
@@ -83,6 +85,7 @@ class Objective:
             else jit_compile
         )
         self.tile = self.examples if self.stateful_layers else _tile(model, self.examples)
+        self._infer: dict[int, Callable] = {}
 
     def weights(self) -> list[tf.Tensor]:
         """The model's trainable weights now."""
@@ -115,7 +118,9 @@ class Objective:
         losses, predictions = [], []
         for first in range(0, self.examples, self.tile):
             count = min(self.tile, self.examples - first)
-            loss, prediction = self._infer(*self._rows(first, count))
+            if count not in self._infer:  # all tiles have one size, but the last
+                self._infer[count] = traced_once(self._inference, jit_compile=self.jit_compile)
+            loss, prediction = self._infer[count](*self._rows(first, count))
             losses.append(loss)
             predictions.append(prediction)
         risk = tf.reduce_mean(tf.cast(tf.concat(losses, 0), tf.float64))
@@ -128,13 +133,9 @@ class Objective:
             (self.x, self.y),
         )
 
-    @functools.cached_property
-    def _infer(self):
-        def infer(x, y):
-            predictions = self.model(x, training=False)
-            return self._loss(y, predictions), predictions
-
-        return tf.function(infer, jit_compile=self.jit_compile)
+    def _inference(self, x, y):
+        predictions = self.model(x, training=False)
+        return self._loss(y, predictions), predictions
 
     def _gradient(self, weights, state, x, y, share):
         model = self.model

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from asym_keras.training.objective import Objective
 from asym_keras.training.rkc import coefficients
+from asym_keras.training.tracing import traced_once
 
 MAX_STAGES = 1000
 # Real stability interval of the Bogacki-Shampine pair, 2.51, less a margin.
@@ -30,13 +31,12 @@ class Stepper:
         jit = objective.jit_compile
         # Where matrix products are left to TensorFlow's kernels, XLA still fuses the
         # combinations of stages, which are bound by memory traffic.
-        fused = _identity if jit else tf.function(jit_compile=True, reduce_retracing=True)
-        self._combine = fused(_combine)
-        self._error = fused(self._error_norm)
-        self.evaluate = tf.function(self._slope, jit_compile=jit)
-        self._rkc = tf.function(self._rkc_step, jit_compile=jit)
-        self._pair = tf.function(self._bogacki_shampine_step, jit_compile=jit)
-        self.power_iteration = tf.function(self._power_iteration, jit_compile=jit)
+        self._combine = _combine if jit else _fused(_combine)
+        self._error = self._error_norm if jit else _fused(self._error_norm)
+        self.evaluate = traced_once(self._slope, jit_compile=jit)
+        self._rkc = traced_once(self._rkc_step, jit_compile=jit)
+        self._pair = traced_once(self._bogacki_shampine_step, jit_compile=jit)
+        self.power_iteration = traced_once(self._power_iteration, jit_compile=jit)
 
     def rkc(self, weights, slope, step: float, stages: int):
         """RKC2 step: weights, slope and risk after it, and the error estimate (1 = tolerance)."""
@@ -119,8 +119,16 @@ def _combine(terms, factors):
     ]
 
 
-def _identity(function):
-    return function
+def _fused(function):
+    """`function` compiled by XLA by itself, inside another that is not: once a place of a call."""
+
+    def call(*arguments):
+        tensors = tf.nest.map_structure(
+            lambda a: a if tf.is_tensor(a) else tf.constant(a, tf.float64), arguments
+        )
+        return traced_once(function, jit_compile=True)(*tensors)
+
+    return call
 
 
 def hermite(theta: float, step: float, start, slope, end, end_slope):
