@@ -58,6 +58,8 @@ def classify(
         ServingError: The signature is none for classification, or its run failed.
     """
     signature = _example_signature(servable, signature_name, examples, "classification")
+    if len(signature.outputs) > 2:
+        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
     aliases = [alias for alias in ("classes", "scores") if alias in signature.outputs]
     if not aliases:
         raise ServingError(
@@ -102,7 +104,9 @@ def regress(
         ServingError: The signature is none for regression, or its run failed.
     """
     signature = _example_signature(servable, signature_name, examples, "regression")
-    if set(signature.outputs) != {"outputs"}:
+    if len(signature.outputs) != 1:
+        raise invalid("Expected one output Tensor.")
+    if "outputs" not in signature.outputs:
         raise ServingError(
             "FAILED_PRECONDITION", f"No regression outputs found in SignatureDef: {signature}"
         )
@@ -126,7 +130,9 @@ def _example_signature(servable, signature_name, examples, kind):
     signature = servable.signatures.get(name)
     if signature is None:
         raise invalid(f"No signature was found with the name: {name}")
-    if set(signature.inputs) != {"inputs"}:
+    if len(signature.inputs) != 1:
+        raise invalid("Expected one input Tensor.")
+    if "inputs" not in signature.inputs:
         raise ServingError(
             "FAILED_PRECONDITION", f"No {kind} inputs found in SignatureDef: {signature}"
         )

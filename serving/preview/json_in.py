@@ -36,7 +36,7 @@ _TYPES: dict[str, tuple[set[type], type, type]] = {
     "DT_BOOL": ({bool}, np.bool_, np.bool_),
     "DT_STRING": ({str, dict}, np.object_, np.object_),
 }
-_KINDS = {dict: "Object", list: "Array", str: "String", type(None): "Null", bool: "Bool"}
+_KINDS = {dict: "Object", list: "Array", str: "String", type(None): "Null"}
 
 
 def parse(body: bytes) -> dict:
@@ -96,13 +96,16 @@ def to_examples(document: dict) -> list[bytes]:
     Raises:
         ServingError: No list of objects, or values that a feature can't hold.
     """
-    examples = document.get("examples")
-    if not isinstance(examples, list) or not examples:
-        problem = "is expected and was not found" if examples is None else "must be a filled list"
-        raise _misformed(document, f"key 'examples' {problem}")
     # Merging messages is joining their bytes.
     context = _example(document["context"]) if "context" in document else b""
-    return [context + _example(example) for example in examples]
+    if "examples" not in document:
+        problem = "When method is classify, key 'examples' is expected and was not found"
+        raise _misformed(document, problem)
+    if not isinstance(document["examples"], list):
+        raise _misformed(document, "Expecting 'examples' value to be an list/array")
+    if not document["examples"]:
+        raise _misformed(document, "'examples' value is an empty array")
+    return [context + _example(example) for example in document["examples"]]
 
 
 def _from_rows(rows: list, infos) -> dict[str, np.ndarray]:
@@ -113,12 +116,13 @@ def _from_rows(rows: list, infos) -> dict[str, np.ndarray]:
     for place, row in enumerate(rows):
         if not isinstance(row, dict):
             raise invalid(f"Expecting object but got list at item {place} of input list")
+        for strange in row.keys() - aliases:
+            problem = invalid(f"JSON object: does not have named input: {strange}")
+            raise _in_element(place, f" key: {strange}", problem)
         if row.keys() != aliases:
-            strange = ",".join(sorted(row.keys() - aliases))
             raise invalid(
                 f"Failed to process element: {place} of 'instances' list. JSON object: "
-                + (f"does not have named input: {strange}; " if strange else "")
-                + f"{_shown(row)} keys must be equal to: {','.join(sorted(aliases))}"
+                f"{_shown(row)} keys must be equal to: {','.join(sorted(aliases))}"
             )
     return {
         alias: _stack([row[alias] for row in rows], info.dtype, f" key: {alias}")
@@ -148,19 +152,27 @@ def _stack(rows: list, dtype: int, key: str) -> np.ndarray:
     except ServingError:
         first = None
         for place, row in enumerate(rows):
+            if not key and isinstance(row, dict) and not _is_base64(row):
+                problem = f"Expecting value/list but got object at item {place} of input list"
+                raise invalid(problem) from None
             try:
                 array = _array(row, dtype)
                 first = array if first is None else first
                 if array.size != first.size:
                     raise invalid(f"Expecting tensor size: {first.size} but got: {array.size}")
                 if array.shape != first.shape:
-                    raise invalid(f"Expecting shape {first.shape} but got: {array.shape}")
+                    shapes = (str(list(a.shape)).replace(" ", "") for a in (first, array))
+                    raise invalid("Expecting shape {} but got: {}".format(*shapes))
             except ServingError as error:
-                raise invalid(
-                    f"Failed to process element: {place}{key} of 'instances' list. "
-                    f"Error: {error.code}: {error.message}"
-                ) from error
+                raise _in_element(place, key, error) from error
         raise
+
+
+def _in_element(place: int, key: str, error: ServingError) -> ServingError:
+    return invalid(
+        f"Failed to process element: {place}{key} of 'instances' list. "
+        f"Error: {error.code}: {error.message}"
+    )
 
 
 def _array(value, dtype: int) -> np.ndarray:
@@ -217,6 +229,10 @@ def _example(value) -> bytes:
         kinds = set(map(type, values))
         try:
             feature = example.features.feature[name]
+            for odd in values if kinds & {type(None), list, dict} else ():
+                if odd is None or (isinstance(odd, (list, dict)) and not _is_base64(odd)):
+                    problem = f"has element with unexpected JSON type: {_kind(odd)}"
+                    raise invalid(f"Feature: {name} {problem}")
             if not kinds:
                 continue
             if kinds == {float}:
@@ -258,7 +274,7 @@ def _not_of_type(value, dtype: int) -> ServingError:
 
 
 def _kind(value) -> str:
-    return _KINDS.get(type(value), "Number")
+    return str(value) if isinstance(value, bool) else _KINDS.get(type(value), "Number")
 
 
 def _shown(value) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -19,6 +20,10 @@ from serving.preview.store import Store
 logger = logging.getLogger("serving.preview")
 
 SERVER = "asym_keras-preview"
+# Bodies that are larger, or that do not say how large they are, wait for each other: one takes
+# ten times its size where it becomes numbers.
+_LARGE = 8 * 2**20
+_LARGE_AT_ONCE = 2
 _MODEL = (
     r"(?i)/v1/models/(?P<name>[^/:]+)"
     r"(?:/versions/(?P<number>[0-9]+)|/labels/(?P<label>[^/:]+))?"
@@ -43,6 +48,7 @@ class Rest:
         self._executor = executor
         self._timeout = timeout
         self._max_bytes = max_bytes
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     def runner(self) -> web.AppRunner:
         """What starts and stops it. Connections without a whole request end after the timeout."""
@@ -78,18 +84,12 @@ class Rest:
 
     async def _answer(self, request: web.Request, path: str) -> str:
         if request.method == "POST" and (match := _CALL.fullmatch(path)):
-            spec = _spec(match)
-            if (request.content_length or 0) > self._max_bytes:
-                raise web.HTTPRequestEntityTooLarge(self._max_bytes, request.content_length or 0)
-            body = await asyncio.wait_for(request.read(), self._timeout)
-            function = self._predict if match["method"].lower() == "predict" else self._infer
-            call = asyncio.get_running_loop().run_in_executor(
-                self._executor, function, spec, body, match["method"].lower()
-            )
-            try:
-                return await asyncio.wait_for(call, self._timeout)
-            except asyncio.TimeoutError as error:
-                raise ServingError("DEADLINE_EXCEEDED", "Timed out") from error
+            length = request.content_length
+            if (length or 0) > self._max_bytes:
+                raise web.HTTPRequestEntityTooLarge(self._max_bytes, length or 0)
+            large = length is None or length > _LARGE or "Content-Encoding" in request.headers
+            async with self._large if large else contextlib.nullcontext():
+                return await self._call(request, _spec(match), match["method"].lower())
         if request.method == "GET" and path.lower() == "/v1/models":
             raise invalid("Missing model name in request.")
         if request.method == "GET" and (match := _FACTS.fullmatch(path)):
@@ -99,6 +99,17 @@ class Rest:
                     return json.dumps(describe.metadata_json(version))
             return json.dumps(describe.as_json(describe.status(self._store, name, number)))
         raise invalid(f"Malformed request: {request.method} {path}")
+
+    async def _call(self, request: web.Request, spec, method: str) -> str:
+        body = await asyncio.wait_for(request.read(), self._timeout)
+        function = self._predict if method == "predict" else self._infer
+        call = asyncio.get_running_loop().run_in_executor(
+            self._executor, function, spec, body, method
+        )
+        try:
+            return await asyncio.wait_for(call, self._timeout)
+        except asyncio.TimeoutError as error:
+            raise ServingError("DEADLINE_EXCEEDED", "Timed out") from error
 
     def _predict(self, spec, body: bytes, _) -> str:
         document = json_in.parse(body)  # before the model is looked up, as there

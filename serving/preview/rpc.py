@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 
 import grpc
-import numpy as np
-import tensorflow as tf
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -18,24 +15,11 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.preview import core, describe
+from serving.preview import core, describe, tensors
 from serving.preview.errors import ServingError, invalid
 from serving.preview.store import Store
 
 logger = logging.getLogger("serving.preview")
-
-_VALUES = 2**26  # of a tensor; as float32 they fill the largest message
-# Field of a TensorProto that holds the values of a type; all narrow integers share one.
-_FIELDS = {
-    "float32": "float_val",
-    "float64": "double_val",
-    "int64": "int64_val",
-    "uint32": "uint32_val",
-    "uint64": "uint64_val",
-    "bool": "bool_val",
-    "object": "string_val",
-    **dict.fromkeys(["int8", "int16", "int32", "uint8", "uint16"], "int_val"),
-}
 
 
 def make_server(store: Store, executor: Executor, *, timeout: float, max_bytes: int) -> grpc.Server:
@@ -81,17 +65,16 @@ class _Calls:
 
     def predict(self, request, context):
         with self._lease(request) as version:
-            inputs = {alias: _array(alias, proto) for alias, proto in request.inputs.items()}
             outputs = core.predict(
                 version.servable,
                 request.model_spec.signature_name,
-                inputs,
+                tensors.to_inputs(request),
                 output_filter=request.output_filter,
                 timeout=self._seconds(context),
             )
         response = predict_pb2.PredictResponse()
         for alias, array in outputs.items():
-            _fill(response.outputs[alias], array)
+            tensors.fill(response.outputs[alias], array)
         return _with_spec(response, request, version)
 
     def classify(self, request, context):
@@ -117,7 +100,7 @@ class _Calls:
 
     def _infer(self, function, response_class, request, context):
         with self._lease(request) as version:
-            examples = _examples(request.input)
+            examples = tensors.to_examples(request.input)
             name = request.model_spec.signature_name
             result = function(version.servable, name, examples, self._seconds(context))
         return _with_spec(response_class(result=result), request, version)
@@ -159,33 +142,3 @@ def _with_spec(response, request, version):
     response.model_spec.version.value = version.number
     response.model_spec.signature_name = request.model_spec.signature_name or core.DEFAULT_SIGNATURE
     return response
-
-
-def _array(alias: str, proto) -> np.ndarray:
-    shape = [dim.size for dim in proto.tensor_shape.dim]
-    # One value fills a whole shape: a small message must not take all memory.
-    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0 or math.prod(shape) > _VALUES:
-        raise invalid(f"tensor parsing error: {alias}")
-    try:
-        return tf.make_ndarray(proto)
-    except (MemoryError, OverflowError, TypeError, ValueError) as error:
-        raise invalid(f"tensor parsing error: {alias}") from error
-
-
-def _fill(proto, array: np.ndarray) -> None:
-    """Values go into the field of their type, not into `tensor_content`: as there."""
-    field = _FIELDS.get(array.dtype.name)
-    if field is None:  # float16 and its kind
-        proto.CopyFrom(tf.make_tensor_proto(array))
-        return
-    proto.dtype = tf.dtypes.as_dtype(array.dtype).as_datatype_enum
-    proto.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
-    getattr(proto, field).extend(array.ravel().tolist())
-
-
-def _examples(source) -> list[bytes]:
-    if source.WhichOneof("kind") == "example_list_with_context":
-        pack = source.example_list_with_context
-        context = pack.context.SerializeToString()
-        return [context + example.SerializeToString() for example in pack.examples]
-    return [example.SerializeToString() for example in source.example_list.examples]

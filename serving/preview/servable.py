@@ -76,7 +76,8 @@ class Servable:
             raise invalid(str(error)) from error
         if any(value is None for value in values):
             raise invalid(f"Tensor expected, operation received in outputs: {fetches}")
-        return [np.asarray(value) for value in values]
+        # A string without axes comes as bytes, of which NumPy would drop the last zeros.
+        return [np.asarray(v, object if isinstance(v, bytes) else None) for v in values]
 
     def close(self) -> None:
         """Frees the model. No run may be under way."""

@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -18,6 +19,7 @@ from serving.preview.rest import Rest
 from serving.preview.rpc import make_server
 from serving.preview.servable import Servable
 from serving.preview.store import Store
+from serving.preview.warming import warm
 
 logger = logging.getLogger("serving.preview")
 
@@ -60,7 +62,7 @@ class PreviewServer:
         cores = os.cpu_count() or 1
         threads = options.threads or cores
         workers = max(8, 4 * cores)  # 4 times the cores is the model server's default
-        self.store = Store(config, lambda path: Servable(path, threads))
+        self.store = Store(config, lambda path: _load(path, threads))
         self.rest_port, self.grpc_port = options.rest_port, options.grpc_port
         self._options = options
         self._executors = [ThreadPoolExecutor(workers, name) for name in ("rest", "grpc")]
@@ -93,6 +95,16 @@ class PreviewServer:
         await asyncio.to_thread(self.store.stop)
         for executor in self._executors:
             executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _load(path: Path, threads: int) -> Servable:
+    servable = Servable(path, threads)
+    try:
+        warm(servable, path)
+    except BaseException:
+        servable.close()
+        raise
+    return servable
 
 
 def serve(config, options: Options, announce: Callable[[PreviewServer], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,6 @@ from typing import Any
 
 from serving.preview.errors import ServingError, invalid
 from serving.preview.servable import Servable
-from serving.preview.versions import fingerprint, wanted
 from serving.versions import find_versions
 
 logger = logging.getLogger("serving.preview")
@@ -29,24 +29,23 @@ class Version:
         state: START, LOADING, AVAILABLE, UNLOADING or END.
         error: why it could not be loaded.
         users: requests under way.
+        tried: when it was loaded, or was not.
     """
 
     model: str
     number: int
-    path: Path
     state: str = "START"
     error: ServingError | None = None
     servable: Any = None  # a Servable while AVAILABLE or UNLOADING
     users: int = 0
-    tried: float = 0.0
-    files: list = dataclasses.field(default_factory=list)
+    tried: float = -math.inf
 
 
 class Store:
     """Loads, hands out and unloads versions, as a `ModelServerConfig` says.
 
     A version that can't be loaded costs no other one: the newest good ones serve. It is tried
-    again when its files change, and once a minute. Requests under way keep their version.
+    again once a minute, or when it was away. Requests under way keep their version.
 
     Args:
         config: `tensorflow_serving.config.ModelServerConfig` with absolute base paths.
@@ -140,7 +139,7 @@ class Store:
                 logger.error("%s: its folder %s is missing; nothing changes", name, base)
                 continue
             found = find_versions(base)
-            self._follow(name, found, *wanted(config.model_version_policy, found))
+            self._follow(name, found, *_wanted(config.model_version_policy, found))
 
     def _poll_until_stopped(self, seconds: float) -> None:
         while not self._stopped.wait(seconds):
@@ -150,6 +149,10 @@ class Store:
                 logger.exception("polling failed; it goes on")
 
     def _follow(self, name: str, found: dict[int, Path], candidates: list[int], count: int) -> None:
+        with self._lock:
+            for number, version in self._versions[name].items():
+                if number not in found:
+                    version.tried = -math.inf
         serving: set[int] = set()
         for number in candidates:
             if len(serving) < count and self._is_loaded(name, number, found[number]):
@@ -166,10 +169,9 @@ class Store:
             version = self._versions[name].get(number)
         if version and version.state == "AVAILABLE":
             return True
-        if version and version.error and not self._worth_another_try(version, path):
+        if version and version.error and time.monotonic() < version.tried + _RETRY_SECONDS:
             return False
-        version = Version(name, number, path, "LOADING", tried=time.monotonic())
-        version.files = fingerprint(path)
+        version = Version(name, number, "LOADING", tried=time.monotonic())
         with self._lock:
             self._versions[name][number] = version
         try:
@@ -186,10 +188,6 @@ class Store:
             version.state, version.servable = "AVAILABLE", servable
         logger.info("%s version %d: available", name, number)
         return True
-
-    def _worth_another_try(self, version: Version, path: Path) -> bool:
-        waited = time.monotonic() - version.tried >= _RETRY_SECONDS
-        return waited or version.files != fingerprint(path)
 
     def _find(self, model: str, number: int | None, label: str | None) -> Version:
         if label is not None:
@@ -218,3 +216,14 @@ class Store:
                 return
             servable, version.servable, version.state = version.servable, None, "END"
         servable.close()
+
+
+def _wanted(policy, found: dict[int, Path]) -> tuple[list[int], int]:
+    """Versions to try, newest first, and how many of them a `ServableVersionPolicy` loads."""
+    newest_first = sorted(found, reverse=True)
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "specific":
+        newest_first = [number for number in newest_first if number in policy.specific.versions]
+    if kind in ("all", "specific"):
+        return newest_first, len(newest_first)
+    return newest_first, policy.latest.num_versions or 1
