@@ -86,6 +86,10 @@ class Types(tf.Module):
     def echo_int64(self, x):
         return {"y": tf.identity(x)}
 
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.string, name="x")])
+    def echo_string(self, x):
+        return {"y": tf.identity(x)}
+
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.float16, name="x")])
     def echo_half(self, x):
         return {"y": tf.identity(x)}
@@ -125,7 +129,9 @@ def _dense(factor):
 @functools.cache
 def _types():
     module = Types()
-    names = "echo echo_double echo_uint8 echo_int64 echo_half to_half sum forever".split()
+    names = (
+        "echo echo_double echo_uint8 echo_int64 echo_string echo_half to_half sum forever".split()
+    )
     return _saved(module, {"serving_default": module.pair}, names)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
 import serving_models
 
 from serving import model_config
+from serving.preview import store as store_module
 from serving.preview.errors import ServingError
 from serving.preview.store import Store
 
@@ -105,7 +106,15 @@ def test_a_removed_newest_version_brings_the_last_one_back(log, base):
     assert served(store) == 1
 
 
-def test_a_damaged_version_costs_no_other_and_is_tried_again_once_mended(log, base, monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock of the store that a test sets."""
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(store_module, "time", clock)
+    return clock
+
+
+def test_a_damaged_version_costs_no_other_and_is_tried_again_each_minute(log, base, clock):
     put(base, 1)
     store = store_of(base)
     put(base, 2, "bad")
@@ -114,17 +123,26 @@ def test_a_damaged_version_costs_no_other_and_is_tried_again_once_mended(log, ba
     (_, state, error), good = store.states("m")
     assert (state, error.code, error.message) == ("END", "UNKNOWN", "damaged")
     assert good == (1, "AVAILABLE", None)
-    tries = []
-    monkeypatch.setattr(store, "_load", lambda path: tries.append(path) or FakeServable(path))
+    put(base, 2, "good")
+    clock.now += 59
     store.poll()
-    assert not tries  # nothing has changed
-    put(base, 2, "mended, but badly")
+    assert served(store) == 1
+    clock.now += 2
     store.poll()
-    assert len(tries) == 1
+    assert served(store) == 2
+    assert log == ["load m/1", "load m/2", "close m/1"]
+
+
+def test_a_damaged_version_that_was_away_is_tried_at_once(log, base):
+    put(base, 1)
+    store = store_of(base)
+    put(base, 2, "bad")
+    store.poll()
+    (base / "2").rename(base / ".2")
+    store.poll()
     put(base, 2, "good")
     store.poll()
     assert served(store) == 2
-    assert log[-1] == "close m/1"
 
 
 def test_a_damaged_newest_version_at_the_start(log, base):
@@ -142,9 +160,9 @@ def test_a_removed_version_serves_on_until_a_good_one_is_there(log, base):
     put(base, 2, "bad")
     store.poll()
     assert served(store) == 1
-    put(base, 2, "good")
+    put(base, 3)
     store.poll()
-    assert log == ["load m/1", "load m/2", "close m/1"]
+    assert log == ["load m/1", "load m/3", "close m/1"]
 
 
 def test_no_good_version_at_all_is_an_error(log, base):
@@ -235,14 +253,15 @@ def test_real_versions_come_and_go_over_rest(tmp_path):
             return answer.json()["predictions"][0]
 
         assert predicted() == serving_models.scores([1, 0, 0, 0]).tolist()
-        # Half a copy: damaged until its last file is there.
+        # Half a copy is a damaged version: the good one is written beside, then renamed.
         serving_models.save_dense(base / "hidden", factor=2.0)
-        os.rename(base / "hidden" / "saved_model.pb", tmp_path / "saved_model.pb")
-        os.rename(base / "hidden", base / "2")
+        (base / "hidden" / "saved_model.pb").unlink()
+        (base / "hidden").rename(base / "2")
         until(lambda: states().get(2, {}).get("state") == "END")
         assert states()[2]["status"]["error_code"] != "OK"
         assert "saved_model.pb" in states()[2]["status"]["error_message"]
         assert predicted() == serving_models.scores([1, 0, 0, 0]).tolist()
-        os.rename(tmp_path / "saved_model.pb", base / "2" / "saved_model.pb")
-        until(lambda: states()[2]["state"] == "AVAILABLE" and states()[1]["state"] == "END")
+        serving_models.save_dense(base / "3", factor=2.0)
+        until(lambda: states().get(3, {}).get("state") == "AVAILABLE")
+        until(lambda: states()[1]["state"] == "END")
         assert predicted() == serving_models.scores([1, 0, 0, 0], 2.0).tolist()

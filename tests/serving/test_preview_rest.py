@@ -1,4 +1,4 @@
-"""The preview server's REST API: paths, bodies, numbers and errors, as TF Serving gives them."""
+"""What the preview server's REST API does beside what `test_conformance*` asks of every server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 import serving_models
-from serving_models import CLASSES, DENSE, DIM, TYPES, echo, error, post, scores
+from serving_models import DENSE, TYPES, echo, error, post, scores
 
 from serving.preview import json_out
 
@@ -20,91 +20,8 @@ def client(tmp_path_factory):
         yield client
 
 
-def test_status_lists_versions_newest_first(client):
-    answer = client.get(DENSE)
-    fine = {"error_code": "OK", "error_message": ""}
-    assert answer.json() == {
-        "model_version_status": [
-            {"version": "2", "state": "AVAILABLE", "status": fine},
-            {"version": "1", "state": "AVAILABLE", "status": fine},
-        ]
-    }
-    assert answer.headers["server"] == "asym_keras-preview"
-    one = client.get(f"{DENSE}/versions/1").json()["model_version_status"]
-    assert [status["version"] for status in one] == ["1"]
-
-
-def test_metadata_gives_signatures_by_alias_type_and_shape(client):
-    answer = client.get(f"{DENSE}/labels/stable/metadata").json()
-    assert answer["model_spec"] == {"name": "dense", "signature_name": "", "version": "1"}
-    signatures = answer["metadata"]["signature_def"]["signature_def"]
-    assert {"serving_default", "features", "classify", "regress"} < signatures.keys()
-    assert signatures["classify"]["method_name"] == "tensorflow/serving/classify"
-    signature = signatures["serving_default"]
-    assert signature["method_name"] == "tensorflow/serving/predict"
-    info = signature["inputs"]["inputs"]
-    assert info.pop("name").endswith(":0")
-    sizes = [{"size": "-1", "name": ""}, {"size": str(DIM), "name": ""}]
-    assert info == {"dtype": "DT_FLOAT", "tensor_shape": {"dim": sizes, "unknown_rank": False}}
-    assert signature["outputs"].keys() == {"scores", "classes"}
-
-
-@pytest.mark.parametrize(
-    ("path", "factor"),
-    [
-        (f"{DENSE}:predict", 2),
-        (f"{DENSE}/versions/1:predict", 1),
-        (f"{DENSE}/versions/2:predict", 2),
-        (f"{DENSE}/labels/stable:predict", 1),
-        ("/V1/Models/dense/Versions/1:Predict", 1),
-        ("/v1/models/%64ense/labels/st%61ble:predict", 1),
-    ],
-)
-def test_rows_columns_and_paths_give_the_numbers(client, path, factor):
-    x = np.random.default_rng(0).normal(size=(3, DIM)).astype("float32")
-    expected = scores(x, factor)
-    rows = post(client, path, {"instances": x.tolist()}).json()["predictions"]
-    np.testing.assert_allclose([row["scores"] for row in rows], expected, rtol=1e-6, atol=1e-6)
-    assert [row["classes"] for row in rows] == expected.argmax(1).tolist()
-    named = {"instances": [{"inputs": row} for row in x.tolist()]}
-    assert post(client, path, named).json()["predictions"] == rows
-    columns = post(client, path, {"inputs": x.tolist()}).json()["outputs"]
-    assert columns["scores"] == [row["scores"] for row in rows]
-    named = {"inputs": {"inputs": x.tolist(), "unknown": 3}}
-    assert post(client, path, named).json()["outputs"] == columns
-
-
-def test_one_output_has_no_name(client):
-    body = {"signature_name": "features", "instances": [[1, 0, 0, 0]]}
-    answer = post(client, f"{DENSE}/versions/1:predict", body).json()
-    assert answer == {"predictions": [scores([1, 0, 0, 0]).tolist()]}
-    body = {"signature_name": "features", "inputs": [[1, 0, 0, 0]]}
-    answer = post(client, f"{DENSE}/versions/1:predict", body).json()
-    assert answer == {"outputs": [scores([1, 0, 0, 0]).tolist()]}
-
-
-@pytest.mark.parametrize(
-    ("sent", "printed"),
-    [
-        ("0.2", "0.2"),
-        ("1", "1.0"),
-        ("1e0", "1.0"),
-        ("-0.0", "-0.0"),
-        ("9000000", "9e+06"),
-        ("555557.5", "555557.5"),
-        ("16777216", "16777216.0"),
-        ("0.1234567891", "0.123456791"),
-        ("NaN", "NaN"),
-        ("Infinity", "Infinity"),
-        ("-Infinity", "-Infinity"),
-        ("1e39", "Infinity"),
-        ("3.4028235e38", "3.40282347e+38"),
-        ("1e-45", "1.4013e-45"),
-    ],
-)
-def test_floats_are_printed_as_tf_serving_prints_them(client, sent, printed):
-    assert echo(client, sent).text == f'{{"outputs": {printed}}}'
-    assert echo(client, f"[[{sent}]]").text == f'{{"outputs": [[{printed}]]}}'
+def test_it_names_itself(client):
+    assert client.get(DENSE).headers["server"] == "asym_keras-preview"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -118,62 +35,34 @@ def test_printed_floats_read_back_as_the_same_number(dtype):
         assert len(text) <= len(short) + 2 or np.dtype(dtype).type(short) != value
 
 
-def test_other_types_pass(client):
-    assert echo(client, "0.1234567891234567", "echo_double").json()["outputs"] == 0.1234567891234567
-    assert echo(client, "[0, 255, 256]", "echo_uint8").json()["outputs"] == [0, 255, 0]  # wraps
-    assert echo(client, f"[{2**63 - 1}]", "echo_int64").json()["outputs"] == [2**63 - 1]
-    assert echo(client, "[]").json() == {"outputs": []}
+def test_narrow_integers_wrap_and_empty_lists_are_tensors(client):
+    assert echo(client, "[0, 255, 256]", "echo_uint8").json()["outputs"] == [0, 255, 0]
     assert echo(client, "[[], []]").json() == {"outputs": [[], []]}
-    rows = [{"whole": 3, "text": "é"}, {"whole": -4, "text": {"b64": "aGk="}}]
-    assert post(client, f"{TYPES}:predict", {"instances": rows}).json()["predictions"] == [
-        {"whole": 4, "odd": True, "text": "é", "text_bytes": {"b64": "w6k="}},
-        {"whole": -3, "odd": False, "text": "hi", "text_bytes": {"b64": "aGk="}},
-    ]
 
 
-@pytest.mark.parametrize("context", [False, True])
-def test_classify_and_regress_take_examples(client, context):
-    feature = {"inputs": [1.0, 2.0, -3.0, 0.5]}
-    body = {"context": feature, "examples": [{}, {}]} if context else {"examples": [feature] * 2}
-    path = f"{DENSE}/versions/1"
-    expected = scores(feature["inputs"]).tolist()
-    answer = post(client, f"{path}:classify", body | {"signature_name": "classify"}).json()
-    labels = [label.decode() for label in serving_models.LABELS]
-    row = [[label, score] for label, score in zip(labels, expected, strict=True)]
-    assert answer == {"results": [row, row]}
-    answer = post(client, f"{path}:regress", body | {"signature_name": "regress"}).json()
-    assert answer == {"results": [expected[0]] * 2}
+def test_a_string_without_axes_keeps_its_last_zeros(client):
+    body = {"signature_name": "echo_string", "inputs": {"b64": "YQAA"}}
+    assert post(client, f"{TYPES}:predict", body).json() == {"outputs": "a\0\0"}
 
 
-def test_gzip_bodies_and_trailing_bytes_are_read(client):
-    body = json.dumps({"instances": [[1, 2, 3, 4]]})
-    plain = post(client, f"{DENSE}:predict", body + " } trailing").json()
-    packed = gzip.compress(body.encode())
-    headers = {"Content-Encoding": "gzip", "Content-Type": "text/nonsense"}
-    assert post(client, f"{DENSE}:predict", packed, headers=headers).json() == plain
+def test_broken_gzip(client):
+    headers = {"Content-Encoding": "gzip"}
     broken = post(client, f"{DENSE}:predict", b"no gzip", headers=headers)
     assert "can't be read" in error(broken, 400)
+    short = gzip.compress(b'{"instances": [[1, 2, 3, 4]]}')[:-12]
+    assert post(client, f"{DENSE}:predict", short, headers=headers).status_code == 400
 
 
-def test_deep_nesting_in_an_unused_key_is_fine(client):
-    body = '{"unused": ' + "[" * 500_000 + "]" * 500_000 + ', "instances": [[1, 2, 3, 4]]}'
-    answer = post(client, f"{DENSE}/versions/1:predict", body)
-    assert answer.json()["predictions"][0]["scores"] == scores([1, 2, 3, 4]).tolist()
+def test_deep_nesting_in_a_key_that_is_read(client):
     deep = '{"instances": ' + "[" * 5000 + "1" + "]" * 5000 + "}"
     assert "unexpected level" in error(post(client, f"{DENSE}:predict", deep), 400)
     assert "JSON Parse error" in error(post(client, f"{DENSE}:predict", "[" * 100_000), 400)
+    body = '{"unused": ' + "[" * 5000 + '"]"' + "]" * 5000 + ', "instances": [[1, 2, 3, 4]]}'
+    answer = post(client, f"{DENSE}/versions/1:predict", body)
+    assert answer.json()["predictions"][0]["scores"] == scores([1, 2, 3, 4]).tolist()
 
 
-def test_other_paths_are_a_page_and_the_end_of_the_connection(client):
-    answer = client.get("/metrics")
-    assert answer.status_code == 404
-    assert answer.headers["content-type"].startswith("text/html")
-    assert answer.headers["connection"] == "close"
-
-
-def test_connections_outlive_errors(client):
-    for response in (client.get("/v1/models/none"), post(client, f"{DENSE}:predict", "{")):
-        assert response.headers.get("connection") != "close"
+def test_connections_outlive_a_body_that_nobody_reads(client):
     with httpx.Client(base_url=client.base_url, limits=httpx.Limits(max_connections=1)) as one:
         streams = []
         for _ in range(3):
@@ -184,8 +73,54 @@ def test_connections_outlive_errors(client):
     assert len({id(stream) for stream in streams}) == 1
 
 
-def test_the_classes_are_those_of_the_model(client):
-    body = {"inputs": np.eye(DIM).tolist()}
-    outputs = post(client, f"{DENSE}/versions/1:predict", body).json()["outputs"]
-    assert np.shape(outputs["scores"]) == (DIM, CLASSES)
-    assert outputs["scores"] == serving_models.WEIGHTS.tolist()
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ('{"inputs": []}', "[0] is not compatible with expected shape [?,4]"),
+        ('{"inputs": 1}', "[] is not compatible with expected shape [?,4]"),
+        ('{"instances": [[1, 2, 3]]}', "[1,3] is not compatible with expected shape [?,4]"),
+        ('{"signature_name": "__saved_model_init_op", "instances": [[1]]}', "get input map"),
+    ],
+)
+def test_shapes_are_compared_with_the_signature(client, body, text):
+    assert text in error(post(client, f"{DENSE}:predict", body), 400)
+
+
+def test_numbers_beyond_every_range_are_no_json(client):
+    assert "JSON Parse error" in error(echo(client, "1" + "0" * 400), 400)
+    assert "JSON Parse error" in error(echo(client, "1" * 5000), 400)
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "text"),
+    [
+        ("classify", f'{{"examples": [{{"inputs": [{2**64}]}}]}}', "does not fit"),
+        ("classify", '{"examples": [{"\\ud800": [1]}]}', "does not fit"),
+        ("classify", '{"examples": [{"inputs": 1.0}]}', "Expects arg[0] to be float but string"),
+        ("regress", '{"signature_name": "regress", "examples": [{"inputs": [1]}]}', "int64"),
+    ],
+)
+def test_examples_that_do_not_fit(client, method, body, text):
+    assert text in error(post(client, f"{DENSE}:{method}", body), 400)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "text"),
+    [
+        ("OPTIONS", DENSE, 400, "Malformed request"),
+        ("GET", "/v1/models/..%2F..%2Fetc%2Fpasswd", 404, "Could not find any versions of model"),
+        ("POST", "/v1/models/dense%2F1:predict", 404, "Servable not found"),
+        ("GET", "/v1/models/../dense", 400, "Malformed request"),
+        ("GET", "/v1/models/%FF%00", 404, "Could not find any versions of model"),
+    ],
+)
+def test_no_path_leads_out_of_the_models(client, method, path, status, text):
+    request = httpx.Request(method, f"{client.base_url}", content=b'{"instances": [[1]]}')
+    request.url = httpx.URL(str(client.base_url).rstrip("/")).copy_with(raw_path=path.encode())
+    assert text in error(client.send(request), status)
+
+
+def test_rows_are_named_where_one_does_not_fit(client):
+    rows = [[1, 2, 3, 4]] * 500 + [[1, 2, 3, "4"]]
+    told = error(post(client, f"{DENSE}:predict", json.dumps({"instances": rows})), 400)
+    assert "Failed to process element: 500 of 'instances' list." in told

@@ -1,0 +1,50 @@
+"""Warm-up requests: run when a version is loaded, which fails if one of them does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from serving.preview import core, tensors
+from serving.preview.errors import ServingError, from_tensorflow, invalid
+from serving.preview.servable import Servable
+from serving.warmup import FILE
+
+_MOST = 1000  # records
+
+
+def warm(servable: Servable, folder: Path) -> None:
+    """Runs what a version has in `assets.extra/tf_serving_warmup_requests`, if anything.
+
+    Raises:
+        ServingError: A request that the version does not answer, or a damaged file.
+    """
+    if not (folder / FILE).is_file():
+        return
+    try:
+        records = tf.data.TFRecordDataset(str(folder / FILE)).take(_MOST + 1).as_numpy_iterator()
+        logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
+    except tf.errors.OpError as error:
+        raise from_tensorflow(error) from error
+    except DecodeError as error:
+        raise invalid(f"Failed to parse warmup record: {error}") from error
+    if len(logs) > _MOST:
+        raise invalid(f"Number of warmup records exceeds the maximum: {_MOST}")
+    for log in logs:
+        _run(servable, log)
+
+
+def _run(servable: Servable, log) -> None:
+    kind = log.WhichOneof("log_type")
+    request = getattr(log, kind).request if kind else None
+    if kind == "predict_log":
+        inputs, name = tensors.to_inputs(request), request.model_spec.signature_name
+        core.predict(servable, name, inputs, output_filter=request.output_filter)
+    elif kind in ("classify_log", "regress_log"):
+        call = core.classify if kind == "classify_log" else core.regress
+        call(servable, request.model_spec.signature_name, tensors.to_examples(request.input))
+    elif kind != "multi_inference_log":  # which is not on the preview's list
+        raise ServingError("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")
