@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from pathlib import Path, PurePosixPath
+import shlex
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from serving.readme import render
@@ -24,6 +25,22 @@ _KEYS = {
     "outputs": ("classes", "target"),
     "data": ("name", "source", "licence", "fingerprint", "examples"),
 }
+
+
+def portable_command(command: str) -> str:
+    """`command` without folders of this machine: a path from the root becomes its last part.
+
+    Example:
+        >>> portable_command("python -m trainers.mnist --out-dir /home/me/runs/mnist")
+        'python -m trainers.mnist --out-dir mnist'
+    """
+    words = []
+    for word in shlex.split(command):
+        flag, sign, value = word.rpartition("=")
+        words.append(
+            flag + sign + (PurePath(value).name if PurePath(value).is_absolute() else value)
+        )
+    return shlex.join(words)
 
 
 def check_card(card: Any, *, dim: int, outputs: int) -> dict[str, Any]:

@@ -110,6 +110,7 @@ def _shape(model) -> tuple[int, int]:
 
 def _with_export(card, network, half, difference, command, metrics) -> dict[str, Any]:
     """The card with what this export adds; the packaged model's own card stays as it is."""
+    from serving.card import portable_command
     from serving.readme import LONG_INPUT
 
     inputs = dict(card["inputs"])
@@ -127,7 +128,7 @@ def _with_export(card, network, half, difference, command, metrics) -> dict[str,
         **card,
         "inputs": inputs,
         "metrics": {**card["metrics"], **added},
-        "commands": [*card["commands"], *([command] if command else [])],
+        "commands": [*card["commands"], *([portable_command(command)] if command else [])],
         "export": export,
     }
 

@@ -214,6 +214,8 @@ def _classifies(run: Run) -> bool:
 def _card(
     run: Run, record: Preprocessing, model, name: str, keep: int, refit: bool, metrics: dict
 ) -> dict[str, Any]:
+    from serving.card import portable_command
+
     facts, flags = run.facts["dataset"], ["--keep", str(keep), *["--refit"] * refit]
     command = ["python", "-m", MODULE, str(run.path), *flags, "--name", name, "--to", "."]
     settings = {key: run.config[key] for key in ("gamma", "alpha", "width")}
@@ -240,7 +242,7 @@ def _card(
             "examples": facts["examples"],
         },
         "metrics": metrics,
-        "commands": [run.facts["command"], shlex.join(command)],
+        "commands": [*map(portable_command, (run.facts["command"], shlex.join(command)))],
         "versions": run.facts.get("versions", {}),
     }
 

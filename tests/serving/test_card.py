@@ -9,7 +9,7 @@ import subprocess
 import packaged_models as pm
 import pytest
 
-from serving.card import check_card, read_card, verify, write_card
+from serving.card import check_card, portable_command, read_card, verify, write_card
 from serving.readme import curl, metrics_table, render
 
 
@@ -25,6 +25,20 @@ def changed(path, value):
     else:
         inner[last] = value
     return card
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("python -m trainers.mnist --gamma 0", "python -m trainers.mnist --gamma 0"),
+        ("a --out-dir /home/me/runs/mnist --resume", "a --out-dir mnist --resume"),
+        ("a --out-dir=/home/me/runs/mnist", "a --out-dir=mnist"),
+        ("a '/home/my runs/x y' runs/z", "a 'x y' runs/z"),
+        ("a --pairs 0:0.4,1:0.4 --ratio=1/2", "a --pairs 0:0.4,1:0.4 --ratio=1/2"),
+    ],
+)
+def test_commands_tell_no_folder_of_this_machine(command, told):
+    assert portable_command(command) == told
 
 
 @pytest.mark.parametrize("kind", ["pixels", "normalization", "none"])
