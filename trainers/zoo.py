@@ -126,6 +126,8 @@ def _zoo(config: Config) -> list[Path]:
         except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
             logger.error("%s: %s", name, error, exc_info=config.debug)
             failed.append(name)
+    if made and not config.no_export:
+        _configure(Path(config.saved_models), config)
     if made:
         print(_table(made))
     if failed:
@@ -191,8 +193,19 @@ def _export(path: Path, config: Config) -> None:
     _run("serving.export", [preset, "--to", config.saved_models], config)
 
 
-def _run(module: str, flags: list[str], config: Config) -> None:
+def _configure(folder: Path, config: Config) -> None:
+    """Writes models.config, by which the Docker image serves every model of the folder."""
+    from asym_keras.files import write_text
+
+    flags = ["--models", str(folder), "--mount", "/models"]
+    write_text(folder / "models.config", _run("serving.model_config", flags, config))
+
+
+def _run(module: str, flags: list[str], config: Config) -> str:
     """Runs a program of `serving`, which no trainer imports.
+
+    Returns:
+        What it printed.
 
     Raises:
         RuntimeError: It failed; the last line of what it said.
@@ -208,6 +221,7 @@ def _run(module: str, flags: list[str], config: Config) -> None:
             f"python -m {module} {' '.join(flags)}: expected exit status 0, received "
             f"{done.returncode}: {said[-1].removeprefix('error: ')}"
         )
+    return done.stdout
 
 
 def _table(made: list[tuple[Choice, Path]]) -> str:

@@ -43,6 +43,7 @@ def in_process(monkeypatch):
         calls.append((module, flags))
         if module == "serving.package":
             package.main(flags)
+        return "model_config_list { }\n"
 
     monkeypatch.setattr(zoo, "_run", run)
     return calls
@@ -182,7 +183,9 @@ def test_zoo_of_a_task(places, tmp_path, in_process, capsys, monkeypatch):
         (made[0].parent / f"simulated_gamma7_k33.{suffix}").touch()
     in_process.clear()
     export = [flag for flag in argv if flag != "--no-export"]
-    assert zoo.main([*export, "--keep", "3", "--saved-models", "served"]) == made[:1]
+    served = tmp_path / "served"
+    served.mkdir()
+    assert zoo.main([*export, "--keep", "3", "--saved-models", str(served)]) == made[:1]
     assert {path: path.stat().st_mtime_ns for path in runs} == runs
     names = {path.name for path in made[0].parent.iterdir()}
     assert names == {
@@ -190,7 +193,10 @@ def test_zoo_of_a_task(places, tmp_path, in_process, capsys, monkeypatch):
         *("simulated_gamma7_k33.keras", "simulated_gamma7_k33.json"),
     }
     exports = [flags for module, flags in in_process if module == "serving.export"]
-    assert exports == [[str(made[0]), "--to", "served"]]
+    assert exports == [[str(made[0]), "--to", str(served)]]
+    configured = [flags for module, flags in in_process if module == "serving.model_config"]
+    assert configured == [["--models", str(served), "--mount", "/models"]]
+    assert (served / "models.config").read_text() == "model_config_list { }\n"
 
 
 def test_presets_of_the_package_are_exported_by_name(in_process):
