@@ -1,0 +1,59 @@
+"""The launcher: who dies is brought back, for a while; who is left is ended."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from trainers._sweep_launch import CrewFailed, Member, _without, supervise
+
+
+@pytest.fixture
+def member(tmp_path):
+    def make(name, *lives):
+        """A process whose lives end with these statuses, or wait for a minute."""
+        left = list(lives)
+
+        def start():
+            life = left.pop(0)
+            target, argument = (time.sleep, 60) if life == "wait" else (os._exit, life)
+            context = multiprocessing.get_context("spawn")
+            process = context.Process(target=target, args=(argument,), name=name)
+            process.start()
+            return process
+
+        return Member(name, start, tmp_path / f"{name}.log")
+
+    return make
+
+
+def test_the_dead_are_brought_back_and_the_chief_is_ended_last(member, caplog):
+    caplog.set_level(logging.INFO, "trainers")
+    chief, workers = member("chief", 7, "wait"), [member("worker0", 0), member("worker1", 3, 0)]
+    supervise(chief, workers, max_restarts=1)
+    assert [m.restarts for m in (chief, *workers)] == [1, 0, 1]
+    assert all(not m.process.is_alive() for m in (chief, *workers))
+    assert "worker1 ended with status 3: restart 1 of 1" in caplog.text
+    assert "chief ended with status 7: restart 1 of 1" in caplog.text
+
+
+def test_who_keeps_dying_ends_the_crew_with_its_last_words(member):
+    chief, workers = member("chief", "wait"), [member("worker0", 5, 5), member("worker1", "wait")]
+    lines = [f"line {i}" for i in range(20)]
+    workers[0].log.write_text("\n".join(lines))
+    with pytest.raises(CrewFailed, match=r"expected worker0 to run, .* with status 5") as caught:
+        supervise(chief, workers, max_restarts=1)
+    assert "after 1 restarts" in str(caught.value)
+    assert "  line 19\n" in str(caught.value)
+    assert "line 11" not in str(caught.value)
+    assert all(not m.process.is_alive() for m in (chief, *workers))
+
+
+def test_flags_of_the_crew_are_those_of_the_command():
+    flags = ["--keep", "9", "--overwrite", "--out-dir", "a", "--max-time=5", "--resume", "--pareto"]
+    kept = _without(flags, "--overwrite", "--resume", "--max-time", "--out-dir")
+    assert kept == ["--keep", "9", "--pareto"]

@@ -1,0 +1,160 @@
+"""What a sweep leaves: the table of its trials, the best one, and the best by nodes kept."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainers._folder import RunFolder
+from trainers._sweep_folder import SweepFolder
+from trainers._sweep_trial import read_curve, trial_config
+
+if TYPE_CHECKING:
+    from trainers.sweep import Config
+
+TRIALS, BEST, PARETO = "trials.csv", "best.json", "pareto.csv"
+VALUES = ("gamma", "alpha", "width", "steps")
+
+
+def write(config: Config, folder: SweepFolder) -> dict | None:
+    """Writes all results; asks the test rows, once, for the best trial.
+
+    Returns:
+        The content of `best.json`; None where no trial was completed.
+    """
+    from trainers import _sweep_pictures
+
+    write_trials(config, folder)
+    best = best_record(config, folder.records())
+    if best is None:
+        return None
+    content = _best(config, folder, best)
+    folder.write(BEST, content)
+    if config.pareto:
+        write_pareto(config, folder)
+    _sweep_pictures.draw(config, folder)
+    for name in ("trial", *VALUES, "objective", "value", *content["test"], "folder"):
+        number = {**content, **content["test"]}[name]
+        print(f"{name:<24}{number:.5g}" if isinstance(number, float) else f"{name:<24}{number}")
+    return content
+
+
+def best_record(config: Config, records: list[dict]) -> dict | None:
+    """The completed trial with the best number, the first of equal ones."""
+    completed = [record for record in records if record["status"] == "completed"]
+    sign = -1.0 if config.larger_is_better() else 1.0
+    return min(completed, key=lambda r: sign * r["metrics"][config.measure()], default=None)
+
+
+def write_trials(config: Config, folder: SweepFolder) -> None:
+    """Writes `trials.csv`: a row each trial that has ended."""
+    names = _metric_names(folder.records())
+    rows = [
+        {
+            "trial": record["trial"],
+            "status": record["status"],
+            **record["values"],
+            "objective": record["metrics"].get(config.measure(), ""),
+            **{name: record["metrics"].get(name, "") for name in names},
+            "seconds": record["seconds"],
+            "error": (record["error"] or "").splitlines()[0] if record["error"] else "",
+        }
+        for record in folder.records()
+    ]
+    _write_table(folder.path / TRIALS, rows)
+
+
+def _metric_names(records: list[dict]) -> list[str]:
+    names: dict[str, None] = {}
+    for record in records:
+        names |= dict.fromkeys(record["metrics"])
+    return list(names)
+
+
+def _write_table(path: Path, rows: list[dict]) -> None:
+    from asym_keras.training.history import History
+
+    if rows:
+        History(rows).to_csv(path)
+
+
+def _best(config: Config, folder: SweepFolder, record: dict) -> dict[str, Any]:
+    """What `best.json` says, with numbers of the test rows; its run folder becomes a whole one."""
+    from asym_keras.runs import load_run
+    from trainers import _environment
+    from trainers._curves import write_curves
+    from trainers._sweep_validation import measure
+    from trainers._zoo_runs import HeldOut
+
+    run = RunFolder(folder.run_path(record["trial"]))
+    of = trial_config(config, record["values"], run.path)
+    _environment.prepare_device(config.device)  # before any data is loaded
+    dataset = of.load()
+    write_curves(of, dataset, run)
+    tests = HeldOut(dataset.x_test, dataset.y_test, dataset.labels_test, "the test rows")
+    model = load_run(run.path).load_model()
+    pruned = [of.width - config.keep]
+    [row] = measure(of, model, dataset, tests, pruned=pruned, refit=True)
+    [whole] = measure(of, model, dataset, tests, pruned=[0], refit=False)
+    test = {
+        f"{kind}{end}": numbers[f"{kind}{source}"]
+        for kind in ("test_accuracy", "test_risk")
+        if kind in row
+        for end, source, numbers in (
+            ("_pruned", "", row),
+            ("_pruned_refit", "_refit", row),
+            ("", "", whole),
+        )
+    }
+    run.write("metrics.json", {**run.read("metrics.json"), **_of_whole(test)})
+    statuses = [other["status"] for other in folder.records()]
+    return {
+        "trial": record["trial"],
+        "folder": str(run.path),
+        **record["values"],
+        "keep": config.keep,
+        "objective": config.measure(),
+        "value": record["metrics"][config.measure()],
+        "validation": {k: v for k, v in record["metrics"].items() if k.startswith("val_")},
+        "test": test,
+        "trials": {name: statuses.count(name) for name in sorted(set(statuses))},
+    }
+
+
+def _of_whole(test: dict[str, float]) -> dict[str, float]:
+    return {name: test[name] for name in ("test_risk", "test_accuracy") if name in test}
+
+
+def write_pareto(config: Config, folder: SweepFolder) -> list[dict]:
+    """Writes `pareto.csv`: for each number of nodes the best trial, where no fewer do as well."""
+    rows = envelope(points(config, folder), larger_is_better=config.larger_is_better())
+    _write_table(folder.path / PARETO, rows)
+    return rows
+
+
+def points(config: Config, folder: SweepFolder) -> list[dict]:
+    """A row for each completed trial and number of nodes kept: `kept`, `value`, and its pair."""
+    return [
+        {
+            "kept": int(row["kept"]),
+            "value": row[config.measure()],
+            "trial": record["trial"],
+            **record["values"],
+        }
+        for record in folder.records()
+        if record["status"] == "completed"
+        for row in read_curve(folder.run_path(record["trial"]))
+        if math.isfinite(row[config.measure()])
+    ]
+
+
+def envelope(points: list[dict], *, larger_is_better: bool) -> list[dict]:
+    """Those of `points` that no other one with as few nodes equals or betters, by `kept`."""
+    sign = -1.0 if larger_is_better else 1.0
+    best, rows = math.inf, []
+    for point in sorted(points, key=lambda p: (p["kept"], sign * p["value"])):
+        if sign * point["value"] < best:
+            best = sign * point["value"]
+            rows.append(point)
+    return rows

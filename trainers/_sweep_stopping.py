@@ -1,0 +1,146 @@
+"""Which trials are ended early, and the probe that watches for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from trainers._sweep_validation import Validation
+
+LEAST_OTHERS = 5
+GRACE = 0.125  # share of the time, after a third of a flow's work
+
+_ROUND_OFF = 1e-9  # of times, which CSV files keep with all digits
+
+Records = tuple[np.ndarray, np.ndarray]  # times and values, float64 (records,)
+_NO_RECORDS: Records = (np.empty(0), np.empty(0))
+
+
+class TrialStopped(Exception):
+    """A trial that was ended early.
+
+    Args:
+        reason: in words.
+        numbers: what was measured at the end, and `time`.
+    """
+
+    def __init__(self, reason: str, numbers: dict[str, float]):
+        super().__init__(reason)
+        self.numbers = numbers
+
+
+def is_hopeless(
+    own: Records, others: Sequence[Records], *, larger_is_better: bool
+) -> tuple[bool, float, float]:
+    """The median rule.
+
+    Let t be the time of a trial's last record and b the best value it has had. For each other
+    trial whose records reach t, let b_i be the best value it had had by then. The trial is
+    hopeless if there are at least `LEAST_OTHERS` of them and b is worse than the median of the
+    b_i. Trials that failed or were ended early count as far as they came.
+
+    Args:
+        own: records of the trial.
+        others: records of each other trial.
+        larger_is_better: whether the best value is the largest.
+
+    Returns:
+        Whether it is hopeless, b, and the median (nan with too few others).
+    """
+    sign, time = 1.0 if larger_is_better else -1.0, own[0][-1]
+    reached = []
+    for times, values in others:
+        known = sign * values[(times <= time * (1 + _ROUND_OFF)) & np.isfinite(values)]
+        if len(known) and times[-1] >= time * (1 - _ROUND_OFF):
+            reached.append(known.max())
+    finite = own[1][np.isfinite(own[1])]
+    best = (sign * finite).max() if len(finite) else -np.inf
+    if len(reached) < LEAST_OTHERS:
+        return False, float(sign * best), float("nan")
+    median = np.median(reached)
+    return bool(best < median), float(sign * best), float(sign * median)
+
+
+def read_records(path: Path, name: str) -> Records:
+    """Times and values of column `name` in a `history.csv`; none, if it is not there yet."""
+    from asym_keras.training.history import History
+
+    try:
+        history = History.from_csv(path)
+    except FileNotFoundError:
+        history = History()
+    if not len(history) or name not in history[0]:
+        return _NO_RECORDS
+    return history.column("time"), history.column(name)
+
+
+class Watch:
+    """Probe in the place of the test set's: it measures the pruned network on validation rows.
+
+    Its columns are those of `Validation.of`; they are nan where the time is below `GRACE` of the
+    end, the last record excepted. The columns of the test set are nan everywhere: no trial looks
+    at it. Where the run is hopeless, it raises.
+
+    Args:
+        validation: what measures.
+        history: the run's `history.csv`, which holds a record when the next one is made.
+        times: record times, float64 (records,).
+        measure: name of the column that is judged.
+        others: gives the records of the other trials; None: no trial is ended early.
+        larger_is_better: of the column.
+        resumed: whether the run goes on from a checkpoint.
+
+    Raises:
+        TrialStopped: The median rule says so.
+    """
+
+    def __init__(
+        self,
+        validation: Validation,
+        history: Path,
+        times: np.ndarray,
+        measure: str,
+        *,
+        others: Callable[[], list[Records]] | None,
+        larger_is_better: bool,
+        resumed: bool,
+    ):
+        self._validation, self._history, self._times = validation, history, np.asarray(times)
+        self._measure, self._others = measure, others
+        self._larger = larger_is_better
+        # A checkpoint may be older than history.csv: until the next record is written, where
+        # the run stands is not known.
+        self._known, self._begun = not resumed, False
+
+    def __call__(self, model) -> dict[str, float]:
+        known, self._known = self._known, True
+        before = read_records(self._history, self._measure) if self._begun else _NO_RECORDS
+        self._begun = True
+        last = before[0][-1] if len(before[0]) else -1.0
+        ahead = self._times[self._times > max(last, last * (1 + _ROUND_OFF))]
+        time, end = ahead[0] if len(ahead) else self._times[-1], self._times[-1]
+        if known and time < GRACE * end:
+            return self._row(None)
+        numbers = self._validation.of(model)
+        if known and time < end and self._others is not None:
+            own = np.append(before[0], time), np.append(before[1], numbers[self._measure])
+            hopeless, best, median = is_hopeless(own, self._others(), larger_is_better=self._larger)
+            if hopeless:
+                raise TrialStopped(
+                    f"{self._measure} {best:.6g} at best until t = {time:g}, by when half of the "
+                    f"others had {median:.6g} or better",
+                    {**numbers, "time": float(time)},
+                )
+        return self._row(numbers)
+
+    def _row(self, numbers: dict[str, float] | None) -> dict[str, float]:
+        from trainers._sweep_validation import nothing_measured
+
+        names = self._validation.names()
+        kinds = ("risk", "accuracy") if "val_accuracy_pruned" in names else ("risk",)
+        tests = nothing_measured(f"test_{kind}" for kind in kinds)
+        return {**tests, **(numbers or nothing_measured(names))}
