@@ -58,6 +58,7 @@ def write_trials(config: Config, folder: SweepFolder) -> None:
             "objective": record["metrics"].get(config.measure(), ""),
             **{name: record["metrics"].get(name, "") for name in names},
             "seconds": record["seconds"],
+            "overhead_seconds": record["overhead_seconds"],
             "error": (record["error"] or "").splitlines()[0] if record["error"] else "",
         }
         for record in folder.records()

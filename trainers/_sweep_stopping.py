@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from trainers._sweep_validation import Validation
 
 LEAST_OTHERS = 5
-GRACE = 0.125  # share of the time, after a third of a flow's work
+# Shares of the time at which a trial is looked at. A flow to t costs about sqrt(t), so these are
+# 35, 50 and 70 % of its work; a look costs up to a second.
+LOOKS = (0.125, 0.25, 0.5)
 
 _ROUND_OFF = 1e-9  # of times, which CSV files keep with all digits
 
@@ -81,9 +84,9 @@ def read_records(path: Path, name: str) -> Records:
 class Watch:
     """Probe in the place of the test set's: it measures the pruned network on validation rows.
 
-    Its columns are those of `Validation.of`; they are nan where the time is below `GRACE` of the
-    end, the last record excepted. The columns of the test set are nan everywhere: no trial looks
-    at it. Where the run is hopeless, it raises.
+    Its columns are those of `Validation.of`, nan but at the first record at or after each of the
+    `LOOKS`, shares of the whole time. The columns of the test set are nan everywhere: no trial
+    looks at it. Where the run is hopeless, it raises.
 
     Args:
         validation: what measures.
@@ -93,6 +96,9 @@ class Watch:
         others: gives the records of the other trials; None: no trial is ended early.
         larger_is_better: of the column.
         resumed: whether the run goes on from a checkpoint.
+
+    Attributes:
+        seconds: what the looks took.
 
     Raises:
         TrialStopped: The median rule says so.
@@ -111,7 +117,10 @@ class Watch:
     ):
         self._validation, self._history, self._times = validation, history, np.asarray(times)
         self._measure, self._others = measure, others
-        self._larger = larger_is_better
+        self._larger, self.seconds = larger_is_better, 0.0
+        ends = self._times[-1]
+        looks = {float(self._times[self._times >= share * ends][0]) for share in LOOKS}
+        self._looks = looks - {float(ends)}
         # A checkpoint may be older than history.csv: until the next record is written, where
         # the run stands is not known.
         self._known, self._begun = not resumed, False
@@ -122,18 +131,20 @@ class Watch:
         self._begun = True
         last = before[0][-1] if len(before[0]) else -1.0
         ahead = self._times[self._times > max(last, last * (1 + _ROUND_OFF))]
-        time, end = ahead[0] if len(ahead) else self._times[-1], self._times[-1]
-        if known and time < GRACE * end:
+        time = float(ahead[0] if len(ahead) else self._times[-1])
+        if not known or time not in self._looks:
             return self._row(None)
+        began = monotonic()
         numbers = self._validation.of(model)
-        if known and time < end and self._others is not None:
+        self.seconds += monotonic() - began
+        if self._others is not None:
             own = np.append(before[0], time), np.append(before[1], numbers[self._measure])
             hopeless, best, median = is_hopeless(own, self._others(), larger_is_better=self._larger)
             if hopeless:
                 raise TrialStopped(
                     f"{self._measure} {best:.6g} at best until t = {time:g}, by when half of the "
                     f"others had {median:.6g} or better",
-                    {**numbers, "time": float(time)},
+                    {**numbers, "time": time},
                 )
         return self._row(numbers)
 

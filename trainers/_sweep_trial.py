@@ -18,6 +18,7 @@ from trainers._sweep_folder import SweepFolder
 if TYPE_CHECKING:
     from asym_keras.datasets import Dataset
     from trainers._cli import TrainerConfig
+    from trainers._sweep_stopping import Watch
     from trainers._zoo_runs import HeldOut
     from trainers.sweep import Config
 
@@ -69,6 +70,7 @@ class Trials:
 
     def __init__(self, sweep: Config, folder: SweepFolder):
         self._sweep, self._folder = sweep, folder
+        self._trained = 0.0  # seconds of the present trial within its trainer
 
     def prepare_device(self) -> str:
         """Picks the device, before TensorFlow does anything; returns its name."""
@@ -103,7 +105,7 @@ class Trials:
         if record is not None and record["status"] != "failed":
             return record["metrics"]  # it ended, but this process died before it could tell
         config = trial_config(self._sweep, values, self._folder.run_path(trial))
-        began = time.monotonic()
+        began, self._trained = time.monotonic(), 0.0
         try:
             status, metrics, error = self._train(trial, config)
         except Exception as failure:
@@ -116,7 +118,9 @@ class Trials:
         """Records how a trial ended; its checkpoint, five times its weights, is of no use then."""
         values = {name: getattr(config, name) for name in ("gamma", "alpha", "width", "steps")}
         record = {"trial": trial, "status": status, "values": values, "metrics": metrics}
-        record |= {"error": error, "seconds": round(time.monotonic() - began, 3)}
+        seconds = time.monotonic() - began
+        record |= {"error": error, "seconds": round(seconds, 3)}
+        record |= {"overhead_seconds": round(seconds - self._trained, 3)}
         self._folder.write_record(record)
         shutil.rmtree(RunFolder(self._folder.run_path(trial)).checkpoint, ignore_errors=True)
 
@@ -139,9 +143,13 @@ class Trials:
         validation = Validation(dataset, held_out, config, self._sweep.keep)
         try:
             if not run.finished():
-                watched = self._watched(trial, config, run, validation)
+                watch = self._watch(trial, config, run, validation)
                 facts = {"command": run_command(self._sweep, config), "device": self._device}
-                _experiment._train(watched, dataset, run, facts)
+                began = time.monotonic()
+                try:
+                    _experiment._train(with_probe(config, "test", watch), dataset, run, facts)
+                finally:
+                    self._trained = time.monotonic() - began - watch.seconds
             rows = validation.curve(load_run(run.path).load_model())
         except TrialStopped as stop:
             return "stopped", {**_last(run), **stop.numbers}, str(stop)
@@ -156,15 +164,15 @@ class Trials:
         run.write("metrics.json", final)
         return "completed", {**metrics, **_kept(final)}, None
 
-    def _watched(self, trial: str, config: TrainerConfig, run: RunFolder, validation):
-        """The same configuration, whose runs call the watch instead of the test set's probe."""
+    def _watch(self, trial: str, config: TrainerConfig, run: RunFolder, validation) -> Watch:
+        """What a run calls instead of the test set's probe."""
         import asym_keras as ak
         from trainers._sweep_stopping import Watch
 
         dataset, sweep = self._data[0], self._sweep
         end = config.end_step(len(dataset.x_train)) * config.learning_rate
         times = ak.training.record_times(end, config.records, time_step=config.learning_rate)
-        watch = Watch(
+        return Watch(
             validation,
             run.path / "history.csv",
             times,
@@ -173,7 +181,6 @@ class Trials:
             larger_is_better=sweep.larger_is_better(),
             resumed=run.checkpoint.exists(),
         )
-        return with_probe(config, "test", watch)
 
     def _others(self, trial: str) -> list:
         from trainers._sweep_stopping import read_records

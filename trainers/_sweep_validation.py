@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trainers._zoo_runs import HeldOut
 
 # Numbers of nodes of the curve that each trial leaves. Refits of wider networks take seconds.
-KEPT = (5, 10, 20, 50, 100, 200, 500)
+KEPT = (5, 10, 20, 50, 100, 200)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -108,10 +108,9 @@ def test_no_trial_looks_at_the_test_rows(swept):
         assert ("test_accuracy" in run.metrics) == (trial == best["trial"])
         assert (run.path / "pruning.csv").is_file() == (trial == best["trial"])
         measured = np.isfinite(run.history.column("val_accuracy_pruned_refit"))
-        assert measured.tolist() == [False, False, True, True]
-        last = read_json(path / "trials" / f"{trial}.json")["metrics"]
-        for name in ("val_accuracy_pruned", "val_risk_pruned_refit"):
-            assert run.history[-1][name] == pytest.approx(last[name], rel=1e-5)
+        assert measured.tolist() == [False, False, True, False]
+        record = read_json(path / "trials" / f"{trial}.json")
+        assert 0 < record["overhead_seconds"] < record["seconds"]
 
 
 def test_tables_and_pictures(swept):

@@ -116,7 +116,9 @@ def test_a_trial_that_ended_before_its_process_could_tell_is_not_run_again(formu
         run(trials=3)
     record = {"trial": "1", "status": "completed", "metrics": {MEASURE: 0.5}, "error": None}
     values = {"gamma": 0.1, "alpha": 0.2, "width": 5, "steps": 6}
-    SweepFolder(tmp_path / "s").write_record({**record, "values": values, "seconds": 1.0})
+    SweepFolder(tmp_path / "s").write_record(
+        {**record, "values": values, "seconds": 1.0, "overhead_seconds": 0.5}
+    )
     best = run("--resume", trials=3)
     assert [trial for trial, _, _ in formula.calls] == list("012")
     assert best["trial"] == "1"
