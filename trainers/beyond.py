@@ -39,7 +39,7 @@ class Config:
     study: str | None = knob(None, "which question", choices=[*STUDIES])
     width: int = _shared("width")
     steps: int | None = knob(
-        None, "time t to train to (default: 10,000,000; budget: 2,000,000)", metavar="T"
+        None, "time t to train to (default: 10,000,000; budget: 200,000)", metavar="T"
     )
     epochs: int = knob(20, "of each network of --study one-training")
     examples: int = knob(10_000, "training images of --study one-training, at most 60,000")
