@@ -35,15 +35,21 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (task, of) in zip(axes, tasks.items(), strict=False):
         _draw_task(axis, task, of)
-    for axis in axes[len(tasks) :]:
+    free = axes[len(tasks) :]
+    for axis in free:
         axis.set_axis_off()
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    legend = {"handles": axes[0].get_legend_handles_labels()[0], "frameon": False, "fontsize": 9}
+    if len(free):
+        free[0].legend(loc="center", **legend)
+    else:
+        figure.legend(loc="outside lower center", ncols=2, **legend)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
 
 def _draw_task(axis, task: str, entries: Sequence[Entry]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
     points = [(entry.size / 1000, entry.value()) for entry in entries]
     # Presets of a task may be cut from several networks.
     wholes = sorted({(entry.whole_size / 1000, entry.whole_value()) for entry in entries})
@@ -52,10 +58,14 @@ def _draw_task(axis, task: str, entries: Sequence[Entry]) -> None:
         *zip(*wholes, strict=True), "s", color=COLOURS[3], markersize=6, label=_WHOLE, zorder=3
     )
     for entry, point in zip(entries, points, strict=True):
+        nodes = str(entry.card["kept"])
         axis.annotate(
-            str(entry.card["kept"]), point, xytext=(0, 6), textcoords="offset points", ha="center"
+            nodes, point, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=8
         )
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.margins(x=0.15, y=0.2)
     axis.set_title(task, fontsize=10)
     axis.set_xlabel("kB")

@@ -182,7 +182,7 @@ def _places(value: float | None) -> str:
 
 
 def _figures(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if value is None else f"{value:#.3g}".rstrip(".")
 
 
 def _kilobytes(size: int) -> str:
@@ -192,4 +192,4 @@ def _kilobytes(size: int) -> str:
 def _table(rows: Sequence[Sequence[str]]) -> str:
     lines = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows]
     lines.insert(1, " | ".join("---" for _ in rows[0]))
-    return "\n".join(f"| {line} |".replace("|  |", "| |") for line in lines)
+    return "\n".join(f"| {line} |" for line in lines)

@@ -137,6 +137,9 @@ def test_figure_has_a_panel_a_task_with_accuracy_or_risk_over_size(presets, tmp_
         for line, drawn_as in zip(axis.lines, (points, wholes), strict=True):
             np.testing.assert_allclose(line.get_xydata(), drawn_as)
         assert [text.get_text() for text in axis.texts] == nodes
+    assert [text.get_text() for text in figure.legends[0].texts] == [
+        *("preset, with its nodes", "the network it was cut from")
+    ]
 
 
 @pytest.mark.parametrize(
