@@ -115,7 +115,7 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     """
     config = model_config.build(settings.models, versions=settings.versions, labels=settings.labels)
     for port in (settings.rest_port, settings.grpc_port):
-        _require_free(settings.host, port)
+        require_free(settings.host, port)
     if not program.image and settings.host not in ("0.0.0.0", "::"):
         logger.warning(
             "%s listens on every address of this machine, not on %s only: close ports %d and %d "
@@ -167,6 +167,24 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def require_free(host: str, port: int) -> None:
+    """Tries to bind a port, before anything is loaded; 0 is always free.
+
+    Raises:
+        OSError: Another program listens on it, or the host is none of this machine.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"port {port}: expected a free one, received one that can't be bound on {host} "
+                f"({error.strerror}); choose another with --rest-port or --grpc-port",
+            ) from error
 
 
 def _command(
@@ -269,16 +287,3 @@ def _stop(process: subprocess.Popen, stop: Sequence[str] | None) -> None:
         logger.warning("the server did not end when asked: killed")
         process.kill()
         process.wait()
-
-
-def _require_free(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"port {port}: expected a free one, received one that can't be bound on {host} "
-                f"({error.strerror}); choose another with --rest-port or --grpc-port",
-            ) from error

@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving.versions import check_name
+
 if TYPE_CHECKING:
     import keras
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from asym_keras.runs import Run
 
 MODULE = "serving.package"
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -148,12 +148,7 @@ def _checked_name(name: str | None, run: Run, keep: int) -> str:
     if name is None:
         task = re.sub(r"[^A-Za-z0-9_.-]+", "_", run.task)
         name = f"{task}_gamma{run.config['gamma']:g}_k{keep}"
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            "name: expected letters, digits, '_', '-' and '.', a letter or digit first, received "
-            f"{name!r}. Choose another."
-        )
-    return name
+    return check_name(name)
 
 
 def _reload(run: Run) -> Dataset:

@@ -71,6 +71,8 @@ def _preview(flags: argparse.Namespace) -> int:
     if flags.batching:
         raise ValueError("--batching: expected the real server, received --preview; leave one out")
     config = model_config.build(flags.models, versions=flags.versions, labels=flags.label)
+    for port in (flags.rest_port, flags.grpc_port):
+        launch.require_free(flags.host, port)
     try:
         from serving.preview import server as preview
     except ModuleNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -39,7 +40,7 @@ def warm(servable: Servable, folder: Path) -> None:
 
 def _run(servable: Servable, log) -> None:
     kind = log.WhichOneof("log_type")
-    request = getattr(log, kind).request if kind else None
+    request: Any = getattr(log, kind).request if kind else None
     if kind == "predict_log":
         inputs, name = tensors.to_inputs(request), request.model_spec.signature_name
         core.predict(servable, name, inputs, output_filter=request.output_filter)

@@ -217,8 +217,8 @@ def test_data_may_be_given_and_must_be_the_runs(made, monkeypatch):
     ("options", "message"),
     [
         ({"keep": 21}, "from 1 to 20, received 21"),
-        ({"keep": 4, "name": "../evil"}, r"name: expected letters.*'\.\./evil'"),
-        ({"keep": 4, "name": ".hidden"}, "name: expected letters"),
+        ({"keep": 4, "name": "../evil"}, r"expected the name of a model .*'\.\./evil'"),
+        ({"keep": 4, "name": ".hidden"}, "expected the name of a model"),
     ],
 )
 def test_bad_arguments_are_told_before_data_are_loaded(made, monkeypatch, options, message):

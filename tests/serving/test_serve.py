@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -100,6 +101,15 @@ def test_flags_that_are_refused(models, capsys, arguments, message):
 def test_faults_of_the_preview_flags(models, capsys):
     assert serve.main(["--models", str(models), "--preview", "--batching"]) == 1
     assert "--batching: expected the real server" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--rest-port", "--grpc-port"])
+def test_a_port_in_use_is_told_before_the_preview_loads_anything(models, capsys, flag):
+    other = {"--rest-port": "--grpc-port", "--grpc-port": "--rest-port"}[flag]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert serve.main(["--models", str(models), "--preview", flag, port, other, "0"]) == 1
+    assert f"port {port}: expected a free one" in capsys.readouterr().err
 
 
 def test_help_loads_nothing_heavy():
