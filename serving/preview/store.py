@@ -132,7 +132,7 @@ class Store:
             self._close_when_idle(version)
 
     def poll(self) -> None:
-        """Looks once for new, mended and removed versions of every model."""
+        """Looks once for versions of every model that are new, gone, or due for another try."""
         for name, config in self._configs.items():
             base = Path(config.base_path)
             if not base.is_dir():
