@@ -10,6 +10,7 @@ from typing import Any
 
 import keras_tuner as kt
 from keras_tuner.engine.trial import TrialStatus
+from threadpoolctl import threadpool_limits
 
 from asym_keras.files import write_text
 from trainers import _cli
@@ -45,7 +46,10 @@ class _Proposals(kt.Oracle):
     def populate_space(self, trial_id: str) -> dict:
         if time.time() >= self._end or self._all_failed():
             return {"status": TrialStatus.STOPPED, "values": None}
-        response = self._paper_pair() or super().populate_space(trial_id)
+        # Thousands of products of tiny matrices: several threads would only wait for each other,
+        # and on a busy machine for seconds.
+        with threadpool_limits(1):
+            response = self._paper_pair() or super().populate_space(trial_id)
         for _ in range(_DRAWS):
             if response["status"] != TrialStatus.RUNNING or self._is_new(response["values"]):
                 return response
