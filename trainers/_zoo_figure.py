@@ -48,7 +48,7 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
 
 
 def _draw_task(axis, task: str, entries: Sequence[Entry]) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
 
     points = [(entry.size / 1000, entry.value()) for entry in entries]
     # Presets of a task may be cut from several networks.
@@ -63,7 +63,7 @@ def _draw_task(axis, task: str, entries: Sequence[Entry]) -> None:
             nodes, point, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=8
         )
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_locator(_ticks([size for size, _ in points + wholes]))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.margins(x=0.15, y=0.2)
@@ -71,3 +71,13 @@ def _draw_task(axis, task: str, entries: Sequence[Entry]) -> None:
     axis.set_xlabel("kB")
     axis.set_ylabel(_WORDS[entries[0].metric])
     axis.grid(alpha=0.3)
+
+
+def _ticks(sizes: Sequence[float]):
+    """Few enough that their numbers have room."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    span = max(sizes) / min(sizes)
+    if span < 4.0:  # one decade of a logarithmic axis may be all
+        return MaxNLocator(4)
+    return LogLocator(subs=(1, 2, 5) if span < 40.0 else (1,))

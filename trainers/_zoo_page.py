@@ -102,7 +102,7 @@ def tables(entries: Sequence[Entry]) -> str:
     Args:
         entries: from `read_entries`.
     """
-    networks = [_HEAD]
+    networks: list[tuple[str, ...]] = [_HEAD]
     networks += [_network(entry) for entry in entries]
     data = [("data", "examples, training + test", "risk", "licence", "presets, kB")]
     for task, of in by_task(entries).items():
