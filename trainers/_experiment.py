@@ -31,14 +31,14 @@ def run(config, dataset, folder: RunFolder, facts: dict) -> dict:
     from trainers._curves import missing_curves, write_curves
 
     if not (config.resume and folder.finished()):
-        _train(config, dataset, folder, facts)
+        train(config, dataset, folder, facts)
     elif not missing_curves(config, folder):
         logger.info("%s is finished", folder.path)
     write_curves(config, dataset, folder)
     return folder.read("metrics.json")
 
 
-def _train(config, dataset, folder: RunFolder, facts: dict) -> None:
+def train(config, dataset, folder: RunFolder, facts: dict, *, figures: bool = True) -> None:
     """Trains once and fills the folder; `config.json` is there before training begins."""
     import asym_keras as ak
     from asym_keras import plotting
@@ -95,7 +95,8 @@ def _train(config, dataset, folder: RunFolder, facts: dict) -> None:
     history.arrays_to_npz(folder.path / "nodes.npz")
     with atomic_path(folder.path / "model.keras") as temporary:
         model.save(temporary)
-    plotting.learning_curves(folder.path)
+    if figures:
+        plotting.learning_curves(folder.path)
     metrics = {
         "gamma": config.gamma,
         "alpha": config.alpha,

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras_tuner as kt
 from keras_tuner.engine.trial import TrialStatus
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from asym_keras.files import write_text
 from trainers import _cli

@@ -48,7 +48,7 @@ def trial_config(sweep: Config, values: dict[str, Any], path: Path) -> TrainerCo
     options |= {"dtype": sweep.dtype, "ntg_examples": "0"}
     if sweep.task == "cifar10":
         steps = dataclasses.replace(sweep, times=None, steps=options.get("steps"))
-        options |= _zoo_runs._cifar10_options(steps)  # type: ignore[arg-type]
+        options |= _zoo_runs.cifar10_options(steps)  # type: ignore[arg-type]
     return importlib.import_module(task.module).Config(**options)
 
 
@@ -147,7 +147,8 @@ class Trials:
                 facts = {"command": run_command(self._sweep, config), "device": self._device}
                 began = time.monotonic()
                 try:
-                    _experiment._train(with_probe(config, "test", watch), dataset, run, facts)
+                    watched = with_probe(config, "test", watch)
+                    _experiment.train(watched, dataset, run, facts, figures=False)
                 finally:
                     self._trained = time.monotonic() - began - watch.seconds
             rows = validation.curve(load_run(run.path).load_model())

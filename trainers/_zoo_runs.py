@@ -124,13 +124,13 @@ def experiment(name: str, settings: Config) -> Experiment:
             options[flag] = getattr(settings, flag)
     if name == "cifar10":
         folder = "cifar10-nine-tenths"  # other runs of this task have all rows
-        options |= _cifar10_options(settings)
+        options |= cifar10_options(settings)
     options["out_dir"] = str(Path(settings.runs) / folder)
     config = importlib.import_module(task.module).Config(**options)
     return Experiment(name, task.module, config, ("metrics.json", "model.keras"))
 
 
-def _cifar10_options(settings: Config) -> dict[str, Any]:
+def cifar10_options(settings: Config) -> dict[str, Any]:
     """Nine tenths of the rows in the file, since nothing else is there to choose by."""
     if settings.features is None:
         raise ValueError(

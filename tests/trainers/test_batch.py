@@ -25,7 +25,7 @@ def folders(parent):
 
 
 def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
-    train = _experiment._train
+    train = _experiment.train
 
     def failing(config, *rest):
         if (config.gamma, config.seed) == (1.0, 1):
@@ -33,7 +33,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
         return train(config, *rest)
 
     argv = [*TINY, *PAIRS, "--out-dir", str(tmp_path / "batch")]
-    monkeypatch.setattr(_experiment, "_train", failing)
+    monkeypatch.setattr(_experiment, "train", failing)
     with pytest.raises(SystemExit) as exit_:
         simulated.main(argv)
     assert exit_.value.code == 1
@@ -44,7 +44,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     finished = {path.parent.name for path in tmp_path.glob("batch/*/metrics.json")}
     assert len(finished) == 3
 
-    monkeypatch.setattr(_experiment, "_train", train)
+    monkeypatch.setattr(_experiment, "train", train)
     times = {p: p.stat().st_mtime_ns for p in tmp_path.glob("batch/*/metrics.json")}
     assert len(simulated.main([*argv, "--resume"])) == 4
     assert {p: p.stat().st_mtime_ns for p in times} == times
@@ -54,7 +54,7 @@ def test_the_error_of_a_single_run_is_its_own(tmp_path, monkeypatch, capsys):
     def failing(*_):
         raise ValueError("told by the run")
 
-    monkeypatch.setattr(_experiment, "_train", failing)
+    monkeypatch.setattr(_experiment, "train", failing)
     with pytest.raises(SystemExit):
         simulated.main([*TINY, "--out-dir", str(tmp_path / "run")])
     assert capsys.readouterr().err.endswith("error: told by the run\n")

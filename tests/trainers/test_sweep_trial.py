@@ -133,7 +133,7 @@ def test_tables_and_pictures(swept):
 
 def test_a_finished_sweep_that_is_resumed_trains_nothing(swept, monkeypatch):
     path, best = swept
-    monkeypatch.setattr("trainers._experiment._train", None)
+    monkeypatch.setattr("trainers._experiment.train", None)
     assert sweep.main([*FLAGS, "--out-dir", str(path), "--resume"]) == best
 
 
@@ -183,11 +183,11 @@ def test_an_old_folder_of_another_proposal_gives_way(tmp_path, monkeypatch):
     folder.open(config, "")
     (folder.run_path("0") / "figures").mkdir(parents=True)
 
-    def train(config, dataset, run: RunFolder, facts):
+    def train(config, dataset, run: RunFolder, facts, *, figures):
         run.open(config, {**facts, "dataset": {"fingerprint": "0"}})
         raise ValueError("that is enough")
 
-    monkeypatch.setattr("trainers._experiment._train", train)
+    monkeypatch.setattr("trainers._experiment.train", train)
     trials = _sweep_trial.Trials(config, folder)
     for gamma in (0.25, 0.75):
         with pytest.raises(ValueError, match="that is enough"):
