@@ -213,9 +213,10 @@ def _check_pruning(flags) -> None:
         if flags.keep is None:
             raise ValueError("--keep: expected the number of a run's nodes to keep, received none.")
     elif flags.keep is not None or flags.refit:
+        source = flags.source or "--presets"
         raise ValueError(
-            f"--keep and --refit: expected a run folder, received {flags.source or '--presets'}, "
-            "which is pruned already."
+            f"--keep and --refit: expected a run folder, received {source}: no folder. Name one "
+            "that a trainer wrote; presets and FILE.keras are pruned already."
         )
 
 
