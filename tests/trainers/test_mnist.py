@@ -99,6 +99,7 @@ def test_config_tells_all_that_the_numbers_depend_on(run, dataset):
         "input_dim": 784,
         "outputs": 10,
         "fingerprint": dataset.fingerprint(),
+        "preprocessing": dataset.preprocessing.to_dict(),
     }
 
 
