@@ -1,10 +1,11 @@
-"""Presets: names, models and cards; and that each card's metric is what its preset gives."""
+"""Presets: names, models and cards; each card's metric is what preset and SavedModel give."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ import pytest
 import asym_keras as ak
 from asym_keras import datasets, presets
 from asym_keras.presets import from_preset, list_presets, preset_card
+from serving.card import verify
+from serving.check import Served
+from serving.versions import find_versions
 
+SAVED_MODELS = Path(__file__).resolve().parents[1] / "saved_models"
 HEAVY = {"tensorflow", "keras", "numpy", "asym_keras.training", "asym_keras.datasets"}
 
 
@@ -96,15 +101,31 @@ def data_of(card, shared_data):
     return datasets.load_uci(name, data_dir=shared_data)
 
 
+def by_preset(name, x):
+    return preset_card(name), from_preset(name).predict(x, verbose=0)
+
+
+def by_saved_model(name, x):
+    """As the model server answers, from what is shipped; its files are what its card says."""
+    versions = find_versions(SAVED_MODELS / name)
+    folder = versions[max(versions)]
+    card = verify(folder)
+    with Served(folder) as served:
+        answers = served("serving_default", x)
+    return card, answers["scores" if card["task"] == "classification" else "outputs"]
+
+
+@pytest.mark.parametrize("answer", [by_preset, by_saved_model])
 @pytest.mark.parametrize("name", list_presets())
-def test_metric_of_the_card_is_what_the_preset_gives(name, shared_data):
+def test_metric_of_the_card_is_what_the_network_gives(name, answer, shared_data):
     card = preset_card(name)
     data = data_of(card, shared_data)
     assert card["data"]["fingerprint"] == data.fingerprint()
     record = data.preprocessing
     raw = data.x_test.astype("float64") * record.scale + record.shift
-    outputs = from_preset(name).predict(raw.astype("float32"), verbose=0).astype("float64")
-    outputs = (outputs - record.target_shift) / record.target_scale
+    told, outputs = answer(name, raw.astype("float32"))
+    assert told["metrics"] == card["metrics"]
+    outputs = (outputs.astype("float64") - record.target_shift) / record.target_scale
     metrics = card["metrics"]["refit" if card["refit"] else "pruned"]
     if card["task"] == "classification":
         assert metrics["test_accuracy"] == np.mean(outputs.argmax(axis=1) == data.labels_test)
