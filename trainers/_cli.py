@@ -191,13 +191,16 @@ def train_main(config_class, argv: Sequence[str] | None, *, module: str, descrip
 
 
 def run_main(body: Callable, config, argv: Sequence[str] | None, *, module: str):
-    """Runs `body(config)`; errors become a message and an exit code, Ctrl-C says how to resume."""
+    """Runs `body(config)`; errors become a message and an exit code, Ctrl-C says how to go on.
+
+    A command without --resume takes what is complete whenever it is repeated.
+    """
     prepare_process()
     try:
         return body(config)
     except KeyboardInterrupt:
         flags = [a for a in (sys.argv[1:] if argv is None else argv) if a != "--overwrite"]
-        flags += [] if "--resume" in flags else ["--resume"]
+        flags += ["--resume"] if hasattr(config, "resume") and "--resume" not in flags else []
         print(
             f"\ninterrupted; go on with:\n  {shlex.join(['python', '-m', module, *flags])}",
             file=sys.stderr,

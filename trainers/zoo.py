@@ -94,18 +94,7 @@ class Config:
 def main(argv=None) -> list[Path]:
     """Runs the command line; returns the presets written."""
     config = _cli.parse_config(Config, argv, module=MODULE, description=__doc__)
-    return _cli.run_main(_body, config, argv, module=MODULE)
-
-
-def _body(config: Config) -> list[Path]:
-    try:
-        return _zoo(config)
-    except KeyboardInterrupt:  # there is no --resume to advise: a repeated command always resumes
-        print(
-            "\ninterrupted; runs that are complete are kept: repeat the command to go on",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+    return _cli.run_main(_zoo, config, argv, module=MODULE)
 
 
 def _zoo(config: Config) -> list[Path]:

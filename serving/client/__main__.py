@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _predict(arguments: argparse.Namespace) -> None:
     path = None if arguments.output is None else Path(arguments.output)
     if path is not None:
-        outputs.check_path(path)
+        outputs.check_path(path, ".npz", ".json")
     with _client(arguments) as client:
         signature = client.signature(arguments.signature)
         rows = inputs.read_inputs(arguments.input, signature, invert=arguments.invert)
@@ -83,7 +83,7 @@ def _bench(arguments: argparse.Namespace) -> None:
     )
     path = None if arguments.output is None else Path(arguments.output)
     if path is not None:
-        report.check_path(path)
+        outputs.check_path(path, ".json", ".csv")
     endpoints = {name: flags.endpoint(arguments, name) for name in names}
     rows = None
     if arguments.input:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from asym_keras.files import atomic_path, write_text
 from serving.client import json_tensors
 
 
@@ -21,15 +22,16 @@ def as_json(outputs: Mapping[str, npt.NDArray]) -> str:
     return "{" + ",\n ".join(lines) + "}\n"
 
 
-def check_path(path: Path) -> None:
+def check_path(path: Path, *suffixes: str) -> None:
     """Before the work: whether `path` can be written.
 
     Raises:
-        ValueError: It ends in neither `.npz` nor `.json`.
+        ValueError: It ends in none of the `suffixes`.
         FileNotFoundError: No such folder.
     """
-    if path.suffix not in (".npz", ".json"):
-        raise ValueError(f"--output: expected a name that ends in .npz or .json, received {path}")
+    if path.suffix not in suffixes:
+        expected = " or ".join(suffixes)
+        raise ValueError(f"--output: expected a name that ends in {expected}, received {path}")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(
             f"--output: expected an existing folder, received {path.parent}; make it first"
@@ -39,8 +41,8 @@ def check_path(path: Path) -> None:
 def write(path: Path, outputs: Mapping[str, npt.NDArray]) -> None:
     """To a `.npz` (strings as bytes of one length) or `.json` file."""
     if path.suffix == ".json":
-        path.write_text(as_json(outputs), "utf-8")
+        write_text(path, as_json(outputs))
         return
     plain = {n: a.astype("S") if a.dtype == object else a for n, a in outputs.items()}
-    with path.open("wb") as file:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **plain)  # type: ignore[arg-type]

@@ -258,7 +258,9 @@ def test_interruption_says_how_to_go_on(places, monkeypatch, capsys):
 
     monkeypatch.setattr(_batch, "run_all", run_all)
     assert exit_code(["--figure", "1", *FLAGS, *places]) == 130
-    assert "repeat the command to go on" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "interrupted; go on with:\n  python -m trainers.figures --figure 1" in told
+    assert "--resume" not in told
 
 
 @pytest.mark.slow

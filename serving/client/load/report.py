@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from asym_keras.files import write_text
 from serving.client.load.plan import Plan
 from serving.client.load.results import Result
 
@@ -87,25 +88,10 @@ def as_csv(results: Sequence[Result]) -> str:
     return text.getvalue()
 
 
-def check_path(path: Path) -> None:
-    """Before the work: whether `path` can be written.
-
-    Raises:
-        ValueError: It ends in neither `.json` nor `.csv`.
-        FileNotFoundError: No such folder.
-    """
-    if path.suffix not in (".json", ".csv"):
-        raise ValueError(f"--output: expected a name that ends in .json or .csv, received {path}")
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(
-            f"--output: expected an existing folder, received {path.parent}; make it first"
-        )
-
-
 def write(path: Path, results: Sequence[Result], plan: Plan, address: str) -> None:
     """To `path`, which ends in `.json` or `.csv`."""
     is_csv = path.suffix == ".csv"
-    path.write_text(as_csv(results) if is_csv else as_json(results, plan, address), "utf-8")
+    write_text(path, as_csv(results) if is_csv else as_json(results, plan, address))
 
 
 def _number(value: float) -> str:
