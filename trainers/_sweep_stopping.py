@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LEAST_OTHERS = 5
 # Shares of the time at which a trial is looked at. A flow to t costs about sqrt(t), so these are
-# 35, 50 and 70 % of its work; a look costs up to a second.
+# 35, 50 and 70 % of its work; a look at 100 nodes of MNIST costs a tenth of a second.
 LOOKS = (0.125, 0.25, 0.5)
 
 _ROUND_OFF = 1e-9  # of times, which CSV files keep with all digits

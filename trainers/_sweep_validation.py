@@ -38,36 +38,58 @@ class Validation:
         return [f"val_{kind}_pruned{suffix}" for suffix in ("", "_refit") for kind in kinds]
 
     def of(self, model) -> dict[str, float]:
-        """Risk and accuracy of `model` with `keep` nodes, the readout as it is and refitted.
-
-        The network is cut before it is asked, so that a look costs keep / m of a forward pass.
-        """
-        from asym_keras.importance import PROTOCOL_RULES
-        from asym_keras.pruning import prune
-
-        rule = PROTOCOL_RULES[self.config.protocol]
-        small = prune(model, self.keep, importance=rule, seed=self.config.seed)
-        [row] = self._rows(small, [0], refit=True)
-        return {name: row[_column(name)] for name in self.names()}
+        """Risk and accuracy of `model` with `keep` nodes, the readout as it is and refitted."""
+        [row] = self._rows(model, [self.keep])
+        return {name: row[name] for name in self.names()}
 
     def curve(self, model) -> list[dict[str, float]]:
         """Rows `kept`, `val_risk_pruned`, ... by increasing number of nodes, `keep` among them."""
-        width = self.config.width
-        kept = sorted({*(k for k in KEPT if k <= width), self.keep})
-        rows = self._rows(model, [width - k for k in kept], refit=True)
+        return self._rows(model, sorted({*(k for k in KEPT if k <= self.config.width), self.keep}))
+
+    def _rows(self, model, kept: list[int]) -> list[dict[str, float]]:
+        """Measures the widest cut of `model`: what is beyond it would cost a whole forward pass."""
+        import scipy.linalg  # noqa: F401 - the limit holds for libraries that are loaded
+        from threadpoolctl import threadpool_limits
+
+        from asym_keras.importance import PROTOCOL_RULES, importance_order, node_importance
+        from asym_keras.pruning import prune
+
+        rule, seed = PROTOCOL_RULES[self.config.protocol], self.config.seed
+        # Ranks, not importances: ties are broken once, as for the whole network.
+        ranks = np.argsort(importance_order(node_importance(model, rule), seed)[::-1])
+        small = prune(model, kept[-1], importance=ranks)
+        # Small factorisations: two threads wait for each other, on a busy machine for seconds.
+        with threadpool_limits(1):
+            rows = measure(
+                self.config,
+                small,
+                self.dataset,
+                self.held_out,
+                pruned=[kept[-1] - k for k in kept],
+                refit=True,
+                importance=np.extract(ranks >= len(ranks) - kept[-1], ranks),
+            )
+        names = self.names()
         return [
-            {"kept": row["kept"], **{name: row[_column(name)] for name in self.names()}}
+            {"kept": row["kept"], **{name: row[_column(name)] for name in names}}
             for row in reversed(rows)
         ]
 
-    def _rows(self, model, pruned: list[int], *, refit: bool) -> list[dict]:
-        return measure(self.config, model, self.dataset, self.held_out, pruned=pruned, refit=refit)
-
 
 def measure(
-    config: TrainerConfig, model, dataset: Dataset, rows: HeldOut, *, pruned, refit: bool
+    config: TrainerConfig,
+    model,
+    dataset: Dataset,
+    rows: HeldOut,
+    *,
+    pruned,
+    refit: bool,
+    importance=None,
 ) -> list[dict]:
-    """`pruning_curve` from the training rows of `dataset` to `rows`, as the trainer has it."""
+    """`pruning_curve` from the training rows of `dataset` to `rows`.
+
+    The importance is, if none is given, that of the trainer.
+    """
     from asym_keras.importance import PROTOCOL_RULES
     from asym_keras.pruning import pruning_curve
 
@@ -77,7 +99,7 @@ def measure(
         *(array.astype(config.dtype) for array in arrays),
         labels_train=dataset.labels_train,
         labels_test=rows.labels,
-        importance=PROTOCOL_RULES[config.protocol],
+        importance=PROTOCOL_RULES[config.protocol] if importance is None else importance,
         loss=config.loss(),
         pruned=pruned,
         refit=refit,
