@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainers._cli import PAIRS
 from trainers._folder import RunFolder
 from trainers._sweep_folder import SweepFolder
 from trainers._sweep_trial import read_curve, trial_config
@@ -18,7 +19,7 @@ VALUES = ("gamma", "alpha", "width", "steps")
 
 
 def write(config: Config, folder: SweepFolder) -> dict | None:
-    """Writes all results; asks the test rows, once, for the best trial.
+    """Writes all results; asks the test rows, once, for the best trial and the paper's pairs.
 
     Returns:
         The content of `best.json`; None where no trial was completed.
@@ -36,7 +37,11 @@ def write(config: Config, folder: SweepFolder) -> dict | None:
     _sweep_pictures.draw(config, folder)
     for name in ("trial", *VALUES, "objective", "value", *content["test"], "folder"):
         number = {**content, **content["test"]}[name]
-        print(f"{name:<24}{number:.5g}" if isinstance(number, float) else f"{name:<24}{number}")
+        print(f"{name:<28}{number:.5g}" if isinstance(number, float) else f"{name:<28}{number}")
+    judged = config.measure().replace("val_", "test_")
+    for pair in content["paper_pairs"]:
+        name = f"paper {pair['gamma']:g}, {pair['alpha']:g}"
+        print(f"{name:<28}{judged} {pair['test'][judged]:.5g}")
     return content
 
 
@@ -82,34 +87,18 @@ def _write_table(path: Path, rows: list[dict]) -> None:
 
 def _best(config: Config, folder: SweepFolder, record: dict) -> dict[str, Any]:
     """What `best.json` says, with numbers of the test rows; its run folder becomes a whole one."""
-    from asym_keras.runs import load_run
     from trainers import _environment
     from trainers._curves import write_curves
-    from trainers._sweep_validation import measure
-    from trainers._zoo_runs import HeldOut
 
     run = RunFolder(folder.run_path(record["trial"]))
     of = trial_config(config, record["values"], run.path)
     _environment.prepare_device(config.device)  # before any data is loaded
     dataset = of.load()
     write_curves(of, dataset, run)
-    tests = HeldOut(dataset.x_test, dataset.y_test, dataset.labels_test, "the test rows")
-    model = load_run(run.path).load_model()
-    pruned = [of.width - config.keep]
-    [row] = measure(of, model, dataset, tests, pruned=pruned, refit=True)
-    [whole] = measure(of, model, dataset, tests, pruned=[0], refit=False)
-    test = {
-        f"{kind}{end}": numbers[f"{kind}{source}"]
-        for kind in ("test_accuracy", "test_risk")
-        if kind in row
-        for end, source, numbers in (
-            ("_pruned", "", row),
-            ("_pruned_refit", "_refit", row),
-            ("", "", whole),
-        )
-    }
+    test = _test_numbers(config, folder, record, dataset)
     run.write("metrics.json", {**run.read("metrics.json"), **_of_whole(test)})
-    statuses = [other["status"] for other in folder.records()]
+    records = folder.records()
+    statuses = [other["status"] for other in records]
     return {
         "trial": record["trial"],
         "folder": str(run.path),
@@ -119,7 +108,48 @@ def _best(config: Config, folder: SweepFolder, record: dict) -> dict[str, Any]:
         "value": record["metrics"][config.measure()],
         "validation": {k: v for k, v in record["metrics"].items() if k.startswith("val_")},
         "test": test,
+        "paper_pairs": [
+            {
+                "trial": other["trial"],
+                **other["values"],
+                "value": other["metrics"][config.measure()],
+                "test": _test_numbers(config, folder, other, dataset),
+            }
+            for other in _paper_pairs(config, records)
+        ],
         "trials": {name: statuses.count(name) for name in sorted(set(statuses))},
+    }
+
+
+def _paper_pairs(config: Config, records: list[dict]) -> list[dict]:
+    """The first trials of `--paper-first`: what the best one is to be held against."""
+    pairs = PAIRS[config.protocol] if config.paper_first else ()
+    first = records[: len(pairs)]
+    return [record for record in first if record["status"] == "completed"]
+
+
+def _test_numbers(config: Config, folder: SweepFolder, record: dict, dataset) -> dict[str, float]:
+    """Numbers of the test rows: pruned, with the readout as it is and refitted, and whole."""
+    from asym_keras.runs import load_run
+    from trainers._sweep_validation import measure
+    from trainers._zoo_runs import HeldOut
+
+    path = folder.run_path(record["trial"])
+    of = trial_config(config, record["values"], path)
+    rows = HeldOut(dataset.x_test, dataset.y_test, dataset.labels_test, "the test rows")
+    model = load_run(path).load_model()
+    pruned = [of.width - config.keep]
+    [row] = measure(of, model, dataset, rows, pruned=pruned, refit=True)
+    [whole] = measure(of, model, dataset, rows, pruned=[0], refit=False)
+    return {
+        f"{kind}{end}": numbers[f"{kind}{source}"]
+        for kind in ("test_accuracy", "test_risk")
+        if kind in row
+        for end, source, numbers in (
+            ("_pruned", "", row),
+            ("_pruned_refit", "_refit", row),
+            ("", "", whole),
+        )
     }
 
 

@@ -23,6 +23,7 @@ from trainers._sweep_validation import Validation
 KEEP, WIDTH = 3, 12
 FLAGS = ("--task", "mnist", "--keep", str(KEEP), "--width", str(WIDTH), "--steps", "20")
 FLAGS += ("--records", "4", "--tuner", "random", "--trials", "2", "--device", "cpu", "--pareto")
+FLAGS += ("--paper-first",)
 
 
 def parse(*argv):
@@ -97,6 +98,19 @@ def test_numbers_are_those_of_the_pruned_network(refit, swept, data):
         ours = numbers[f"{part}_accuracy_pruned{end}"]
         assert ours == pytest.approx(accuracy(small, x, labels), abs=2e-4)
     assert best["value"] == best["validation"]["val_accuracy_pruned_refit"]
+
+
+def test_the_papers_pairs_stand_beside_the_best(swept, data):
+    path, best = swept
+    pairs = best["paper_pairs"]
+    assert [(p["gamma"], p["alpha"]) for p in pairs] == list(_cli.PAIRS["paper"][:2])
+    for pair in pairs:
+        model = load_run(path / "trials" / pair["trial"]).load_model()
+        small = prune(model, KEEP, refit=(data.x_train, data.y_train))
+        ours = pair["test"]["test_accuracy_pruned_refit"]
+        assert ours == pytest.approx(accuracy(small, data.x_test, data.labels_test), abs=2e-4)
+        if pair["trial"] == best["trial"]:
+            assert pair["test"] == best["test"]
 
 
 def test_no_trial_looks_at_the_test_rows(swept):
