@@ -46,7 +46,7 @@ def _draw_plane(path: Path, config: Config, records: list[dict]) -> None:
     figure = Figure(figsize=(5.2, 3.9), layout="constrained")
     axis = figure.subplots()
     values = [r["metrics"][config.measure()] for r in records if r["status"] in _MARKS]
-    limits: dict[str, Any] = {"vmin": min(values), "vmax": max(values)}
+    limits, extend = _limits(values, larger_is_better=config.larger_is_better())
     for status, mark in _MARKS.items():
         of = [record for record in records if record["status"] == status]
         places = [[r["values"]["gamma"], r["values"]["alpha"]] for r in of]
@@ -55,12 +55,23 @@ def _draw_plane(path: Path, config: Config, records: list[dict]) -> None:
         edges: dict[str, Any] = {"edgecolors": "0.3", "linewidths": 0.5}
         drawn = axis.scatter(x, y, c=colours, marker=mark, s=46, cmap="viridis", **limits, **edges)
         if status == "completed":
-            figure.colorbar(drawn, ax=axis, label=f"{_text(config)}, {config.keep} nodes")
+            label = f"{_text(config)}, {config.keep} nodes"
+            figure.colorbar(drawn, ax=axis, label=label, extend=extend)
     failed = [record["values"] for record in records if record["status"] == "failed"]
     axis.plot([v["gamma"] for v in failed], [v["alpha"] for v in failed], "x", color="0.4")
     axis.set(xlabel=r"$\gamma$", ylabel=r"$\alpha$", xlim=(-0.03, 1.03), ylim=(0, 1))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def _limits(values: list[float], *, larger_is_better: bool) -> tuple[dict[str, Any], str]:
+    """Ends of the colour scale, and which of them is open: the worst twentieth has one colour.
+
+    A single network that learns nothing would otherwise leave all others the same colour.
+    """
+    low, high = np.percentile(values, [5, 100] if larger_is_better else [0, 95])
+    open_end = "min" if min(values) < low else "max" if max(values) > high else "neither"
+    return {"vmin": low, "vmax": high}, open_end
 
 
 def _pruning_lines(config: Config, folder: SweepFolder) -> tuple:

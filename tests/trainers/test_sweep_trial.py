@@ -17,6 +17,7 @@ from asym_keras.runs import load_run
 from trainers import _cli, _sweep_trial, _zoo_runs, mnist, sweep
 from trainers._folder import RunFolder
 from trainers._reload import reload_config, reload_data
+from trainers._sweep_pictures import _limits
 from trainers._sweep_results import envelope
 from trainers._sweep_validation import Validation
 
@@ -223,3 +224,16 @@ def test_trials_of_cifar10_leave_a_tenth_of_the_rows_to_choose_by(tmp_path):
     rows = _zoo_runs.TASKS["cifar10"].held_out(config, data)
     assert (len(data.x_train), len(rows.x)) == (39, 4)
     assert parse(*flags).measure() == "val_accuracy_pruned_refit"
+
+
+def test_one_network_that_learns_nothing_does_not_spoil_the_colours():
+    accuracies = [0.1, *np.linspace(0.8, 0.9, 40)]
+    limits, open_end = _limits(accuracies, larger_is_better=True)
+    assert 0.8 <= limits["vmin"] < 0.81
+    assert limits["vmax"] == 0.9
+    assert open_end == "min"
+    limits, open_end = _limits([1 - a for a in accuracies], larger_is_better=False)
+    assert limits["vmin"] == pytest.approx(0.1)
+    assert 0.19 < limits["vmax"] <= 0.2
+    assert open_end == "max"
+    assert _limits([0.5], larger_is_better=True)[1] == "neither"
