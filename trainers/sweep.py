@@ -219,8 +219,8 @@ def _search(config: Config, folder: SweepFolder, role: str, flags: list[str]) ->
         _sweep_launch.launch(config, folder, flags)
         return
     if role != "alone" and folder.is_over(config):
-        # Who was brought back after the end: a chief would wait for workers, a worker for its chief.
-        # One that is still there has to see its workers off.
+        # Brought back after the end, a chief would wait for its workers, and a worker for its
+        # chief. A chief that is still there has to see its workers off.
         if role == "chief" or not _sweep_crew.chief_answers():
             logger.info("%s: the sweep in %s is over", _sweep_crew.own_id(), folder.path)
             return

@@ -74,7 +74,7 @@ def test_who_has_the_folder_is_named_and_leaves_nothing_when_killed(tmp_path):
 
 
 def test_a_lock_ends_with_its_block_and_with_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), FolderLock(tmp_path):
+    with contextlib.suppress(ZeroDivisionError), FolderLock(tmp_path):
         with pytest.raises(FolderInUse):
             FolderLock(tmp_path).__enter__()
         raise ZeroDivisionError
@@ -109,7 +109,7 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, caplog):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="received one that can't .*choose another --out-dir"):
+    with pytest.raises(OSError, match=r"received one that can't .*choose another --out-dir"):
         FolderLock(tmp_path / "file" / "b").__enter__()
 
 
