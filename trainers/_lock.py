@@ -25,8 +25,8 @@ class FolderInUse(RuntimeError):
 class FolderLock:
     """Keeps other commands out of a folder while a `with` block lasts; makes the folder.
 
-    The lock is the kernel's (`flock`) on a file in the folder, which stays there: the file says who
-    had the lock last, and means nothing once that process is gone. Where the file system has no
+    The lock is the kernel's (`flock`), on a file in the folder that says who has it. A killed
+    process leaves the file, without a lock: it keeps nobody out. Where the file system has no
     locks, a warning says so, and nothing is kept out.
 
     Args:
@@ -43,21 +43,36 @@ class FolderLock:
 
     def __enter__(self) -> FolderLock:
         make_folder(self.path)
+        self._open()
+        while not self._is_there():  # who had it has removed it in between
+            os.close(self._file)
+            self._open()
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, _holder().encode(), 0)
+        os.fsync(self._file)  # for readers on other machines
+        return self
+
+    def __exit__(self, *exception) -> None:
+        # While it is locked: another one might have it already.
+        (self.path / LOCK).unlink(missing_ok=True)
+        os.close(self._file)
+
+    def _open(self) -> None:
         with _explained(self.path):
             # For writing, as network file systems ask; no program that is started inherits it.
             self._file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             self._lock()
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, _holder().encode(), 0)
-            os.fsync(self._file)  # for readers on other machines
         except BaseException:
             os.close(self._file)
             raise
-        return self
 
-    def __exit__(self, *exception) -> None:
-        os.close(self._file)
+    def _is_there(self) -> bool:
+        """Whether the locked file is the one that others find."""
+        try:
+            return os.path.samestat(os.fstat(self._file), os.stat(self.path / LOCK))
+        except FileNotFoundError:
+            return False
 
     def _lock(self) -> None:
         try:

@@ -69,6 +69,7 @@ def test_who_has_the_folder_is_named_and_leaves_nothing_when_killed(tmp_path):
         assert 0 <= (datetime.now(timezone.utc) - since).total_seconds() < 60
         process.send_signal(signal.SIGKILL)
         process.wait()
+        assert (tmp_path / "a" / "b" / LOCK).is_file()
         with FolderLock(tmp_path / "a" / "b") as lock:
             assert json.loads((lock.path / LOCK).read_text())["pid"] == os.getpid()
 
@@ -78,8 +79,25 @@ def test_a_lock_ends_with_its_block_and_with_an_error(tmp_path):
         with pytest.raises(FolderInUse):
             FolderLock(tmp_path).__enter__()
         raise ZeroDivisionError
+    assert [*tmp_path.iterdir()] == []
     with FolderLock(tmp_path):
         pass
+
+
+def test_a_lock_on_a_file_that_its_holder_has_just_removed_is_none(tmp_path, monkeypatch):
+    flock, opened = fcntl.flock, []
+
+    def late(file, how):
+        if not opened:
+            (tmp_path / LOCK).unlink()  # by its holder's end, between opening and locking
+        opened.append(file)
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with FolderLock(tmp_path):
+        assert len(opened) == 2
+        with pytest.raises(FolderInUse):
+            FolderLock(tmp_path).__enter__()
 
 
 def test_who_has_not_written_its_name_yet_has_the_folder_too(tmp_path):
