@@ -126,7 +126,7 @@ class Process:
         self.process.send_signal(signal.SIGKILL)
         assert self.process.wait() == -signal.SIGKILL
 
-    def end(self, seconds=200):
+    def end(self, seconds=400):
         assert self.process.wait(timeout=seconds) == 0, self.log.read_text()
 
 
@@ -138,7 +138,7 @@ def test_the_processes_of_the_compose_file_make_a_sweep_and_come_back(tmp_path):
     try:
 
         def until(condition):
-            end = time.monotonic() + 200
+            end = time.monotonic() + 400
             while not condition():
                 assert time.monotonic() < end, [p.log.read_text() for p in crew.values()]
                 time.sleep(0.05)
