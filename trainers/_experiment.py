@@ -12,6 +12,7 @@ import numpy as np
 
 from trainers import _environment
 from trainers._folder import RunFolder
+from trainers._lock import FolderLock
 
 logger = logging.getLogger("trainers")
 
@@ -27,14 +28,19 @@ def run(config, dataset, folder: RunFolder, facts: dict) -> dict:
 
     Returns:
         The content of `metrics.json`.
+
+    Raises:
+        FolderInUse: Another command works in the folder.
     """
     from trainers._curves import missing_curves, write_curves
 
-    if not (config.resume and folder.finished()):
-        train(config, dataset, folder, facts)
-    elif not missing_curves(config, folder):
+    if config.resume and folder.finished() and not missing_curves(config, folder):
         logger.info("%s is finished", folder.path)
-    write_curves(config, dataset, folder)
+        return folder.read("metrics.json")
+    with FolderLock(folder.path):
+        if not (config.resume and folder.finished()):
+            train(config, dataset, folder, facts)
+        write_curves(config, dataset, folder)
     return folder.read("metrics.json")
 
 

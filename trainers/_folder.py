@@ -7,6 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
+from trainers._lock import clear, is_free, make_folder
+
 # Flags that change how a run is carried out, not what it is: `--resume` may differ in them.
 OPERATIONAL = (
     *("out_dir", "overwrite", "resume", "quiet", "debug", "tensorboard", "pairs", "seeds"),
@@ -33,7 +35,7 @@ class RunFolder:
             FileExistsError: Something is there, and neither `--resume` nor `--overwrite` fits.
             ValueError: The run to resume has another configuration.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if is_free(self.path):
             return
         is_run = self._is_run()
         if config.overwrite and is_run:
@@ -59,16 +61,9 @@ class RunFolder:
         """Makes the folder and writes `config.json`: the settings, and `facts` of the run."""
         self.check(config)
         if config.overwrite and self.path.exists():
-            shutil.rmtree(self.path)
-        try:
-            self.figures.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"expected an output folder that can be written, received one that can't "
-                f"({error.strerror}); choose another --out-dir",
-                str(self.path),
-            ) from error
+            clear(self.path)
+        make_folder(self.path)
+        self.figures.mkdir(exist_ok=True)
         if config.resume and self._is_run():
             self._check_data(facts["dataset"])
         else:

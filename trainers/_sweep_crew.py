@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +15,9 @@ ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
 # Set by the launcher: the first process writes the results, not its chief.
 LAUNCHED = "ASYM_KERAS_SWEEP_LAUNCHED"
+
+_ALONE = "tuner0"  # KerasTuner's name for who is alone
+_PATIENCE = 60.0  # seconds for a chief to answer in, where it may have gone for good
 
 
 def role(config: Config) -> str:
@@ -50,6 +55,30 @@ def is_launched() -> bool:
     return bool(os.environ.get(LAUNCHED))
 
 
+def own_id() -> str:
+    """The id of this process, as KerasTuner has it."""
+    return os.environ.get(TUNER_ID) or _ALONE
+
+
+def owns_folder(role: str) -> bool:
+    """Whether this process is the one of its sweep that keeps other commands out of the folder."""
+    return role != "worker" and not is_launched()
+
+
+def chief_answers(patience: float = _PATIENCE) -> bool:
+    """Whether somebody listens at the chief's address, within `patience` seconds."""
+    address = (os.environ[ORACLE_IP].strip("[]"), int(os.environ[ORACLE_PORT]))
+    end = time.monotonic() + patience
+    while True:
+        try:
+            socket.create_connection(address, timeout=5.0).close()
+            return True
+        except OSError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(min(1.0, patience))
+
+
 def worker_ids(count: int) -> list[str]:
     """Ids of the workers that a launcher starts."""
     return [f"worker{i}" for i in range(count)]
@@ -58,5 +87,5 @@ def worker_ids(count: int) -> list[str]:
 def known_ids(config: Config, role: str) -> set[str] | None:
     """Ids of all who run trials, where that can be known: KerasTuner's own, or the launcher's."""
     if role == "alone":
-        return {"tuner0"}
+        return {_ALONE}
     return set(worker_ids(config.crew())) if config.crew() else None

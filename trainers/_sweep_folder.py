@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trainers import _sweep_crew
+from trainers._lock import clear, is_free
 
 if TYPE_CHECKING:
     from trainers.sweep import Config
@@ -40,7 +42,7 @@ class SweepFolder:
             FileExistsError: Something is there, and neither `--resume` nor `--overwrite` fits.
             ValueError: The sweep to go on with has other settings.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if is_free(self.path):
             return
         there = self._settings_there()
         if config.overwrite and there is not None:
@@ -65,7 +67,7 @@ class SweepFolder:
         """Makes the folder and writes `sweep.json`; a sweep that goes on keeps its own."""
         self.check(config)
         if config.overwrite and self.path.exists():
-            shutil.rmtree(self.path)
+            clear(self.path)
         self.trials.mkdir(parents=True, exist_ok=True)
         self.figures.mkdir(exist_ok=True)
         if self._settings_there() is None:
@@ -88,6 +90,22 @@ class SweepFolder:
             time.sleep(0.2)
         self.check(dataclasses.replace(config, resume=True))
 
+    def is_over(self, config: Config) -> bool:
+        """Whether a chief has no trial left to give or to wait for, whoever asks.
+
+        So it is when all trials have ended, in KerasTuner's own books, or the last ones failed.
+        A chief that was brought back then would wait for workers that are gone.
+        """
+        paths = [*self.path.glob("tuner/trial_*/trial.json")]
+        states = [json.loads(path.read_text(encoding="utf-8"))["status"] for path in paths]
+        ended = all(state in ("COMPLETED", "FAILED") for state in states)
+        return ended and (len(states) >= config.trials or self.keeps_failing(config))
+
+    def keeps_failing(self, config: Config) -> bool:
+        """Whether the last `--max-failures` trials all failed."""
+        last = self.records()[-config.max_failures :]
+        return len(last) == config.max_failures and {r["status"] for r in last} == {"failed"}
+
     def _settings_there(self) -> dict | None:
         try:
             content = json.loads((self.path / "sweep.json").read_text(encoding="utf-8"))
@@ -105,8 +123,11 @@ class SweepFolder:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def write_record(self, record: dict[str, Any]) -> None:
-        """Writes the record of a trial: `trial`, `status`, `values`, `metrics`, `error`, ..."""
-        self.write(f"trials/{record['trial']}.json", record)
+        """Writes the record of a trial: `trial`, `status`, `values`, `metrics`, `error`, ...
+
+        It says, too, who ran it, by KerasTuner's id.
+        """
+        self.write(f"trials/{record['trial']}.json", {**record, "tuner": _sweep_crew.own_id()})
 
     def records(self) -> list[dict]:
         """The records of all trials that have ended, in the order of their numbers."""

@@ -37,19 +37,31 @@ class Member:
         name: its id.
         start: starts it; returns the process.
         log: where its output goes.
-        restarts: how often it was brought back.
+        done: how many trials have ended by it; for a chief, by anyone.
+        restarts: how often in a row it was brought back, without a trial that ended in between.
     """
 
     name: str
     start: Callable[[], BaseProcess]
     log: Path
+    done: Callable[[], int]
     restarts: int = 0
     process: BaseProcess | None = None
+    _done_before: int = 0
 
     def begin(self) -> None:
         """Starts the process."""
+        self._done_before = self.done()
         self.process = self.start()
         logger.info("%s: process %d, log %s", self.name, self.process.pid, self.log)
+
+    def forgive(self) -> None:
+        """Counts restarts anew if a trial has ended since the process was started.
+
+        Not if it has lived for long: one that dies an hour into each trial would go on for ever.
+        """
+        if self.done() > self._done_before:
+            self.restarts = 0
 
     def last_words(self) -> str:
         """The end of its log."""
@@ -60,11 +72,12 @@ class Member:
 
 
 def supervise(chief: Member, workers: Sequence[Member], *, max_restarts: int) -> None:
-    """Starts all; returns when every worker has ended well, and has ended the chief then.
+    """Starts all; returns when every worker has ended well, or the chief has; ends the others.
 
-    Who dies is brought back under its name, `max_restarts` times each: KerasTuner restarts nobody,
-    and its chief waits for ever for a worker that it has given a trial. The chief is ended here:
-    it would look only every 20 s whether it may go.
+    Who dies is brought back under its name, `max_restarts` times in a row: KerasTuner restarts
+    nobody, and its chief waits for ever for a worker that it has given a trial. The chief is ended
+    here: it would look only every 20 s whether it may go. A chief that went by itself has nobody
+    left with a trial; a worker that is there all the same would wait for it for an hour.
 
     Raises:
         CrewFailed: One died once more; the others are ended first.
@@ -73,7 +86,7 @@ def supervise(chief: Member, workers: Sequence[Member], *, max_restarts: int) ->
     try:
         for member in members:
             member.begin()
-        while any(_code(worker) != 0 for worker in workers):
+        while _code(chief) != 0 and any(_code(worker) != 0 for worker in workers):
             for member in members:
                 _bring_back(member, max_restarts)
             time.sleep(_POLL)
@@ -88,15 +101,14 @@ def _code(member: Member) -> int | None:
 
 def _bring_back(member: Member, max_restarts: int) -> None:
     code = _code(member)
-    # A chief that ends well has seen all workers off.
-    if code in (None, 0):
+    if code is None or code == 0:
         return
-    assert code is not None
+    member.forgive()
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
     if member.restarts >= max_restarts:
         raise CrewFailed(
             f"expected {member.name} to run, received its end {how}, after {member.restarts} "
-            f"restarts. The end of {member.log}:\n{member.last_words()}\n"
+            f"restarts in a row. The end of {member.log}:\n{member.last_words()}\n"
             "Go on with --resume once the reason is gone, or allow more --max-restarts."
         )
     member.restarts += 1
@@ -146,7 +158,10 @@ def launch(config, folder: SweepFolder, flags: Sequence[str]) -> None:
             process.start()
             return process
 
-        return Member(name, start, log)
+        def done() -> int:
+            return sum(name in (CHIEF, record.get("tuner")) for record in folder.records())
+
+        return Member(name, start, log, done)
 
     supervise(member(CHIEF), [member(name) for name in ids], max_restarts=config.max_restarts)
 

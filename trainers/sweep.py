@@ -13,8 +13,10 @@ KERASTUNER_ORACLE_PORT are set, the command is the chief or a worker of a sweep 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
+import logging
 import math
 import shlex
 import sys
@@ -23,8 +25,11 @@ from pathlib import Path
 
 from trainers import _cli, _sweep_crew
 from trainers._cli import knob
+from trainers._lock import FolderLock
 from trainers._sweep_folder import SweepFolder
 from trainers._zoo_runs import TASKS
+
+logger = logging.getLogger("trainers")
 
 MODULE = "trainers.sweep"
 OBJECTIVES = ("val_accuracy_pruned", "val_risk_pruned")
@@ -73,7 +78,7 @@ class Config:
         None, "start a chief and N workers here, which share the cores", metavar="N"
     )
     jobs: int = knob(1, "trials at once: 2 and more are --workers, as other trainers call them")
-    max_restarts: int = knob(3, "times that each process of --workers is brought back")
+    max_restarts: int = knob(3, "times in a row that each process of --workers is brought back")
     out_dir: str | None = knob(None, "the sweep's folder (default: runs/sweep-<settings>)")
     overwrite: bool = knob(False, "replace a sweep that is in the folder")
     resume: bool = knob(False, "go on with an interrupted sweep")
@@ -194,35 +199,48 @@ def _sweep(config: Config, flags: list[str]) -> dict | None:
     else:
         folder.check(config)
     _require_extra()
-    if role != "worker":
-        folder.open(config, shlex.join(["python", "-m", MODULE, *flags]))
-    if config.crew() and role == "alone":
-        from trainers import _sweep_launch
+    with FolderLock(folder.path) if _sweep_crew.owns_folder(role) else contextlib.nullcontext():
+        if role != "worker":
+            folder.open(config, shlex.join(["python", "-m", MODULE, *flags]))
+        _search(config, folder, role, flags)
+        if role == "worker" or _sweep_crew.is_launched():
+            return None
+        from trainers import _sweep_results
 
-        _sweep_launch.launch(config, folder, flags)
-    else:
-        from trainers import _sweep_tuner
-
-        _sweep_tuner.search(config, folder, role)
-    if role == "worker" or _sweep_crew.is_launched():
-        return None
-    from trainers import _sweep_results
-
-    best = _sweep_results.write(config, folder)
+        best = _sweep_results.write(config, folder)
     _raise_failures(config, folder, best)
     return best
 
 
+def _search(config: Config, folder: SweepFolder, role: str, flags: list[str]) -> None:
+    if config.crew() and role == "alone":
+        from trainers import _sweep_launch
+
+        _sweep_launch.launch(config, folder, flags)
+        return
+    if role != "alone" and folder.is_over(config):
+        # Brought back after the end, a chief would wait for its workers, and a worker for its
+        # chief. A chief that is still there has to see its workers off.
+        if role == "chief" or not _sweep_crew.chief_answers():
+            logger.info("%s: the sweep in %s is over", _sweep_crew.own_id(), folder.path)
+            return
+    from trainers import _sweep_tuner
+
+    _sweep_tuner.search(config, folder, role)
+
+
 def _raise_failures(config: Config, folder: SweepFolder, best: dict | None) -> None:
     records = folder.records()
-    last = records[-config.max_failures :]
-    all_failed = len(last) == config.max_failures and {r["status"] for r in last} == {"failed"}
-    if best is None or (all_failed and len(records) < config.trials):
+    failing = folder.keeps_failing(config)
+    if best is None or (failing and len(records) < config.trials):
+        last = records[-config.max_failures :]
         errors = [f"  trial {r['trial']}: {r['error']}" for r in last if r["error"]]
+        # With the same number it would end again before the first trial.
+        more = f" and --max-failures {2 * config.max_failures}" if failing else ""
         raise SweepFailed(
             f"expected trials that come to their end, received {len(records)} trials in "
             f"{folder.path}, the last of them:\n" + "\n".join(errors or ["  none has ended"]) + "\n"
-            "Go on with --resume once the reason is gone."
+            f"Go on with --resume{more} once the reason is gone."
         )
 
 

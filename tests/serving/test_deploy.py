@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from deploy_schemas import RELEASES, compose_faults, load_all
 
 from serving import model_config
 
-pytest.importorskip("check_jsonschema", reason="no check-jsonschema: pip install check-jsonschema")
 kubernetes_validate = pytest.importorskip(
     "kubernetes_validate", reason="no kubernetes-validate: pip install kubernetes-validate"
 )
@@ -23,7 +21,6 @@ kubernetes_validate = pytest.importorskip(
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "serving" / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
-RELEASES = ("1.30", "1.37")
 # What tensorflow_model_server knows of what is used here: an unknown flag ends it at the start.
 FLAGS = {
     "port",
@@ -39,7 +36,7 @@ FLAGS = {
 
 
 def load(name):
-    return list(yaml.safe_load_all((DEPLOY / name).read_text(encoding="utf-8")))
+    return load_all(DEPLOY / name)
 
 
 def kustomization():
@@ -82,15 +79,6 @@ def change(tree, path, value):
     else:
         place[last] = value
     return tree
-
-
-def compose_faults(content, folder):
-    """What check-jsonschema says against the compose-spec schema that it bundles."""
-    file = folder / "compose.json"
-    file.write_text(json.dumps(content), encoding="utf-8")
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run([*command, str(file)], capture_output=True, text=True)
-    return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("release", RELEASES)

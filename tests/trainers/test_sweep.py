@@ -93,7 +93,7 @@ def test_a_folder_is_never_reused_in_silence(tmp_path):
         folder.check(parse(*path, "--resume", "--keep", "90"))
     folder.write_record({"trial": "0", "status": "failed"})
     folder.open(parse(*path, "--resume"), "the second command")
-    assert folder.record("0") == {"trial": "0", "status": "failed"}
+    assert folder.record("0") == {"trial": "0", "status": "failed", "tuner": "tuner0"}
     assert "the first command" in (folder.path / "sweep.json").read_text()
     folder.open(parse(*path, "--overwrite", "--keep", "90"), "the third command")
     assert folder.record("0") is None

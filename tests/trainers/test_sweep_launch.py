@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import multiprocessing
 import os
@@ -9,12 +10,14 @@ import time
 
 import pytest
 
+from trainers import _cli, _sweep_crew, _sweep_launch, sweep
+from trainers._sweep_folder import SweepFolder
 from trainers._sweep_launch import CrewFailed, Member, _without, supervise
 
 
 @pytest.fixture
 def member(tmp_path):
-    def make(name, *lives):
+    def make(name, *lives, done=lambda: 0):
         """A process whose lives end with these statuses, or wait for a minute."""
         left = list(lives)
 
@@ -26,7 +29,7 @@ def member(tmp_path):
             process.start()
             return process
 
-        return Member(name, start, tmp_path / f"{name}.log")
+        return Member(name, start, tmp_path / f"{name}.log", done)
 
     return make
 
@@ -47,10 +50,52 @@ def test_who_keeps_dying_ends_the_crew_with_its_last_words(member):
     workers[0].log.write_text("\n".join(lines))
     with pytest.raises(CrewFailed, match=r"expected worker0 to run, .* with status 5") as caught:
         supervise(chief, workers, max_restarts=1)
-    assert "after 1 restarts" in str(caught.value)
+    assert "after 1 restarts in a row" in str(caught.value)
     assert "  line 19\n" in str(caught.value)
     assert "line 11" not in str(caught.value)
     assert all(not m.process.is_alive() for m in (chief, *workers))
+
+
+def test_restarts_count_anew_once_a_trial_has_ended(member, caplog):
+    caplog.set_level(logging.INFO, "trainers")
+    trials = itertools.chain([0, 1, 1, 2, 2, 3], itertools.repeat(3))  # at starts and ends
+    worker = member("worker0", 5, 5, 5, 0, done=lambda: next(trials))
+    supervise(member("chief", "wait"), [worker], max_restarts=1)
+    assert caplog.text.count("worker0 ended with status 5: restart 1 of 1") == 3
+    trials = itertools.chain([0, 1, 1, 1], itertools.repeat(1))
+    worker = member("worker0", 5, 5, 0, done=lambda: next(trials))
+    with pytest.raises(CrewFailed):
+        supervise(member("chief", "wait"), [worker], max_restarts=1)
+
+
+def test_a_chief_that_has_ended_well_ends_the_rest(member):
+    began = time.monotonic()
+    workers = [member("worker0", 0), member("worker1", "wait")]
+    supervise(member("chief", 0), workers, max_restarts=0)
+    assert time.monotonic() - began < 30
+    assert not workers[1].process.is_alive()
+
+
+def test_trials_are_counted_by_who_ended_them(tmp_path, monkeypatch):
+    folder = SweepFolder(tmp_path / "s")
+    folder.trials.mkdir(parents=True)
+    (folder.trials / "0.json").write_text('{"trial": "0"}')  # of an older version
+    for trial, name in (("1", "worker0"), ("2", "worker1"), ("3", "worker1")):
+        monkeypatch.setenv(_sweep_crew.TUNER_ID, name)
+        folder.write_record({"trial": trial})
+    crew = []
+    monkeypatch.setattr(
+        _sweep_launch, "supervise", lambda chief, workers, **_: crew.extend([chief, *workers])
+    )
+    flags = ["--workers", "3", "--out-dir", str(folder.path)]
+    config = _cli.parse_config(sweep.Config, flags, module=sweep.MODULE, description=None)
+    _sweep_launch.launch(config, folder, flags)
+    assert {m.name: m.done() for m in crew} == {
+        "chief": 4,
+        "worker0": 1,
+        "worker1": 2,
+        "worker2": 0,
+    }
 
 
 def test_flags_of_the_crew_are_those_of_the_command():

@@ -142,6 +142,10 @@ def test_failures_in_a_row_end_the_sweep_with_their_reasons(formula, run, tmp_pa
     message = capsys.readouterr().err
     assert "trial 1: OSError: disk 1 full" in message
     assert "trial 2: OSError: disk 2 full" in message
+    assert "Go on with --resume and --max-failures 4 once the reason is gone" in message
+    formula.faults = {}
+    run("--max-failures", "4", "--resume", trials=9)
+    assert len(rows(tmp_path)) == 9
 
 
 def test_no_trial_begins_after_the_time(formula, run, capsys):

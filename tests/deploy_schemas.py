@@ -1,0 +1,29 @@
+"""Compose files and Kubernetes manifests against the schemas that the developers' tools bundle."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+RELEASES = ("1.30", "1.37")  # of Kubernetes, the oldest and the newest
+
+
+def load_all(path):
+    """Every document of a YAML file."""
+    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def compose_faults(content, folder):
+    """What check-jsonschema says against the compose-spec schema that it bundles."""
+    pytest.importorskip(
+        "check_jsonschema", reason="no check-jsonschema: pip install check-jsonschema"
+    )
+    file = folder / "compose.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, str(file)], capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
