@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -12,7 +11,14 @@ import socket
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+try:
+    import fcntl as _fcntl
+except ModuleNotFoundError:  # Windows
+    _fcntl = None  # type: ignore[assignment]
+
+fcntl: Any = _fcntl
 logger = logging.getLogger("trainers")
 
 LOCK = ".lock"
@@ -26,8 +32,8 @@ class FolderLock:
     """Keeps other commands out of a folder while a `with` block lasts; makes the folder.
 
     The lock is the kernel's (`flock`), on a file in the folder that says who has it. A killed
-    process leaves the file, without a lock: it keeps nobody out. Where the file system has no
-    locks, a warning says so, and nothing is kept out.
+    process leaves the file, without a lock: it keeps nobody out. Where the file system or the
+    operating system (Windows) has no such locks, a warning says so, and nothing is kept out.
 
     Args:
         path: the folder.
@@ -43,6 +49,9 @@ class FolderLock:
 
     def __enter__(self) -> FolderLock:
         make_folder(self.path)
+        if fcntl is None:
+            self._warn("none on this operating system")
+            return self
         self._open()
         while not self._is_there():  # who had it has removed it in between
             os.close(self._file)
@@ -53,6 +62,8 @@ class FolderLock:
         return self
 
     def __exit__(self, *exception) -> None:
+        if fcntl is None:
+            return
         # While it is locked: another one might have it already.
         (self.path / LOCK).unlink(missing_ok=True)
         os.close(self._file)
@@ -83,11 +94,14 @@ class FolderLock:
                 f"{self._who()} has. Wait for its end, stop it, or choose another --out-dir."
             ) from None
         except OSError as error:
-            logger.warning(
-                "no locks in %s (%s): see to it yourself that no second command works there",
-                self.path,
-                error.strerror,
-            )
+            self._warn(error.strerror or type(error).__name__)
+
+    def _warn(self, reason: str) -> None:
+        logger.warning(
+            "no locks in %s (%s): see to it yourself that no second command works there",
+            self.path,
+            reason,
+        )
 
     def _who(self) -> str:
         try:

@@ -93,8 +93,12 @@ class _Proposals(kt.Oracle):
 
     def reload(self) -> None:
         super().reload()
+        # KerasTuner saves a trial that ends before it takes it off the list of those that run.
+        for trial_id in {*self._retry_queue} & {*self.end_order}:
+            self._retry_queue.remove(trial_id)
         for tuner, trial in self._ongoing_there.items():
-            if self._crew is None or tuner in self._crew:
+            waits = trial.trial_id in self._retry_queue
+            if waits and (self._crew is None or tuner in self._crew):
                 self._retry_queue.remove(trial.trial_id)
                 self.ongoing_trials[tuner] = trial
         known = {trial.trial_id for trial in self.ongoing_trials.values()} | {*self._retry_queue}

@@ -22,6 +22,7 @@ from trainers import (
     _cli,
     _curves,
     _experiment,
+    _lock,
     _sweep_crew,
     _sweep_launch,
     _sweep_results,
@@ -72,6 +73,13 @@ def test_who_has_the_folder_is_named_and_leaves_nothing_when_killed(tmp_path):
         assert (tmp_path / "a" / "b" / LOCK).is_file()
         with FolderLock(tmp_path / "a" / "b") as lock:
             assert json.loads((lock.path / LOCK).read_text())["pid"] == os.getpid()
+
+
+def test_without_locks_in_the_system_a_warning_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(_lock, "fcntl", None)
+    with caplog.at_level(logging.WARNING, "trainers"), FolderLock(tmp_path / "a"):
+        assert (tmp_path / "a").is_dir()
+    assert "no second command works there" in caplog.text
 
 
 def test_a_lock_ends_with_its_block_and_with_an_error(tmp_path):

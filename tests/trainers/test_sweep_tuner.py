@@ -124,6 +124,18 @@ def test_a_trial_that_ended_before_its_process_could_tell_is_not_run_again(formu
     assert best["trial"] == "1"
 
 
+def test_a_trial_that_ended_as_its_chief_died_is_not_begun_again(formula, run, tmp_path):
+    run(trials=2)
+    [path] = (tmp_path / "s" / "tuner").glob("**/oracle.json")
+    state = json.loads(path.read_text())
+    state["ongoing_trials"] = {"tuner0": "1"}  # as KerasTuner saves it before it is taken off
+    path.write_text(json.dumps(state))
+    run("--resume", trials=3)
+    state = json.loads(path.read_text())
+    assert state["end_order"] == list("012")
+    assert state["ongoing_trials"] in ({}, {"tuner0": "2"})
+
+
 def test_a_failing_trial_is_recorded_and_the_sweep_goes_on(formula, run, tmp_path):
     formula.faults = {"1": ValueError("no step small enough\nsecond line")}
     best = run("--max-failures", "2", trials=4)
