@@ -10,7 +10,7 @@ from pathlib import Path
 # Flags that change how a run is carried out, not what it is: `--resume` may differ in them.
 OPERATIONAL = (
     *("out_dir", "overwrite", "resume", "quiet", "debug", "tensorboard", "pairs", "seeds"),
-    *("jobs", "refit", "transfer"),
+    *("jobs", "refit", "transfer", "strategy"),
 )
 
 
