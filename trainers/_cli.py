@@ -248,7 +248,8 @@ def prepare_process() -> None:
     """Logging to stderr, little of it from TensorFlow; SIGTERM acts as Ctrl-C does."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
 
 
