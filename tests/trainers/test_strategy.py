@@ -71,10 +71,10 @@ def test_a_run_may_go_on_with_another_strategy(tmp_path):
     write_run(tmp_path / "run").check(parse("--resume", "--strategy", "mirrored"))
 
 
-@pytest.mark.parametrize("flags", [(), ("--solver", "descent", "--batch-size", "4")])
-def test_one_device_gives_the_same_run(flags, tmp_path, caplog):
-    data = small_data(tmp_path / "d.npz")
-    argv = [*SMALL, *flags, "--data", data, "--dtype", "float64", "--out-dir"]
+def test_one_device_gives_the_same_run(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+    argv = [*SMALL, "--solver", "descent", "--data", small_data(tmp_path / "d.npz")]
+    argv += ["--dtype", "float64", "--out-dir"]
     caplog.set_level("INFO")
     mnist.main([*argv, str(tmp_path / "none")])
     mnist.main([*argv, str(tmp_path / "mirrored"), "--strategy", "mirrored"])

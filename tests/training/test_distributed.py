@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 
@@ -123,7 +124,7 @@ def test_shares_cover_all_examples(strategy):
     objective._workers.replicas = 4
     for count in (1, 3, 4, 15, 16):
         rows = [list(range(count))[objective._share(p, count)] for p in range(4)]
-        assert sum(rows, []) == list(range(count))
+        assert [*itertools.chain(*rows)] == list(range(count))
         assert max(map(len, rows)) - min(map(len, rows)) <= 1
 
 
