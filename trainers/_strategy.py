@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -85,8 +86,11 @@ def make_strategy(name: str, task: Task):
     import tensorflow as tf
 
     if name == "multiworker":
+        handler = signal.getsignal(signal.SIGTERM)
         with _watched(task):
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        # TensorFlow has put a handler of its own there, which lets the run go on.
+        signal.signal(signal.SIGTERM, handler)
         replicas = strategy.num_replicas_in_sync
         logger.info("worker %d of %d, %d replicas", task.index, len(task.addresses), replicas)
         return strategy

@@ -160,8 +160,16 @@ def test_two_workers_leave_one_run_folder(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dying", [0, 1])
-def test_a_killed_worker_ends_the_other_with_advice(dying, tmp_path):
+@pytest.mark.parametrize(
+    ("dying", "by", "left"),
+    [
+        (0, signal.SIGKILL, -signal.SIGKILL),
+        (1, signal.SIGKILL, -signal.SIGKILL),
+        (0, signal.SIGTERM, 130),
+        (1, signal.SIGTERM, 130),
+    ],
+)
+def test_a_worker_that_ends_early_ends_the_other_with_advice(dying, by, left, tmp_path):
     argv = [*SMALL, "--data", small_data(tmp_path / "d.npz"), "--dtype", "float64"]
     argv += ["--solver", "descent", "--steps", "200000", "--records", "200"]
     processes = start_two(argv, [tmp_path / "first", tmp_path / "second"])
@@ -170,10 +178,15 @@ def test_a_killed_worker_ends_the_other_with_advice(dying, tmp_path):
     while not (history.exists() and len(history.read_text().splitlines()) > 20):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    processes[dying].kill()
+    processes[dying].send_signal(by)
     killed = time.monotonic()
-    status, _, errors = ended(processes)[1 - dying]
+    results = ended(processes)
     assert time.monotonic() - killed < 30
+    assert results[dying][0] == left
+    if by == signal.SIGTERM:
+        assert "go on with:" in results[dying][2]
+        assert dying or (tmp_path / "first" / "checkpoint" / "state.npz").exists()
+    status, _, errors = results[1 - dying]
     assert status == 1
     assert "error: A worker was lost: expected all 2 workers" in errors
     assert "--resume" in errors
