@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import Future
 from pathlib import Path
 
+from trainers import _strategy
 from trainers._folder import RunFolder
 
 logger = logging.getLogger("trainers")
@@ -32,16 +33,18 @@ def run_all(config, *, argv, module: str) -> list[dict]:
     Raises:
         RunsFailed: A run of several failed. Those that did not are complete.
     """
+    task = _strategy.read_task(config.strategy)
     runs = config.runs()
     folders = [RunFolder(path) for path in run_paths(config)]
-    for run, folder in zip(runs, folders, strict=True):
-        folder.check(run)
+    if task.is_first:
+        for run, folder in zip(runs, folders, strict=True):
+            folder.check(run)
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ModuleNotFoundError(
             "--tensorboard: expected the package tensorboard, received none. "
             "Install it with: pip install 'asym-keras[tensorboard]'"
         )
-    device, dataset = _prepare(config)
+    device, strategy, dataset = _prepare(config, task)
     if config.transfer and dataset.transfer is None:
         raise ValueError(
             f"--transfer: expected data with a part for transfer, received {dataset.name!r}, "
@@ -50,7 +53,8 @@ def run_all(config, *, argv, module: str) -> list[dict]:
     flags = sys.argv[1:] if argv is None else argv
     command = shlex.join(["python", "-m", module, *flags])
     if config.jobs == 1 or len(runs) == 1:
-        ended = _one_after_another(runs, folders, dataset, {"command": command, "device": device})
+        facts = {"command": command, "device": device}
+        ended = _one_after_another(runs, folders, dataset, facts, strategy)
     else:
         del dataset  # each process loads its own
         ended = _several_at_once(runs, folders, command, config.jobs)
@@ -58,7 +62,7 @@ def run_all(config, *, argv, module: str) -> list[dict]:
     if failed and len(runs) == 1:
         failed[0][1].result()
     done = [(folder, future.result()) for folder, future in ended if not future.exception()]
-    if done:
+    if done and task.is_first:
         _print_summary(done)
     if failed:
         reasons = "\n".join(f"  {folder.path}: {_reason(future)}" for folder, future in failed)
@@ -74,31 +78,57 @@ def _reason(future: Future) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _prepare(config):
-    """The device's name, and the dataset of `config`."""
+def _prepare(config, task: _strategy.Task):
+    """The device's name, the strategy, and the dataset of `config`."""
     from trainers import _environment
 
     # In this order: backbones and TFDS run TensorFlow, and after that no device can be chosen.
     device = _environment.prepare_device(config.device)
-    return device, config.load()
+    strategy = _strategy.make_strategy(config.strategy, task)
+    return device, strategy, config.load()
 
 
-def _one_after_another(runs, folders, dataset, facts: dict) -> list[tuple[RunFolder, Future]]:
+def _one_after_another(
+    runs, folders, dataset, facts: dict, strategy
+) -> list[tuple[RunFolder, Future]]:
+    from asym_keras.training.errors import TrainingError, WorkerLostError
+    from asym_keras.training.workers import Workers
     from trainers import _experiment
 
+    workers = Workers(strategy)
     ended = []
     for place, (run, folder) in enumerate(zip(runs, folders, strict=True), start=1):
         if len(runs) > 1:
             logger.info("run %d of %d: %s", place, len(runs), folder.path)
         future: Future = Future()
         try:
-            future.set_result(_experiment.run(run, dataset, folder, facts))
+            with workers.loss_told():
+                future.set_result(_experiment.run(run, dataset, folder, facts, workers))
         except Exception as error:
+            # Divergence is met by all workers alike; anything else by this one, and the others
+            # would wait for it in the next run.
+            alike = isinstance(error, TrainingError) and not isinstance(error, WorkerLostError)
+            if workers.count > 1 and not alike:
+                raise
             if len(runs) > 1:
                 logger.error("failed: %s", error, exc_info=run.debug)
             future.set_exception(error)
         ended.append((folder, future))
+    _leave_together(workers)
     return ended
+
+
+def _leave_together(workers) -> None:
+    """Keeps workers until worker 0 has computed its curves: it takes an early end for a loss."""
+    from asym_keras.training.errors import WorkerLostError
+
+    try:
+        with workers.loss_told():
+            workers.meet()
+    except WorkerLostError:
+        if not workers.is_first:
+            raise
+        logger.warning("a worker was lost when all runs were complete")
 
 
 def _several_at_once(runs, folders, command: str, jobs: int) -> list[tuple[RunFolder, Future]]:
@@ -125,7 +155,8 @@ def _run_in_process(item) -> dict:
     from trainers import _experiment
 
     # All runs of a process are of one batch: they differ in scalings and seed alone.
-    device, dataset = _prepare_once(dataclasses.replace(run, gamma=0.0, alpha=0.5, seed=0))
+    same = dataclasses.replace(run, gamma=0.0, alpha=0.5, seed=0)
+    device, _, dataset = _prepare_once(same, _strategy.Task())
     return _experiment.run(run, dataset, folder, {"command": command, "device": device})
 
 

@@ -57,6 +57,12 @@ class TrainerConfig:
     )
     refit: bool = knob(False, "pruning curves with a refitted readout too (ridge regression)")
     transfer: bool = knob(False, "transfer curves too: train networks on the top features")
+    strategy: str = knob(
+        "none",
+        "share each gradient among all GPUs of this machine (mirrored), or the workers that "
+        "TF_CONFIG names (multiworker; worker 0 alone needs to see --out-dir)",
+        choices=["none", "mirrored", "multiworker"],
+    )
     device: str = knob("auto", "where to run", choices=["auto", "cpu", "gpu"])
     dtype: str = knob("float32", "precision of model and data", choices=["float32", "float64"])
     out_dir: str | None = knob(None, "run folder (default: runs/<task>-<settings>)")
@@ -92,6 +98,11 @@ class TrainerConfig:
             )
         if self.resume and self.overwrite:
             raise ValueError("expected --resume or --overwrite, received both.")
+        if self.strategy != "none" and self.jobs > 1:
+            raise ValueError(
+                f"--strategy {self.strategy}: expected runs one after another, received --jobs "
+                f"{self.jobs}. Leave out one of the two."
+            )
         self.ntg_count(1)
 
     def scaling_pairs(self) -> list[tuple[float, float]]:
@@ -237,7 +248,8 @@ def prepare_process() -> None:
     """Logging to stderr, little of it from TensorFlow; SIGTERM acts as Ctrl-C does."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
 
 

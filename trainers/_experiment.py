@@ -17,7 +17,7 @@ from trainers._lock import FolderLock
 logger = logging.getLogger("trainers")
 
 
-def run(config, dataset, folder: RunFolder, facts: dict) -> dict:
+def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
     """Trains, then prunes and transfers; with `--resume`, what of these is not there yet.
 
     Args:
@@ -25,53 +25,56 @@ def run(config, dataset, folder: RunFolder, facts: dict) -> dict:
         dataset: the `Dataset` that it names.
         folder: the run's folder.
         facts: `command` and `device`, for `config.json`.
+        workers: the `Workers` that train together; None: this process alone.
 
     Returns:
-        The content of `metrics.json`.
+        The content of `metrics.json`; nothing on workers other than the first, which have no
+        folder.
 
     Raises:
         FolderInUse: Another command works in the folder.
     """
+    from asym_keras.training.workers import Workers
     from trainers._curves import missing_curves, write_curves
 
+    workers = workers or Workers()
+    if not workers.is_first:
+        if not workers.agreed(False):
+            _train_along(config, dataset, workers)
+        return {}
     if config.resume and folder.finished() and not missing_curves(config, folder):
+        workers.agreed(True)
         logger.info("%s is finished", folder.path)
         return folder.read("metrics.json")
     with FolderLock(folder.path):
-        if not (config.resume and folder.finished()):
-            train(config, dataset, folder, facts)
+        if not workers.agreed(config.resume and folder.finished()):
+            train(config, dataset, folder, facts, workers=workers)
         write_curves(config, dataset, folder)
     return folder.read("metrics.json")
 
 
-def train(config, dataset, folder: RunFolder, facts: dict, *, figures: bool = True) -> None:
+def train(
+    config, dataset, folder: RunFolder, facts: dict, *, figures: bool = True, workers=None
+) -> None:
     """Trains once and fills the folder; `config.json` is there before training begins."""
-    import asym_keras as ak
     from asym_keras import plotting
     from asym_keras.files import atomic_path
     from asym_keras.training.objective import compiles_with_xla
+    from asym_keras.training.workers import Workers
 
     began = time.monotonic()
-    model = ak.shallow_network(
-        dataset.input_dim,
-        dataset.outputs,
-        width=config.width,
-        gamma=config.gamma,
-        alpha=config.alpha,
-        protocol=config.protocol,
-        seed=config.seed,
-        dtype=config.dtype,
-    )
+    workers = workers or Workers()
+    model = _model(config, dataset)
     facts = {
         **facts,
         **_environment.versions(),
         "jit_compile": compiles_with_xla(model, config.batch_size or len(dataset.x_train)),
+        "replicas": workers.replicas,
         "dataset": describe(dataset),
     }
     folder.open(config, facts)
     # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
     folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
-    end_time = config.end_step(len(dataset.x_train)) * config.learning_rate
     with contextlib.ExitStack() as stack:
         observers = [lambda history: ordered(history).to_csv(folder.path / "history.csv")]
         if config.tensorboard:
@@ -81,18 +84,12 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, figures: bool = Tr
             for observer in observers:
                 observer(history)
 
-        history = ak.training.train(
+        history = _train(
+            config,
+            dataset,
             model,
-            dataset.x_train.astype(config.dtype),
-            dataset.y_train.astype(config.dtype),
-            method=_method(config),
-            loss=config.loss(),
-            end_time=end_time,
-            times=ak.training.record_times(
-                end_time, config.records, time_step=config.learning_rate
-            ),
+            workers,
             probes=_probes(config, dataset),
-            target_risk=-np.inf if config.target_risk is None else config.target_risk,
             checkpoint=folder.checkpoint,
             resume=config.resume,
             progress=not config.quiet,
@@ -112,6 +109,44 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, figures: bool = Tr
         "peak_memory_gb": _environment.peak_memory(),
     }
     folder.write("metrics.json", metrics)
+
+
+def _train_along(config, dataset, workers) -> None:
+    """What workers other than the first do of a run: their part of each gradient."""
+    _train(config, dataset, _model(config, dataset), workers, probes={}, progress=False)
+
+
+def _model(config, dataset):
+    import asym_keras as ak
+
+    return ak.shallow_network(
+        dataset.input_dim,
+        dataset.outputs,
+        width=config.width,
+        gamma=config.gamma,
+        alpha=config.alpha,
+        protocol=config.protocol,
+        seed=config.seed,
+        dtype=config.dtype,
+    )
+
+
+def _train(config, dataset, model, workers, **options):
+    import asym_keras as ak
+
+    end_time = config.end_step(len(dataset.x_train)) * config.learning_rate
+    return ak.training.train(
+        model,
+        dataset.x_train.astype(config.dtype),
+        dataset.y_train.astype(config.dtype),
+        method=_method(config),
+        loss=config.loss(),
+        end_time=end_time,
+        times=ak.training.record_times(end_time, config.records, time_step=config.learning_rate),
+        target_risk=-np.inf if config.target_risk is None else config.target_risk,
+        strategy=workers.strategy,
+        **options,
+    )
 
 
 def _method(config):

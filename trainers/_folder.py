@@ -12,7 +12,7 @@ from trainers._lock import clear, is_free, make_folder
 # Flags that change how a run is carried out, not what it is: `--resume` may differ in them.
 OPERATIONAL = (
     *("out_dir", "overwrite", "resume", "quiet", "debug", "tensorboard", "pairs", "seeds"),
-    *("jobs", "refit", "transfer"),
+    *("jobs", "refit", "transfer", "strategy"),
 )
 
 

@@ -5,7 +5,7 @@ history = train(model, x, y, method=GradientFlow(), end_time=1e4, probes={...})
 
 from asym_keras.training.checkpoint import Checkpoint
 from asym_keras.training.descent import GradientDescent
-from asym_keras.training.errors import CheckpointError, TrainingError
+from asym_keras.training.errors import CheckpointError, TrainingError, WorkerLostError
 from asym_keras.training.flow import GradientFlow
 from asym_keras.training.history import History
 from asym_keras.training.loop import record_times, train
@@ -22,6 +22,7 @@ __all__ = [
     "RiskProbe",
     "TrainingError",
     "WeightChange",
+    "WorkerLostError",
     "record_times",
     "train",
 ]

@@ -137,7 +137,7 @@ class DescentRun:
     def _affordable(self) -> int:
         if not self._seconds_per_step:
             return 1
-        return max(1, int(CALL_SECONDS / self._seconds_per_step))
+        return self._objective.agreed(max(1, int(CALL_SECONDS / self._seconds_per_step)))
 
     @property
     def _steps_per_epoch(self) -> int:
@@ -181,13 +181,9 @@ class DescentRun:
         objective, rate = self._objective, self._method.learning_rate
 
         def step(i, _, weights, state):
-            if rows is None:
-                risk, gradient, state = objective.gradient(weights, state)
-            else:
-                x, y = tf.nest.map_structure(
-                    lambda a: tf.gather(a, rows[i]), (objective.x, objective.y)
-                )
-                risk, gradient, state = objective.gradient(weights, state, x, y)
+            risk, gradient, state = objective.gradient(
+                weights, state, None if rows is None else rows[i]
+            )
             return (
                 i + 1,
                 risk,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,16 +12,16 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tqdm.auto import tqdm
 
 from asym_keras.training.checkpoint import Checkpoint
 from asym_keras.training.descent import GradientDescent
-from asym_keras.training.errors import TrainingError
+from asym_keras.training.distributed import DistributedObjective
+from asym_keras.training.errors import TrainingError, WorkerLostError
 from asym_keras.training.flow import GradientFlow
 from asym_keras.training.history import History
 from asym_keras.training.objective import Objective
-
-logger = logging.getLogger(__name__)
+from asym_keras.training.progress import Bar, announce
+from asym_keras.training.workers import Workers
 
 
 def record_times(end_time: float, count: int = 50, *, time_step: float = 1.0) -> np.ndarray:
@@ -54,6 +53,7 @@ def train(
     resume: bool = False,
     progress: bool = True,
     on_record: Callable[[History], None] | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> History:
     """Trains `model` in place on `(x, y)` by `method` to time `end_time`, recording on the way.
 
@@ -76,6 +76,10 @@ def train(
         resume: go on from the checkpoint, if there is one. The model must be as it was made.
         progress: show a progress bar.
         on_record: called with the history after each record.
+        strategy: sums the gradients of parts of the examples over its replicas; None: no parts.
+            Results agree up to round-off, so a run may go on with another strategy. With several
+            workers (processes), all call `train` alike; each gets the weights and a history of
+            its own probes, and only worker 0 reads and writes the checkpoint.
 
     Returns:
         The history; the model holds the weights at the end.
@@ -84,102 +88,112 @@ def train(
         ValueError: Bad arguments, or a model that the method can't train; before training.
         CheckpointError: The checkpoint is damaged or of another run.
         TrainingError: Divergence. The model and the checkpoint hold the last good state.
+        WorkerLostError: Another worker is gone. The checkpoint stays as it was last written.
         KeyboardInterrupt: Ctrl-C. The same.
     """
-    objective = Objective(
-        model, x, y, loss=loss, batch_size=method.batch_size, jit_compile=method.jit_compile
-    )
-    times = _check_times(times, end_time, method)
-    probes = {"train_risk": _own_risk(objective)} if probes is None else dict(probes)
-    saved = None
-    snapshot, seconds, history, stopped = None, 0.0, History(), False
-    if checkpoint is not None:
-        saved = Checkpoint(checkpoint, _identity(method, objective, loss, times))
-        if saved.exists() and not resume:
+    workers = Workers(strategy)
+    with workers.loss_told():
+        objective = _objective(model, x, y, loss, method, workers)
+        times = _check_times(times, end_time, method)
+        identity = _identity(method, objective, loss, times)
+        workers.require_equal({**identity, "target risk": float(target_risk)})
+        probes = {"train_risk": _own_risk(objective)} if probes is None else dict(probes)
+        saved = None
+        if checkpoint is not None and workers.is_first:
+            saved = Checkpoint(checkpoint, identity)
+        snapshot, seconds, history, stopped = None, 0.0, History(), False
+        restored = _restored(saved, resume, workers)
+        if restored is not None:
+            arrays, values = restored
+            snapshot, seconds = (arrays, values["run"]), values["seconds"]
+            stopped = values["stopped"]
+            history = _unpack(values["rows"], arrays)
+        for probe in probes.values():
+            if hasattr(probe, "start"):
+                probe.start(model)
+        run = method.start(objective, snapshot)
+        # An estimate takes steps, and steps take all workers.
+        if workers.agreed(progress):
+            announce(run, times[-1], disable=not progress)
+        began = time.monotonic() - seconds
+
+        def record(at: float) -> None:
+            objective.assign(run.at(at), run.state)
+            numbers, arrays = _call_probes(probes, model)
+            elapsed = {"wall_seconds": round(time.monotonic() - began, 3)}
+            row = {"step": _whole(at / method.time_step), "time": at}
+            history.append({**row, **numbers, **run.counters(), **elapsed}, arrays)
+            if on_record is not None:
+                on_record(history)
+
+        def save() -> None:
+            if saved is not None:
+                arrays, values = run.snapshot()
+                elapsed = time.monotonic() - began
+                state = {
+                    **{"run": values, "rows": history.rows},
+                    **{"seconds": elapsed, "stopped": stopped},
+                }
+                saved.save({**arrays, **_pack(history)}, state)
+
+        reached = history[-1]["time"] if len(history) else -1.0
+        pending = [t for t in times if t > reached]
+        if stopped:
+            pending = [t for t in _cut(pending, run.time) if t > reached]
+        last_saved = time.monotonic()
+        bar = Bar(run, times[-1], disable=not progress)
+        try:
+            while pending:
+                while pending and pending[0] <= run.time * (1 + 1e-12):
+                    record(pending.pop(0))
+                bar.show(history)
+                if not pending:
+                    break
+                if time.monotonic() - last_saved >= checkpoint_seconds:
+                    save()
+                    last_saved = time.monotonic()
+                descent = isinstance(method, GradientDescent)
+                # Told here already: what a lost worker interrupted is no state to save.
+                with workers.loss_told():
+                    risk = run.advance(pending[0] if descent else times[-1], target_risk)
+                if risk <= target_risk:
+                    pending, stopped = _cut(pending, run.time), True
+            save()
+        except WorkerLostError:
+            raise
+        except (KeyboardInterrupt, TrainingError):
+            save()
+            raise
+        finally:
+            objective.assign(run.weights, run.state)
+            bar.close()
+        return history
+
+
+def _objective(model, x, y, loss, method, workers: Workers) -> Objective:
+    options = {
+        **{"loss": loss, "batch_size": method.batch_size},
+        **{"jit_compile": method.jit_compile},
+    }
+    if workers.strategy is None:
+        return Objective(model, x, y, **options)
+    return DistributedObjective(model, x, y, workers=workers, **options)
+
+
+def _restored(saved: Checkpoint | None, resume: bool, workers: Workers) -> tuple | None:
+    """What worker 0's checkpoint holds, on every worker; None: nothing to resume from."""
+
+    def load():
+        if saved is None or not saved.exists():
+            return None
+        if not resume:
             raise FileExistsError(
                 f"Expected no checkpoint in {saved.path.parent}, received one of another run. "
                 "Set resume=True to go on from it, or choose another folder."
             )
-        if saved.exists():
-            arrays, values = saved.load()
-            snapshot, seconds = (arrays, values["run"]), values["seconds"]
-            stopped = values["stopped"]
-            history = _unpack(values["rows"], arrays)
-    for probe in probes.values():
-        if hasattr(probe, "start"):
-            probe.start(model)
-    run = method.start(objective, snapshot)
-    if progress:
-        _announce(run, times[-1])
-    began = time.monotonic() - seconds
+        return saved.load()
 
-    def record(at: float) -> None:
-        objective.assign(run.at(at), run.state)
-        numbers, arrays = _call_probes(probes, model)
-        elapsed = {"wall_seconds": round(time.monotonic() - began, 3)}
-        row = {"step": _whole(at / method.time_step), "time": at}
-        history.append({**row, **numbers, **run.counters(), **elapsed}, arrays)
-        if on_record is not None:
-            on_record(history)
-
-    def save() -> None:
-        if saved is not None:
-            arrays, values = run.snapshot()
-            elapsed = time.monotonic() - began
-            state = {"run": values, "rows": history.rows, "seconds": elapsed, "stopped": stopped}
-            saved.save({**arrays, **_pack(history)}, state)
-
-    reached = history[-1]["time"] if len(history) else -1.0
-    pending = [t for t in times if t > reached]
-    if stopped:
-        pending = [t for t in _cut(pending, run.time) if t > reached]
-    last_saved = time.monotonic()
-    bar = _Bar(run, times[-1], disable=not progress)
-    try:
-        while pending:
-            while pending and pending[0] <= run.time * (1 + 1e-12):
-                record(pending.pop(0))
-            bar.show(history)
-            if not pending:
-                break
-            if time.monotonic() - last_saved >= checkpoint_seconds:
-                save()
-                last_saved = time.monotonic()
-            descent = isinstance(method, GradientDescent)
-            risk = run.advance(pending[0] if descent else times[-1], target_risk)
-            if risk <= target_risk:
-                pending, stopped = _cut(pending, run.time), True
-        save()
-    except (KeyboardInterrupt, TrainingError):
-        save()
-        raise
-    finally:
-        objective.assign(run.weights, run.state)
-        bar.close()
-    return history
-
-
-class _Bar:
-    """Progress bar in shares of the work, with the last record's risks and accuracies."""
-
-    def __init__(self, run, end: float, *, disable: bool):
-        done = round(1000 * run.fraction(end))
-        form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-        self._bar = tqdm(
-            total=1000, initial=done, disable=disable, bar_format=form, desc="training"
-        )
-        self._run, self._end = run, end
-
-    def show(self, history: History) -> None:
-        self._bar.n = min(1000, round(1000 * self._run.fraction(self._end)))
-        shown = {"t": f"{self._run.time:.6g}", "gradients": self._run.counters()["gradients"]}
-        if len(history):
-            row = history[-1]
-            shown |= {k: f"{v:.4g}" for k, v in row.items() if k.endswith(("_risk", "_accuracy"))}
-        self._bar.set_postfix(shown)
-
-    def close(self) -> None:
-        self._bar.close()
+    return load() if workers.count == 1 else workers.arrays_from_first(load)
 
 
 def _check_times(times, end_time: float, method) -> list[float]:
@@ -259,17 +273,6 @@ def _pack(history: History) -> dict[str, np.ndarray]:
 def _unpack(rows: list[dict], arrays: dict[str, np.ndarray]) -> History:
     kept = {k.split("/", 1)[1]: list(v) for k, v in arrays.items() if k.startswith("history/")}
     return History(rows, kept)
-
-
-def _announce(run, end: float) -> None:
-    gradients, seconds = run.estimate(end)
-    if gradients * seconds > 5:
-        logger.info(
-            "about %d gradients of %.2g s each: %.2g minutes, records not counted",
-            gradients,
-            seconds,
-            gradients * seconds / 60,
-        )
 
 
 def _whole(step: float) -> int | float:

@@ -102,16 +102,25 @@ class Objective:
         for variable, value in zip(self.state_variables, state, strict=True):
             variable.assign(value)
 
-    def gradient(self, weights, state, x=None, y=None):
-        """Risk, its gradient and the new state, on `(x, y)` or, in tiles, on all data.
+    def gradient(self, weights, state, rows=None):
+        """Risk, its gradient and the new state, on the examples `rows` or, in tiles, on all.
 
         Traceable: call it inside a `tf.function`.
         """
-        if x is not None:
+        if rows is not None:
+            x, y = tf.nest.map_structure(lambda a: tf.gather(a, rows), (self.x, self.y))
             return self._gradient(weights, state, x, y, 1.0)
         if self.tile >= self.examples:
             return self._gradient(weights, state, self.x, self.y, 1.0)
         return self._tiled_gradient(weights, state)
+
+    def agree(self, tensor):
+        """`tensor`, which decides how a solver goes on, as all who train along have it."""
+        return tensor
+
+    def agreed(self, number: int) -> int:
+        """The same for a number outside a compiled function."""
+        return number
 
     def evaluate(self) -> tuple[float, np.ndarray]:
         """Mean loss (no penalties) and predictions (n, ...) of the model now, in inference."""
@@ -137,9 +146,13 @@ class Objective:
         predictions = self.model(x, training=False)
         return self._loss(y, predictions), predictions
 
+    def _others(self) -> list:
+        """Values of the variables that are not trained."""
+        return [v.value for v in self.model.non_trainable_variables]
+
     def _gradient(self, weights, state, x, y, share):
         model = self.model
-        others = [v.value for v in model.non_trainable_variables]
+        others = self._others()
         for i, value in zip(self._state_index, state, strict=True):
             others[i] = value
         with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -32,7 +32,7 @@ class Stepper:
         # Where matrix products are left to TensorFlow's kernels, XLA still fuses the
         # combinations of stages, which are bound by memory traffic.
         self._combine = _combine if jit else _fused(_combine)
-        self._error = self._error_norm if jit else _fused(self._error_norm)
+        self._own_error = self._error_norm if jit else _fused(self._error_norm)
         self.evaluate = traced_once(self._slope, jit_compile=jit)
         self._rkc = traced_once(self._rkc_step, jit_compile=jit)
         self._pair = traced_once(self._bogacki_shampine_step, jit_compile=jit)
@@ -82,6 +82,9 @@ class Stepper:
         estimate = [[slope, k2, k3, k4], [-5 / 72 * step, step / 12, step / 9, -step / 8]]
         return end, k4, risk, self._error(start, end, *estimate)
 
+    def _error(self, start, end, terms, factors):
+        return self._objective.agree(self._own_error(start, end, terms, factors))
+
     def _error_norm(self, start, end, terms, factors):
         rtol, atol = self._tolerances
         estimate = _combine(terms, factors)
@@ -106,7 +109,7 @@ class Stepper:
         length = float(np.finfo(dtype.as_numpy_dtype).eps) ** 0.5 * (1.0 + norm(weights))
         moved, _ = self._slope([w + length * d for w, d in zip(weights, direction, strict=True)])
         image = [(a - b) / length for a, b in zip(moved, slope, strict=True)]
-        radius = norm(image)
+        radius = self._objective.agree(norm(image))
         return radius, [i / (radius + tiny) for i in image]
 
 

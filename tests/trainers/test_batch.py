@@ -27,10 +27,10 @@ def folders(parent):
 def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     train = _experiment.train
 
-    def failing(config, *rest):
+    def failing(config, *rest, **options):
         if (config.gamma, config.seed) == (1.0, 1):
             raise RuntimeError("the risk is NaN")
-        return train(config, *rest)
+        return train(config, *rest, **options)
 
     argv = [*TINY, *PAIRS, "--out-dir", str(tmp_path / "batch")]
     monkeypatch.setattr(_experiment, "train", failing)
@@ -51,7 +51,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
 
 
 def test_the_error_of_a_single_run_is_its_own(tmp_path, monkeypatch, capsys):
-    def failing(*_):
+    def failing(*_, **__):
         raise ValueError("told by the run")
 
     monkeypatch.setattr(_experiment, "train", failing)

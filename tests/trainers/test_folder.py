@@ -200,7 +200,7 @@ def run_with_stub(monkeypatch, *argv):
     """The runs that would be made: configuration and folder of each."""
     runs = []
 
-    def stub(config, dataset, folder, facts):
+    def stub(config, dataset, folder, facts, workers):
         runs.append((config, folder.path))
         return {"gamma": config.gamma, "alpha": config.alpha, "seed": config.seed}
 

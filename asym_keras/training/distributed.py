@@ -1,0 +1,132 @@
+"""The gradient of the empirical risk, summed over the replicas of a `tf.distribute.Strategy`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from asym_keras.training.objective import Objective
+from asym_keras.training.tracing import traced_once
+from asym_keras.training.workers import Workers
+
+
+class DistributedObjective(Objective):
+    """An `Objective` whose gradients are computed by all replicas, each on its own examples.
+
+    Replica p of P gets the examples from `n p // P` to `n (p + 1) // P`; a mini-batch is divided
+    the same way. Its risk and gradient, times its share of the examples, are summed by
+    TensorFlow's all-reduce, so each worker receives the same bits, and those of `Objective` up to
+    round-off:
+
+        grad L = sum_p (n_p / n) grad L_p
+
+    Weights are plain tensors of each worker, the solver runs on all of them.
+
+    Args:
+        model, x, y, loss, batch_size, jit_compile: as of `Objective`; `jit_compile` is for the
+            replicas' gradients. What communicates can't be compiled with XLA, so the attribute
+            `jit_compile`, for solvers, is False.
+        workers: whose strategy it is.
+
+    Raises:
+        ValueError: As of `Objective`; a model with random or averaged state; fewer examples than
+            replicas.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        x,
+        y,
+        *,
+        workers: Workers,
+        loss="mse",
+        batch_size=None,
+        jit_compile="auto",
+    ):
+        super().__init__(model, x, y, loss=loss, batch_size=batch_size, jit_compile=False)
+        assert workers.strategy is not None
+        self._workers = workers
+        if self.stateful_layers:
+            raise ValueError(
+                "Expected a model whose risk is a function of its weights alone, as replicas can't "
+                f"share other state, received one with {', '.join(self.stateful_layers)}, which "
+                "draw numbers or update averages while training. Remove or freeze them, or train "
+                "without a strategy."
+            )
+        replicas = workers.replicas
+        if self.examples < replicas:
+            raise ValueError(
+                f"Expected at least one example for each of the {replicas} replicas, received "
+                f"{self.examples} examples. Use fewer devices or workers, or no strategy."
+            )
+        whole = batch_size is None or batch_size >= self.examples
+        options = {"loss": loss, "jit_compile": jit_compile}
+        options["batch_size"] = None if whole else -(-batch_size // replicas)
+        devices = workers.strategy.extended.worker_devices
+        self._replicas = {}
+        for number, device in zip(workers.local, devices, strict=True):
+            # Of a mini-batch any example may come to any replica.
+            rows = self._share(number, self.examples) if whole else slice(None)
+            part = tf.nest.map_structure(lambda a, rows=rows: a[rows], (self.x, self.y))
+            self._replicas[number] = _Replica(model, *part, device=device, **options)
+
+    def gradient(self, weights, state, rows=None):
+        """Risk, its gradient and the (empty) state, on the examples `rows` or on all.
+
+        Traceable, but not under XLA.
+        """
+        count = self.examples if rows is None else int(rows.shape[0])
+
+        def part(number, weights, *rows):
+            own = self._share(number, count)
+            size = own.stop - own.start
+            return self._replicas[number].partial(weights, [r[own] for r in rows], size, count)
+
+        arguments = (list(weights),) if rows is None else (list(weights), rows)
+        risk, *gradient = self._workers.summed(part, *arguments)
+        return risk, gradient, []
+
+    def agree(self, tensor):
+        """`tensor` of the first worker: processors may differ in the last bit, decisions not."""
+        return self._workers.first(tensor)
+
+    def agreed(self, number: int) -> int:
+        """`number` of the first worker, whose clock counts."""
+        return self._workers.agreed(number)
+
+    def _share(self, replica: int, count: int) -> slice:
+        """The part of `count` examples that a replica gets."""
+        replicas = self._workers.replicas
+        return slice(count * replica // replicas, count * (replica + 1) // replicas)
+
+
+class _Replica(Objective):
+    """The examples of one replica, and all else that its gradient needs, on its device."""
+
+    def __init__(self, model, x, y, *, device: str, **options):
+        with tf.device(device):
+            # XLA can't read a variable that lies on another device.
+            self._frozen = [tf.identity(v.value) for v in model.non_trainable_variables]
+            super().__init__(model, x, y, **options)
+            self.x, self.y = tf.nest.map_structure(tf.identity, (self.x, self.y))
+        self._compiled: dict[tuple[int, int], Callable] = {}
+
+    def partial(self, weights, rows: list, size: int, count: int) -> list:
+        """Risk and gradient of `size` examples, times `size / count`, as one list."""
+        if not size:  # of a last mini-batch with fewer examples than replicas
+            return [tf.zeros([], self.risk_dtype), *map(tf.zeros_like, weights)]
+        share = size / count
+
+        def scaled(weights, *rows):
+            risk, gradient, _ = self.gradient(weights, [], *rows)
+            return [share * risk, *(share * g for g in gradient)]
+
+        if (size, count) not in self._compiled:
+            self._compiled[size, count] = traced_once(scaled, jit_compile=self.jit_compile)
+        return self._compiled[size, count](weights, *rows)
+
+    def _others(self) -> list[tf.Tensor]:
+        return list(self._frozen)

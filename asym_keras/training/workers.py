@@ -1,0 +1,205 @@
+"""The processes that train one model together, and what they must agree on."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.training.errors import WorkerLostError
+from asym_keras.training.tracing import traced_once
+
+# What a collective operation ends with where a process at its other end is gone.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
+# Numbers (int32) that one collective operation sends: what it holds beside the data stays small.
+_CHUNK = 2**22
+
+
+class Workers:
+    """The processes of a `tf.distribute.Strategy`; None, or a strategy of one process: this one.
+
+    Every method that communicates must be called by all workers, in the same order.
+
+    Args:
+        strategy: None or a strategy.
+
+    Attributes:
+        replicas: int, devices of all workers together.
+        local: list of int, this worker's replicas; the others have the other numbers.
+        count: int, number of workers.
+        index: int, of this worker. Worker 0 is the one whose clock and files count.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy | None = None):
+        self.strategy = strategy
+        self.replicas, self.local = 1, [0]
+        if strategy is not None:
+            numbers = strategy.experimental_distribute_values_from_function(
+                lambda context: context.replica_id_in_sync_group
+            )
+            self.replicas = int(strategy.num_replicas_in_sync)
+            self.local = [int(n) for n in strategy.experimental_local_results(numbers)]
+        self.count = self.replicas // len(self.local)
+        self.index = self.local[0] // len(self.local)
+        self._agree: Callable | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is worker 0."""
+        return self.index == 0
+
+    def summed(self, compute: Callable, *arguments) -> list[tf.Tensor]:
+        """Sums of what each replica computes, by TensorFlow's all-reduce. Traceable.
+
+        Args:
+            compute: called as `compute(number, *arguments)` for each replica of this worker, its
+                operations on that device; returns a list of tensors.
+            arguments: tensors, in any structure.
+
+        Returns:
+            The sums over all replicas of all workers, with the same bits on each worker.
+        """
+        assert self.strategy is not None
+        devices = dict(zip(self.local, self.strategy.extended.worker_devices, strict=True))
+
+        def replica(*arguments):
+            context = tf.distribute.get_replica_context()
+            number = context.replica_id_in_sync_group
+            number = int(tf.get_static_value(number) if tf.is_tensor(number) else number)
+            # The all-reduce asks a tensor for its device, which within a graph only this names.
+            with tf.device(devices[number]):
+                parts = [tf.identity(part) for part in compute(number, *arguments)]
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, parts)
+
+        results = self.strategy.run(replica, args=arguments)
+        return [self.strategy.experimental_local_results(result)[0] for result in results]
+
+    def first(self, tensor: tf.Tensor) -> tf.Tensor:
+        """`tensor` of worker 0, on every worker, bit for bit. Traceable."""
+        if self.count == 1:
+            return tensor
+        # Not a product with 0 or 1: the tensor may hold infinity.
+        return self.summed(lambda n, t: [tf.zeros_like(t) if n else t], tensor)[0]
+
+    def agreed(self, number: int) -> int:
+        """`number` of worker 0, on every worker."""
+        if self.count == 1:
+            return number
+        if self._agree is None:
+            self._agree = traced_once(self.first, jit_compile=False)
+        return int(self._agree(tf.constant(number, tf.int64)))
+
+    def from_first(self, call: Callable[[], bytes]) -> bytes:
+        """What `call` returns on worker 0, on every worker; the others don't call it.
+
+        Raises:
+            Exception: What `call` raised; a RuntimeError with its message on the other workers.
+        """
+        if self.count == 1:
+            return call()
+        error, content = None, b""
+        if self.is_first:
+            try:
+                content = call()
+            except Exception as caught:
+                error, content = caught, str(caught).encode()
+        failed, size = self.agreed(int(error is not None)), self.agreed(len(content))
+        content = self._broadcast(content, size)
+        if error is not None:
+            raise error
+        if failed:
+            raise RuntimeError(f"worker 0: {content.decode()}")
+        return content
+
+    def arrays_from_first(self, call: Callable[[], tuple[dict, dict] | None]) -> tuple | None:
+        """Arrays and JSON values that `call` returns on worker 0, on every worker; or None."""
+
+        def encoded() -> bytes:
+            result = call()
+            if result is None:
+                return b""
+            file = io.BytesIO()
+            np.savez(file, **result[0], header=np.array(json.dumps(result[1])))
+            return file.getvalue()
+
+        content = self.from_first(encoded)
+        if not content:
+            return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return arrays, json.loads(str(arrays.pop("header")))
+
+    def require_equal(self, facts: dict) -> None:
+        """Checks that all workers hold the same `facts` (names and numbers or texts).
+
+        Raises:
+            ValueError: On every worker, where one differs.
+        """
+        if self.count == 1:
+            return
+        names = sorted(facts)
+        theirs = self.from_first(lambda: "\n".join(repr(facts[n]) for n in names).encode())
+        values = theirs.decode().split("\n")
+        differing = [n for n, v in zip(names, values, strict=False) if repr(facts[n]) != v]
+        if len(values) != len(names):
+            differing = names
+        marks = np.zeros(self.count, "int64")
+        marks[self.index] = len(differing)
+        others = np.flatnonzero(self._totals(marks)).tolist()
+        if others:
+            told = f" This is worker {self.index}; it differs in: {', '.join(differing)}."
+            raise ValueError(
+                "Expected the same model, data and settings on every worker, received others than "
+                f"worker 0's on worker {', '.join(map(str, others))}.{told if differing else ''} "
+                "Start all workers with one command and the same data."
+            )
+
+    def meet(self) -> None:
+        """Returns when every worker has called it."""
+        self.agreed(0)
+
+    @contextlib.contextmanager
+    def loss_told(self) -> Iterator[None]:
+        """Turns what TensorFlow says of a lost worker into a `WorkerLostError`."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            lost = isinstance(error, _LOST) or "Collective ops is aborted" in str(error)
+            if self.count == 1 or not lost:
+                raise
+            raise WorkerLostError(
+                f"A worker was lost: expected all {self.count} workers to train along, received "
+                f"{type(error).__name__} from a collective operation of worker {self.index} (this "
+                "one). Start all workers again and resume (--resume, or resume=True): they go on "
+                "from the last checkpoint, to the same result."
+            ) from error
+
+    def _broadcast(self, content: bytes, size: int) -> bytes:
+        """`content` of worker 0; only the zeros of the others are looked at."""
+        length = -(-size // 4)
+        numbers = np.zeros(length, "int32")
+        if self.is_first:
+            numbers = np.frombuffer(content.ljust(4 * length, b"\0"), "int32")
+        parts = [numbers[at : at + _CHUNK] for at in range(0, length, _CHUNK)]
+        shapes = {part.shape for part in parts}
+        send = {shape: traced_once(self.first, jit_compile=False) for shape in sorted(shapes)}
+        received = [send[part.shape](tf.constant(part)).numpy().tobytes() for part in parts]
+        return b"".join(received)[:size]
+
+    def _totals(self, numbers: np.ndarray) -> np.ndarray:
+        """Sums over the workers, entry by entry."""
+
+        def totals(tensor):
+            own = self.local[0]
+            return self.summed(lambda n, t: [t if n == own else tf.zeros_like(t)], tensor)[0]
+
+        return traced_once(totals, jit_compile=False)(tf.constant(numbers)).numpy()
