@@ -227,7 +227,7 @@ def trainings(monkeypatch):
     """Runs without training; notes whether their folder was locked."""
     noted = []
 
-    def train(config, dataset, folder, facts):
+    def train(config, dataset, folder, facts, *, workers):
         with pytest.raises(FolderInUse):
             FolderLock(folder.path).__enter__()
         folder.open(config, {**facts, "dataset": _experiment.describe(dataset)})
