@@ -101,14 +101,16 @@ def train(
                 "Set resume=True to go on from it, or choose another folder."
             )
         if saved.exists():
-            arrays, values = saved.load()
-            snapshot, seconds = (arrays, values["run"]), values["seconds"]
-            stopped = values["stopped"]
-            history = _unpack(values["rows"], arrays)
+            loaded, values = saved.load()
+            seconds, stopped = values["seconds"], values["stopped"]
+            history = _unpack(values["rows"], loaded)
+            snapshot = loaded, values["run"]
+            del loaded
     for probe in probes.values():
         if hasattr(probe, "start"):
             probe.start(model)
     run = method.start(objective, snapshot)
+    del snapshot  # as large as all that the method keeps
     if progress:
         _announce(run, times[-1])
     began = time.monotonic() - seconds
@@ -216,8 +218,8 @@ def _identity(method, objective: Objective, loss, times) -> dict:
         "record times": _digest([np.asarray(times)]),
         # Not their names, which Keras counts up within a process.
         "model": [[list(v.shape), str(v.dtype)] for v in model.variables],
-        "initial weights": _digest([v.numpy() for v in model.variables]),
-        "training data": _digest([a.numpy() for a in tf.nest.flatten((objective.x, objective.y))]),
+        "initial weights": _digest(v.value for v in model.variables),
+        "training data": _digest(tf.nest.flatten((objective.x, objective.y))),
     }
 
 
@@ -230,7 +232,8 @@ def _loss_identity(loss):
 def _digest(arrays) -> str:
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
+        # A view of the bytes: these are as large as the weights and the data.
+        digest.update(np.ascontiguousarray(array).reshape(-1).view("uint8"))
     return digest.hexdigest()[:16]
 
 
