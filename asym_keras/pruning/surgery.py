@@ -66,7 +66,7 @@ def prune(
         ending = find_ending(model, target.name, readout=False)
         targets = ending.targets(examples, targets)
         x = examples if x is None else x
-        require_refit(len(targets), keep, dtype=target.compute_dtype)
+        require_refit(len(targets), widest=keep, dtype=target.compute_dtype)
     kept = np.sort(order_nodes(model, target, importance, x=x, seed=seed)[:keep])
     if not target.scalings[kept].any():
         raise ValueError(
