@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainers import _environment
+from trainers import _environment, _memory
 from trainers._folder import RunFolder
 
 logger = logging.getLogger("trainers")
@@ -40,12 +40,15 @@ def run(config, dataset, folder: RunFolder, facts: dict) -> dict:
 
 def train(config, dataset, folder: RunFolder, facts: dict, *, figures: bool = True) -> None:
     """Trains once and fills the folder; `config.json` is there before training begins."""
+    import tensorflow as tf
+
     import asym_keras as ak
     from asym_keras import plotting
     from asym_keras.files import atomic_path
     from asym_keras.training.objective import compiles_with_xla
 
     began = time.monotonic()
+    _memory.require_memory(config, dataset)
     model = ak.shallow_network(
         dataset.input_dim,
         dataset.outputs,
@@ -66,6 +69,9 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, figures: bool = Tr
     # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
     folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
     end_time = config.end_step(len(dataset.x_train)) * config.learning_rate
+    # Tensors, so that training and its probe share them.
+    x = tf.convert_to_tensor(dataset.x_train.astype(config.dtype))
+    y = tf.convert_to_tensor(dataset.y_train.astype(config.dtype))
     with contextlib.ExitStack() as stack:
         observers = [lambda history: ordered(history).to_csv(folder.path / "history.csv")]
         if config.tensorboard:
@@ -77,15 +83,15 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, figures: bool = Tr
 
         history = ak.training.train(
             model,
-            dataset.x_train.astype(config.dtype),
-            dataset.y_train.astype(config.dtype),
+            x,
+            y,
             method=_method(config),
             loss=config.loss(),
             end_time=end_time,
             times=ak.training.record_times(
                 end_time, config.records, time_step=config.learning_rate
             ),
-            probes=_probes(config, dataset),
+            probes=_probes(config, dataset, x, y),
             target_risk=-np.inf if config.target_risk is None else config.target_risk,
             checkpoint=folder.checkpoint,
             resume=config.resume,
@@ -116,20 +122,15 @@ def _method(config):
     return GradientDescent(config.learning_rate, batch_size=config.batch_size, seed=config.seed)
 
 
-def _probes(config, dataset) -> dict:
+def _probes(config, dataset, x, y) -> dict:
     """The paper's probes, in the order of the history's columns."""
     from asym_keras.ntg import NTGProbe
     from asym_keras.training import RiskProbe, WeightChange
 
+    test = (a.astype(config.dtype) for a in (dataset.x_test, dataset.y_test))
     probes: dict[str, Callable] = {
-        part: RiskProbe(
-            part,
-            getattr(dataset, f"x_{part}").astype(config.dtype),
-            getattr(dataset, f"y_{part}").astype(config.dtype),
-            labels=getattr(dataset, f"labels_{part}"),
-            loss=config.loss(),
-        )
-        for part in ("train", "test")
+        part: RiskProbe(part, *data, labels=getattr(dataset, f"labels_{part}"), loss=config.loss())
+        for part, data in (("train", (x, y)), ("test", test))
     }
     probes["weights"] = WeightChange()
     count = config.ntg_count(len(dataset.x_train))

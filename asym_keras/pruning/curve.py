@@ -98,7 +98,8 @@ def pruning_curve(
         for outputs in _outputs(ending, part.x, order, widths, batch_size, store):
             scores[name].add(*outputs)
     if refit:
-        fits = refit_readouts(features["train"].array, parts["train"].y, widths[skipped:])
+        refitted = widths[skipped:]
+        fits = refitted and refit_readouts(features["train"].array, parts["train"].y, refitted)
         for name, part in parts.items():
             scores[f"{name}_refit"] = _Scores(part, loss, len(widths))
             for width, *outputs in _refitted_outputs(features[name].array, fits):

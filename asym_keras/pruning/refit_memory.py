@@ -40,14 +40,14 @@ def refit_bytes(train: int, test: int = 0, *, widest: int, dtype="float32") -> i
 
 
 def widest_refit(
-    train: int, test: int = 0, *, width: int, dtype="float32", limit: int = REFIT_BYTES
+    train: int, test: int = 0, *, width: int, dtype="float32", limit: int | None = None
 ) -> int:
     """The most nodes, up to `width`, whose refit takes no more than `limit` bytes.
 
     Args:
         train, test, dtype: as for `refit_bytes`.
         width: nodes of the network, m.
-        limit: bytes.
+        limit: bytes; None: `REFIT_BYTES`.
 
     Returns:
         int, 0 to `width`.
@@ -56,6 +56,7 @@ def widest_refit(
         >>> asym_keras.pruning.widest_refit(5000, 5000, width=2000)
         2000
     """
+    limit = REFIT_BYTES if limit is None else limit
     fits, fails = 0, width + 1
     while fails - fits > 1:
         middle = (fits + fails) // 2
