@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 PARTS = ("flow", "descent", "pruning")
-FLOW_TIME = 2.0  # two or three steps, by either of the flow's methods
+FLOW_TIME = 20.0  # some steps by each of the flow's methods
 DESCENT_STEPS = 3
 
 

@@ -8,9 +8,10 @@ from asym_keras.training.objective import TILE_BYTES
 
 # TensorFlow, Keras and SciPy, loaded and with their first functions compiled.
 PROCESS_BYTES = 850 * 10**6
-# Arrays as large as the weights that are there at once, what TensorFlow's allocator leaves unused
-# between them counted in: measured, widths 20,000 to 100,000 (docs/long_widths.md).
-WEIGHT_COPIES = {"flow": 18.0, "descent": 6.0}
+# Measured at widths 20,000 to 100,000 (docs/long_widths.md): arrays as large as the weights, and
+# activations by `objective.TILE_BYTES`. What TensorFlow's allocator leaves unused is counted in.
+WEIGHT_COPIES = {"flow": 15.5, "descent": 6.5}
+TILE_SHARE = 1.2
 
 
 def peak_bytes(
@@ -24,8 +25,8 @@ def peak_bytes(
 ) -> int:
     """Bytes that a process at most holds while it trains a shallow network, full batch, on a CPU.
 
-    `P + 2 n (d + K) b + min(T, 4 n m b) + c d m b` with b bytes a number: the process P, data as
-    given and as tensors, activations of a tile of examples (T, `objective.TILE_BYTES`), and c
+    `P + 2 n (d + K) b + 1.2 min(T, 4 n m b) + c d m b` with b bytes a number: the process P, data
+    as given and as tensors, activations of a tile of examples (T, `objective.TILE_BYTES`), and c
     arrays as large as the weights: their initial and present values, the model's own, the
     gradient, its sum over tiles, and for a flow slopes, stages and the power iteration's
     direction. It does not depend on the length of the run.
@@ -55,6 +56,6 @@ def peak_bytes(
         )
     number = np.dtype(dtype).itemsize
     data = 2 * examples * (input_dim + outputs) * number
-    activations = min(TILE_BYTES, 4 * examples * width * number)
+    activations = TILE_SHARE * min(TILE_BYTES, 4 * examples * width * number)
     weights = WEIGHT_COPIES[solver] * input_dim * width * number
     return int(PROCESS_BYTES + data + activations + weights)

@@ -71,6 +71,7 @@ class WeightChange:
     def __call__(self, model: keras.Model) -> dict:
         if self._initial is None:
             self.start(model)
+        assert self._initial is not None
         now = self._kernel(model)
         others = tuple(range(now.ndim - 1))
         width = max(1, TILE_NUMBERS // max(1, now[..., 0].size))
