@@ -7,6 +7,8 @@ import random
 import keras
 import numpy as np
 
+BLOCK = 2**20  # numbers drawn at once
+
 
 class _NumpyInitializer(keras.initializers.Initializer):
     """Draws in float64 with NumPy and casts, so float32 weights are float64 weights rounded.
@@ -21,8 +23,16 @@ class _NumpyInitializer(keras.initializers.Initializer):
         self.seed = random.randint(1, 10**9) if seed is None else seed
 
     def __call__(self, shape, dtype=None):
-        values = self._draw(np.random.default_rng(self.seed), tuple(shape))
-        return keras.ops.convert_to_tensor(values, dtype=dtype or keras.config.floatx())
+        dtype = keras.backend.standardize_dtype(dtype or keras.config.floatx())
+        generator = np.random.default_rng(self.seed)
+        # NumPy has no bfloat16.
+        values = np.empty(shape, dtype if dtype in ("float32", "float16") else "float64")
+        flat = values.reshape(-1)
+        # One stream of numbers, block by block: a wide kernel in float64 is twice its own size.
+        for first in range(0, flat.size, BLOCK):
+            block = flat[first : first + BLOCK]
+            block[:] = self._draw(generator, block.shape)
+        return keras.ops.convert_to_tensor(values, dtype=dtype)
 
     def _draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         raise NotImplementedError

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from asym_keras import initializers
 from asym_keras.initializers import Normal, Rademacher, with_seed
 
 INITIALIZERS = [Normal(seed=3), Normal(2.5, seed=4), Rademacher(seed=5)]
@@ -101,3 +102,11 @@ def test_with_seed_seeds_what_has_none():
 )
 def test_with_seed_leaves_alone_what_needs_none(initializer):
     assert with_seed(initializer, 9) is initializer
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [Normal, Rademacher])
+def test_blocks_are_one_stream(kind, dtype, monkeypatch):
+    whole = np.asarray(kind(seed=3)((7, 11), dtype))
+    monkeypatch.setattr(initializers, "BLOCK", 5)
+    np.testing.assert_array_equal(np.asarray(kind(seed=3)((7, 11), dtype)), whole)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import logging
 
 from trainers._folder import RunFolder
+
+logger = logging.getLogger("trainers")
 
 PRUNING, TRANSFER = "pruning.csv", "transfer.csv"
 
@@ -30,8 +33,19 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
     model = load_run(folder.path).load_model()
     rule = PROTOCOL_RULES[config.protocol]
     if PRUNING in missing:
-        from asym_keras.pruning import pruning_curve
+        from asym_keras.pruning import REFIT_BYTES, pruning_curve, widest_refit
 
+        widest = widest_refit(
+            len(dataset.x_train), len(dataset.x_test), width=config.width, dtype=config.dtype
+        )
+        if config.refit and widest < config.width:
+            logger.info(
+                "networks of more than %d nodes are not refitted, which would take more than "
+                "%.1f GB: their columns in %s are nan",
+                widest,
+                REFIT_BYTES / 1e9,
+                PRUNING,
+            )
         rows = pruning_curve(
             model,
             *_arrays(config, dataset),
@@ -40,6 +54,7 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
             importance=rule,
             loss=config.loss(),
             refit=config.refit,
+            refit_widest=widest,
             seed=config.seed,
         )
         History(rows).to_csv(folder.path / PRUNING)
@@ -62,7 +77,7 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
 
 def _arrays(config, dataset) -> list:
     names = ("x_train", "y_train", "x_test", "y_test")
-    return [getattr(dataset, name).astype(config.dtype) for name in names]
+    return [getattr(dataset, name).astype(config.dtype, copy=False) for name in names]
 
 
 def _columns(folder: RunFolder, name: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainers import _environment
+from trainers import _environment, _memory
 from trainers._folder import RunFolder
 from trainers._lock import FolderLock
 
@@ -63,6 +63,7 @@ def train(
     from asym_keras.training.workers import Workers
 
     began = time.monotonic()
+    _memory.require_memory(config, dataset)
     workers = workers or Workers()
     model = _model(config, dataset)
     facts = {
@@ -75,6 +76,7 @@ def train(
     folder.open(config, facts)
     # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
     folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
+    x, y = _tensors(config, dataset)
     with contextlib.ExitStack() as stack:
         observers = [lambda history: ordered(history).to_csv(folder.path / "history.csv")]
         if config.tensorboard:
@@ -86,10 +88,11 @@ def train(
 
         history = _train(
             config,
-            dataset,
             model,
+            x,
+            y,
             workers,
-            probes=_probes(config, dataset),
+            probes=_probes(config, dataset, x, y),
             checkpoint=folder.checkpoint,
             resume=config.resume,
             progress=not config.quiet,
@@ -113,7 +116,16 @@ def train(
 
 def _train_along(config, dataset, workers) -> None:
     """What workers other than the first do of a run: their part of each gradient."""
-    _train(config, dataset, _model(config, dataset), workers, probes={}, progress=False)
+    x, y = _tensors(config, dataset)
+    _train(config, _model(config, dataset), x, y, workers, probes={}, progress=False)
+
+
+def _tensors(config, dataset):
+    """Training inputs and targets: as tensors, so that training and its probe share them."""
+    import tensorflow as tf
+
+    x, y = (a.astype(config.dtype) for a in (dataset.x_train, dataset.y_train))
+    return tf.convert_to_tensor(x), tf.convert_to_tensor(y)
 
 
 def _model(config, dataset):
@@ -131,14 +143,14 @@ def _model(config, dataset):
     )
 
 
-def _train(config, dataset, model, workers, **options):
+def _train(config, model, x, y, workers, **options):
     import asym_keras as ak
 
-    end_time = config.end_step(len(dataset.x_train)) * config.learning_rate
+    end_time = config.end_step(len(x)) * config.learning_rate
     return ak.training.train(
         model,
-        dataset.x_train.astype(config.dtype),
-        dataset.y_train.astype(config.dtype),
+        x,
+        y,
         method=_method(config),
         loss=config.loss(),
         end_time=end_time,
@@ -157,20 +169,15 @@ def _method(config):
     return GradientDescent(config.learning_rate, batch_size=config.batch_size, seed=config.seed)
 
 
-def _probes(config, dataset) -> dict:
+def _probes(config, dataset, x, y) -> dict:
     """The paper's probes, in the order of the history's columns."""
     from asym_keras.ntg import NTGProbe
     from asym_keras.training import RiskProbe, WeightChange
 
+    test = (a.astype(config.dtype) for a in (dataset.x_test, dataset.y_test))
     probes: dict[str, Callable] = {
-        part: RiskProbe(
-            part,
-            getattr(dataset, f"x_{part}").astype(config.dtype),
-            getattr(dataset, f"y_{part}").astype(config.dtype),
-            labels=getattr(dataset, f"labels_{part}"),
-            loss=config.loss(),
-        )
-        for part in ("train", "test")
+        part: RiskProbe(part, *data, labels=getattr(dataset, f"labels_{part}"), loss=config.loss())
+        for part, data in (("train", (x, y)), ("test", test))
     }
     probes["weights"] = WeightChange()
     count = config.ntg_count(len(dataset.x_train))

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from asym_keras.importance.graph import find_layer, node_paths
-from asym_keras.importance.taps import example_count, received, tiles
+from asym_keras.importance.taps import TILE_NUMBERS, example_count, received, tiles
 from asym_keras.layers import AsymScaledDense
 
 RULES = ("paper", "scalings", "magnitude", "output")
@@ -58,7 +58,7 @@ def node_importance(
                 "Pass x, for example the training inputs."
             )
         return _output_change(model, target, x)
-    squares = np.sum(_float64(target.kernel) ** 2, axis=0)
+    squares = _column_squares(target.kernel)
     return np.sqrt(squares) if rule == "magnitude" else target.scalings * squares
 
 
@@ -130,6 +130,16 @@ def _readers(model, target: AsymScaledDense) -> tuple[list, list]:
     if paths.obstacle or paths.returned:
         return [target], [np.ones((target.units, 1))]
     return paths.readouts, [dense.kernel for dense in paths.readouts]
+
+
+def _column_squares(kernel) -> np.ndarray:
+    """`||w_j||^2` in float64, a tile of nodes at a time."""
+    rows, units = kernel.shape
+    squares, width = np.empty(units), max(1, TILE_NUMBERS // rows)
+    for first in range(0, units, width):
+        nodes = slice(first, first + width)
+        squares[nodes] = np.sum(_float64(kernel[:, nodes]) ** 2, axis=0)
+    return squares
 
 
 def _float64(tensor) -> np.ndarray:

@@ -12,6 +12,7 @@ from keras import ops
 from asym_keras.importance.rules import order_nodes
 from asym_keras.pruning.ending import Ending, find_ending
 from asym_keras.pruning.refit import TILE_ROWS, refit_readouts
+from asym_keras.pruning.refit_memory import require_refit
 
 STEPS = 20  # of 5 %
 
@@ -29,6 +30,7 @@ def pruning_curve(
     loss="mse",
     pruned: Iterable[int] | None = None,
     refit: bool = False,
+    refit_widest: int | None = None,
     layer: str | None = None,
     seed: int = 0,
     batch_size: int | None = None,
@@ -52,6 +54,8 @@ def pruning_curve(
             risk. Cross-entropies given by name take the outputs as logits.
         pruned: numbers of nodes to prune, 0 to m. None: 5 % steps from none to all.
         refit: whether to add the columns with suffix `_refit`.
+        refit_widest: the widest network to refit; those columns of wider ones are NaN. None: all
+            are refitted. `asym_keras.pruning.widest_refit` says how many nodes fit the memory.
         layer: name of the `AsymScaledDense`; None: it is the only one.
         seed: int, breaks ties in the importance.
         batch_size: examples at once; None: by the sizes of the layers.
@@ -63,7 +67,8 @@ def pruning_curve(
         fitted or a `Dense`'s.
 
     Raises:
-        ValueError: A model with another end, arrays that do not fit, numbers out of range.
+        ValueError: A model with another end, arrays that do not fit, numbers out of range, or a
+            refit that needs more than `asym_keras.pruning.REFIT_BYTES`; before any work.
 
     Example:
         >>> model = asym_keras.shallow_network(1, width=40, seed=0)
@@ -78,23 +83,27 @@ def pruning_curve(
         "test": _Part(ending, x_test, y_test, labels_test),
     }
     pruned = _check_pruned(pruned, ending.layer.units)
-    order = order_nodes(model, ending.layer, importance, x=x_train, seed=seed)
     widths = [ending.layer.units - count for count in pruned]
+    skipped = _not_refitted(widths, refit_widest) if refit else 0
+    if refit and skipped < len(widths):
+        counts = (len(part.y) for part in parts.values())
+        require_refit(*counts, widest=widths[skipped], dtype=ending.layer.compute_dtype)
+    order = order_nodes(model, ending.layer, importance, x=x_train, seed=seed)
     loss = _per_example(loss)
     scores: dict[str, _Scores] = {}
     features: dict[str, Any] = {}
     for name, part in parts.items():
         scores[name] = _Scores(part, loss, len(widths))
-        store = features[name] = [] if refit else None
+        store = features[name] = _Store(len(part.y), widths[skipped:]) if refit else None
         for outputs in _outputs(ending, part.x, order, widths, batch_size, store):
             scores[name].add(*outputs)
     if refit:
-        features = {name: np.concatenate(tiles) for name, tiles in features.items()}
-        fits = refit_readouts(features["train"], parts["train"].y, widths)
+        refitted = widths[skipped:]
+        fits = refitted and refit_readouts(features["train"].array, parts["train"].y, refitted)
         for name, part in parts.items():
             scores[f"{name}_refit"] = _Scores(part, loss, len(widths))
-            for outputs in _refitted_outputs(features[name], fits):
-                scores[f"{name}_refit"].add(*outputs)
+            for width, *outputs in _refitted_outputs(features[name].array, fits):
+                scores[f"{name}_refit"].add(skipped + width, *outputs)
     return [
         {
             "pruned": count,
@@ -139,14 +148,32 @@ class _Scores:
             self._hits[width] += np.sum(np.argmax(outputs, axis=-1) == self._part.labels[rows])
 
     def risk(self, width: int) -> float:
-        """Mean loss."""
+        """Mean loss; NaN if no outputs came."""
+        if not self._values[width]:
+            return float("nan")
         return float(self._losses[width] / self._values[width])
 
     def accuracy(self, width: int) -> float | None:
-        """Share of examples in their class; None without labels."""
+        """Share of examples in their class; None without labels, NaN if no outputs came."""
         if self._part.labels is None:
             return None
+        if not self._values[width]:
+            return float("nan")
         return float(self._hits[width] / len(self._part.labels))
+
+
+class _Store:
+    """The first features, as many as the widest refit takes, tile by tile."""
+
+    def __init__(self, examples: int, widths: list[int]):
+        self._examples, self._columns = examples, max(widths, default=0)
+        self.array: Any = None
+
+    def add(self, rows: slice, tile: np.ndarray) -> None:
+        """Keeps what is wanted of the features (rows, m) of the examples `rows`."""
+        if self.array is None:
+            self.array = np.empty((self._examples, self._columns), tile.dtype)
+        self.array[rows] = tile[:, : self._columns]
 
 
 def _columns(scores: dict[str, _Scores], width: int, suffix: str) -> dict[str, float]:
@@ -163,19 +190,26 @@ def _outputs(ending: Ending, x, order, widths: list[int], batch_size, store):
     """Yields index of a width, slice of examples, and outputs (rows, K), float64.
 
     Products are taken of the nodes between one width and the next, in the model's precision,
-    and summed in float64. The list `store` gets the tiles of features, in order.
+    and summed in float64. The `_Store` gets the tiles of features.
     """
     kernel, bias = ending.kernel[order], ending.bias
     for rows, tile in ending.features(x, batch_size):
         tile = ops.convert_to_numpy(tile)[:, order]
         if store is not None:
-            store.append(tile)
+            store.add(rows, tile)
         outputs, first = bias, 0
         for width in reversed(range(len(widths))):  # the narrowest first
             nodes = slice(first, widths[width])
             outputs = outputs + _product(tile[:, nodes], kernel[nodes])
             first = nodes.stop
             yield width, rows, outputs
+
+
+def _not_refitted(widths: list[int], widest: int | None) -> int:
+    """How many of `widths`, which fall, are above `widest`."""
+    if widest is not None and widest < 0:
+        raise ValueError(f"pruning_curve: expected refit_widest from 0 on, received {widest}.")
+    return sum(widest is not None and width > widest for width in widths)
 
 
 def _product(features: np.ndarray, kernel: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 # Penalties tried: so many, so many decades apart, the largest as large as the features.
 PENALTIES = 13
 DECADES = 0.75
-TILE_ROWS = 1000
+TILE_ROWS, TILE_COLUMNS = 1000, 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +110,12 @@ class _Data:
             rows = slice(first, first + TILE_ROWS)
             yield rows, self._features[rows, :width] - self._mean[:width]
 
+    def column_tiles(self, width: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Slices of the first features, and these, centred, float64 (n, columns)."""
+        for first in range(0, width, TILE_COLUMNS):
+            columns = slice(first, min(width, first + TILE_COLUMNS))
+            yield columns, self._features[:, columns] - self._mean[columns]
+
     def fit(self, kernel: np.ndarray, penalty: float, squares: float) -> Refit:
         """The `Refit` of a kernel for centred features, whose errors' squares sum to that."""
         bias = self._centre - self._mean[: len(kernel)] @ kernel
@@ -137,7 +143,9 @@ def _by_features(data: _Data, widths: list[int]) -> dict[int, Refit]:
     fits: dict[int, Refit] = {}
     for penalty in data.penalties:
         # SciPy's: a quarter of NumPy's time.
-        factor = cholesky(gram + penalty * np.eye(widest), lower=True, check_finite=False)
+        regular = np.array(gram, order="F")  # the order that SciPy overwrites
+        regular[np.diag_indices(widest)] += penalty
+        factor = cholesky(regular, lower=True, overwrite_a=True, check_finite=False)
         solved = solve_triangular(factor, products, lower=True)
         squares = _left_out(data, factor, solved, widths)
         for k, total in zip(widths, squares, strict=True):
@@ -172,11 +180,15 @@ def _by_examples(data: _Data, width: int) -> Refit:
     `I - H = p U diag(1 / (s + p)) U^T` without the constant vector, whose part the bias takes.
     Here p cancels, so that nothing is lost where h is nearly 1.
     """
+    from scipy.linalg import eigh
+
     n = data.examples
-    features = np.concatenate([tile for _, tile in data.tiles(width)])
-    gram = features @ features.T
+    gram = np.zeros((n, n))
+    for _, tile in data.column_tiles(width):
+        gram += tile @ tile.T
     # Centred features leave the constant vector an eigenvalue 0 among others: set it apart.
-    eigenvalues, vectors = np.linalg.eigh(gram + (2.0 * np.trace(gram) or 1.0) / n)
+    gram += (2.0 * np.trace(gram) or 1.0) / n
+    eigenvalues, vectors = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
     eigenvalues, vectors = np.maximum(eigenvalues[:-1], 0.0), vectors[:, :-1]
     rotated, squared = vectors.T @ data.targets, vectors**2
     best = np.inf, 0.0, rotated
@@ -187,4 +199,5 @@ def _by_examples(data: _Data, width: int) -> Refit:
         if total < best[0]:
             best = total, penalty, solved
     total, penalty, solved = best
-    return data.fit(features.T @ solved, penalty, total)
+    kernel = np.concatenate([tile.T @ solved for _, tile in data.column_tiles(width)])
+    return data.fit(kernel, penalty, total)

@@ -11,6 +11,7 @@ from asym_keras.importance.rules import order_nodes
 from asym_keras.layers import AsymScaledDense
 from asym_keras.pruning.ending import find_ending
 from asym_keras.pruning.refit import refit_readouts
+from asym_keras.pruning.refit_memory import require_refit
 
 
 def prune(
@@ -65,6 +66,7 @@ def prune(
         ending = find_ending(model, target.name, readout=False)
         targets = ending.targets(examples, targets)
         x = examples if x is None else x
+        require_refit(len(targets), widest=keep, dtype=target.compute_dtype)
     kept = np.sort(order_nodes(model, target, importance, x=x, seed=seed)[:keep])
     if not target.scalings[kept].any():
         raise ValueError(
@@ -135,7 +137,7 @@ def _cut(model, target: AsymScaledDense, kept, paths: NodePaths, readout_config=
         if is_graph(layer):
             continue
         if layer is target:
-            _assign(copy.kernel, _numpy(layer.kernel)[:, kept])
+            _assign(copy.kernel, _numpy(ops.take(layer.kernel, kept, axis=1)))
             _assign(copy.sqrt_scalings, _numpy(layer.sqrt_scalings)[kept])
             if copy.outputs is not None:
                 _assign(copy.readout, _numpy(layer.readout)[kept])

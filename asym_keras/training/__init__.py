@@ -9,6 +9,7 @@ from asym_keras.training.errors import CheckpointError, TrainingError, WorkerLos
 from asym_keras.training.flow import GradientFlow
 from asym_keras.training.history import History
 from asym_keras.training.loop import record_times, train
+from asym_keras.training.memory import peak_bytes
 from asym_keras.training.objective import Objective
 from asym_keras.training.probes import RiskProbe, WeightChange
 
@@ -23,6 +24,7 @@ __all__ = [
     "TrainingError",
     "WeightChange",
     "WorkerLostError",
+    "peak_bytes",
     "record_times",
     "train",
 ]

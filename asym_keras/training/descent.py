@@ -71,8 +71,9 @@ class DescentRun:
         if snapshot is not None:
             arrays, values = snapshot
             self.step = values["step"]
-            self.weights = [tf.constant(arrays[f"w{i}"]) for i in range(len(self.weights))]
-            self.state = [tf.constant(arrays[f"s{i}"]) for i in range(len(self.state))]
+            # Taken out one by one, so that no more than one is there twice.
+            self.weights = [tf.constant(arrays.pop(f"w{i}")) for i in range(len(self.weights))]
+            self.state = [tf.constant(arrays.pop(f"s{i}")) for i in range(len(self.state))]
 
     @property
     def time(self) -> float:
@@ -128,10 +129,10 @@ class DescentRun:
         assert abs(when - self.time) <= 1e-6 * max(1.0, when)
         return self.weights
 
-    def snapshot(self) -> tuple[dict[str, np.ndarray], dict]:
+    def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
         """Everything `start` needs to go on from here."""
-        arrays = {f"w{i}": w.numpy() for i, w in enumerate(self.weights)}
-        arrays |= {f"s{i}": s.numpy() for i, s in enumerate(self.state)}
+        arrays = {f"w{i}": w for i, w in enumerate(self.weights)}
+        arrays |= {f"s{i}": s for i, s in enumerate(self.state)}
         return arrays, {"step": self.step}
 
     def _affordable(self) -> int:

@@ -155,12 +155,15 @@ class FlowRun:
             TrainingError: No step small enough is accepted.
         """
         rejected = False
+        # Nobody asks for the step before any more: a step needs the room.
+        self._last_time, self._last_weights, self._last_slope = self.time, self.weights, self._slope
         while True:
             step, stages = self._plan(until - self.time)
             weights, slope, risk, error = self._try(step, stages)
             if error <= 1.0 and math.isfinite(risk):
                 self._accept(step, stages, error, weights, slope, 1.0 if rejected else GROW)
                 return risk
+            del weights, slope  # before there are those of the next try
             rejected = True
             self._rejected += 1
             if self._is_stuck(until):
@@ -252,10 +255,10 @@ class FlowRun:
         *("_interval", "_gradients", "_steps", "_rejected", "_rejections_at", "_seconds"),
     )
 
-    def snapshot(self) -> tuple[dict[str, np.ndarray], dict]:
+    def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
         """Everything `start` needs to go on from here."""
         arrays = {
-            f"{name}{i}": tensor.numpy()
+            f"{name}{i}": tensor
             for name in self._LISTS
             for i, tensor in enumerate(getattr(self, name))
         }
@@ -264,6 +267,7 @@ class FlowRun:
     def _restore(self, arrays, values) -> None:
         count = sum(name.startswith("_direction") for name in arrays)
         for name in self._LISTS:
-            setattr(self, name, [tf.constant(arrays[f"{name}{i}"]) for i in range(count)])
+            # Taken out one by one, so that no more than one is there twice.
+            setattr(self, name, [tf.constant(arrays.pop(f"{name}{i}")) for i in range(count)])
         for name in self._NUMBERS:
             setattr(self, name, values[name])

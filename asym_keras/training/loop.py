@@ -104,14 +104,17 @@ def train(
         snapshot, seconds, history, stopped = None, 0.0, History(), False
         restored = _restored(saved, resume, workers)
         if restored is not None:
-            arrays, values = restored
-            snapshot, seconds = (arrays, values["run"]), values["seconds"]
-            stopped = values["stopped"]
-            history = _unpack(values["rows"], arrays)
+            loaded, values = restored
+            seconds, stopped = values["seconds"], values["stopped"]
+            history = _unpack(values["rows"], loaded)
+            snapshot = loaded, values["run"]
+            del loaded
+        del restored
         for probe in probes.values():
             if hasattr(probe, "start"):
                 probe.start(model)
         run = method.start(objective, snapshot)
+        del snapshot  # as large as all that the method keeps
         # An estimate takes steps, and steps take all workers.
         if workers.agreed(progress):
             announce(run, times[-1], disable=not progress)
@@ -230,8 +233,8 @@ def _identity(method, objective: Objective, loss, times) -> dict:
         "record times": _digest([np.asarray(times)]),
         # Not their names, which Keras counts up within a process.
         "model": [[list(v.shape), str(v.dtype)] for v in model.variables],
-        "initial weights": _digest([v.numpy() for v in model.variables]),
-        "training data": _digest([a.numpy() for a in tf.nest.flatten((objective.x, objective.y))]),
+        "initial weights": _digest(v.value for v in model.variables),
+        "training data": _digest(tf.nest.flatten((objective.x, objective.y))),
     }
 
 
@@ -244,7 +247,8 @@ def _loss_identity(loss):
 def _digest(arrays) -> str:
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
+        # A view of the bytes: these are as large as the weights and the data.
+        digest.update(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
     return digest.hexdigest()[:16]
 
 

@@ -189,7 +189,8 @@ class Objective:
 
 def _tensors(model, x, y, dtype) -> tuple:
     """`x` and `y` as tensors of the model's types, checked against its shapes."""
-    arrays = [np.asarray(a) for a in tf.nest.flatten(x)]
+    given, targets = tf.nest.flatten(x), y
+    arrays = [np.asarray(a) for a in given]
     y = np.asarray(y)
     labels = y.ndim == 1 and y.dtype.kind in "iu"
     lengths = {len(array) if array.ndim else 0 for array in [*arrays, y]}
@@ -208,8 +209,8 @@ def _tensors(model, x, y, dtype) -> tuple:
     if len(specs) != len(arrays):
         raise ValueError(f"Expected {len(specs)} inputs, received {len(arrays)}.")
     tensors = []
-    for array, spec in zip(arrays, specs, strict=True):
-        tensors.append(tf.convert_to_tensor(array, spec.dtype if spec is not None else None))
+    for source, array, spec in zip(given, arrays, specs, strict=True):
+        tensors.append(_tensor(source, array, spec.dtype if spec is not None else None))
         if spec is not None and not tf.TensorShape(spec.shape).is_compatible_with(array.shape):
             raise ValueError(
                 f"Expected inputs of shape {tuple(spec.shape)} for model {model.name!r}, received "
@@ -224,7 +225,14 @@ def _tensors(model, x, y, dtype) -> tuple:
             f"Expected targets of shape (n, {', '.join(map(str, output[1:]))}), the output of "
             f"model {model.name!r}, or integer labels (n,), received {y.shape} of {y.dtype}."
         )
-    return x, tf.convert_to_tensor(y, dtype)
+    return x, _tensor(targets, y, dtype)
+
+
+def _tensor(source, array: np.ndarray, dtype) -> tf.Tensor:
+    """`array`, made from `source`, as a tensor: `source` itself, not a copy, if it is that."""
+    same = tf.is_tensor(source) and source.dtype == (dtype or source.dtype)
+    own = source if same and source.shape == array.shape else array
+    return tf.convert_to_tensor(own, dtype)
 
 
 def _per_example(loss):

@@ -14,6 +14,9 @@ import tensorflow as tf
 from asym_keras.layers import AsymScaledDense
 from asym_keras.training.objective import Objective
 
+# Numbers of a tile of weights: 8 MB in float64.
+TILE_NUMBERS = 2**20
+
 
 class RiskProbe:
     """Risk, and for class labels accuracy, of the model in inference.
@@ -49,6 +52,9 @@ class RiskProbe:
 class WeightChange:
     """Per-node weight change `||w_tj - w_0j||` and its maximum over the nodes.
 
+    Norms are taken in float64, a tile of nodes at a time. The initial weights are kept in
+    their own dtype: one copy of them, no more.
+
     Args:
         layer: name of the layer whose kernel (..., nodes) is followed. None: the first
             AsymScaledDense, else the first trainable variable of the model.
@@ -65,14 +71,22 @@ class WeightChange:
     def __call__(self, model: keras.Model) -> dict:
         if self._initial is None:
             self.start(model)
-        difference = self._kernel(model) - self._initial
-        nodes = np.sqrt(np.sum(difference**2, axis=tuple(range(difference.ndim - 1))))
+        assert self._initial is not None
+        now = self._kernel(model)
+        others = tuple(range(now.ndim - 1))
+        width = max(1, TILE_NUMBERS // max(1, now[..., 0].size))
+        nodes = np.empty(now.shape[-1])
+        for first in range(0, len(nodes), width):
+            tile = np.s_[..., first : first + width]
+            difference = np.subtract(now[tile], self._initial[tile], dtype="float64")
+            nodes[first : first + width] = np.sqrt(np.sum(difference**2, axis=others))
         return {"weight_change": float(nodes.max()), "node_weight_change": nodes}
 
     def _kernel(self, model) -> np.ndarray:
+        """The kernel now: memory that TensorFlow shares and writes no more."""
         if self._layer is not None:
             variable = model.get_layer(self._layer).kernel
         else:
             layers = [la for la in model._flatten_layers() if isinstance(la, AsymScaledDense)]
             variable = layers[0].kernel if layers else model.trainable_variables[0]
-        return tf.convert_to_tensor(variable.value).numpy().astype("float64")
+        return np.asarray(tf.convert_to_tensor(variable.value))

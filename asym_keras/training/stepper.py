@@ -67,7 +67,10 @@ class Stepper:
             return j + 1, new, last
 
         _, end, _ = tf.while_loop(
-            lambda j, *_: j < stages, stage, (tf.constant(1), first, list(start))
+            lambda j, *_: j < stages,
+            stage,
+            (tf.constant(1), first, list(start)),
+            parallel_iterations=1,
         )
         end_slope, risk = self._slope(end)
         estimate = [[start, end, slope, end_slope], [0.8, -0.8, 0.4 * step, 0.4 * step]]

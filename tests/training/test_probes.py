@@ -8,7 +8,7 @@ import pytest
 from problems import tanh_problem
 
 import asym_keras as ak
-from asym_keras.training import RiskProbe, WeightChange, objective
+from asym_keras.training import RiskProbe, WeightChange, objective, probes
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(11, 4)).astype("float32")
@@ -88,8 +88,10 @@ def test_one_probe_serves_another_model():
         assert probe(model)["test_risk"] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("tile", [1, 9, 2**20])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_weight_change_equals_numpy(dtype):
+def test_weight_change_equals_numpy(dtype, tile, monkeypatch):
+    monkeypatch.setattr(probes, "TILE_NUMBERS", tile)
     model, _, _ = tanh_problem(dtype)
     layer = model.get_layer("asym_scaled_dense")
     probe = WeightChange()
@@ -137,12 +139,12 @@ def test_weight_change_follows_the_shallow_layer_unless_another_is_named():
             keras.layers.Dense(2, name="last"),
         ]
     )
-    probes = {name: WeightChange(name) for name in (None, "first", "nodes", "last")}
-    for probe in probes.values():
+    followers = {name: WeightChange(name) for name in (None, "first", "nodes", "last")}
+    for probe in followers.values():
         probe.start(model)
     model.get_layer("nodes").kernel.assign_add(np.ones((5, 6)))
     model.get_layer("last").kernel.assign_add(2 * np.ones((6, 2)))
-    changes = {name: probe(model)["node_weight_change"] for name, probe in probes.items()}
+    changes = {name: probe(model)["node_weight_change"] for name, probe in followers.items()}
     np.testing.assert_allclose(changes["nodes"], np.full(6, np.sqrt(5)), rtol=1e-6)
     np.testing.assert_array_equal(changes[None], changes["nodes"])
     np.testing.assert_array_equal(changes["first"], np.zeros(5))

@@ -1,0 +1,83 @@
+"""Memory that a refit of readouts takes, and the widest one that fits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asym_keras.pruning.refit import TILE_COLUMNS, TILE_ROWS
+
+# What a refit may take. A square matrix of 10,000 features or examples is 0.8 GB in float64.
+REFIT_BYTES = 6 * 2**30
+
+
+def refit_bytes(train: int, test: int = 0, *, widest: int, dtype="float32") -> int:
+    """Bytes that refits up to `widest` nodes hold at most, beside model and data.
+
+    The features of all examples, `(train + test) k`, in their dtype; square matrices in float64
+    of `s = min(train, k)`: of features while there are fewer than examples (the Gram matrix, its
+    Cholesky factor, a copy), else of examples (eigenvectors and their squares, workspace); and
+    tiles in float64.
+
+    Args:
+        train: training examples, n.
+        test: further examples whose features are kept.
+        widest: nodes of the widest refit, k.
+        dtype: of the features.
+
+    Returns:
+        int, bytes.
+
+    Example:
+        >>> round(asym_keras.pruning.refit_bytes(5000, 5000, widest=2000) / 1e6)
+        224
+    """
+    features = (train + test) * widest * np.dtype(dtype).itemsize
+    if widest < train:
+        squares, tiles = 3 * widest**2, 3 * TILE_ROWS * widest
+    else:
+        squares, tiles = 4 * train**2, 2 * TILE_COLUMNS * train
+    return features + 8 * (squares + tiles)
+
+
+def widest_refit(
+    train: int, test: int = 0, *, width: int, dtype="float32", limit: int | None = None
+) -> int:
+    """The most nodes, up to `width`, whose refit takes no more than `limit` bytes.
+
+    Args:
+        train, test, dtype: as for `refit_bytes`.
+        width: nodes of the network, m.
+        limit: bytes; None: `REFIT_BYTES`.
+
+    Returns:
+        int, 0 to `width`.
+
+    Example:
+        >>> asym_keras.pruning.widest_refit(5000, 5000, width=2000)
+        2000
+    """
+    limit = REFIT_BYTES if limit is None else limit
+    fits, fails = 0, width + 1
+    while fails - fits > 1:
+        middle = (fits + fails) // 2
+        if refit_bytes(train, test, widest=middle, dtype=dtype) <= limit:
+            fits = middle
+        else:
+            fails = middle
+    return fits
+
+
+def require_refit(train: int, test: int = 0, *, widest: int, dtype="float32") -> None:
+    """Refuses a refit that takes more than `REFIT_BYTES`.
+
+    Raises:
+        ValueError: It does; says how many nodes would fit.
+    """
+    size = refit_bytes(train, test, widest=widest, dtype=dtype)
+    if size > REFIT_BYTES:
+        most = widest_refit(train, test, width=widest, dtype=dtype)
+        raise ValueError(
+            f"Expected refits that take up to {REFIT_BYTES / 1e9:.1f} GB, received {widest} nodes "
+            f"and {train + test} examples, which take {size / 1e9:.1f} GB. Refit at most {most} "
+            "nodes (refit_widest= or pruned= of pruning_curve, keep= of prune), or fewer examples."
+        )
