@@ -45,9 +45,10 @@ class FolderLock:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._file = -1
+        self._file, self._made = -1, False
 
     def __enter__(self) -> FolderLock:
+        self._made = not self.path.exists()
         make_folder(self.path)
         if fcntl is None:
             self._warn("none on this operating system")
@@ -67,6 +68,9 @@ class FolderLock:
         # While it is locked: another one might have it already.
         (self.path / LOCK).unlink(missing_ok=True)
         os.close(self._file)
+        if self._made:  # a command that was refused leaves nothing
+            with contextlib.suppress(OSError):
+                self.path.rmdir()  # not where there is something in it
 
     def _open(self) -> None:
         with _explained(self.path):
