@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 # Before TensorFlow and matplotlib are imported by any test module.
@@ -54,6 +55,9 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_configure(config):
     config.stash[TESTS_RUN] = 0
+    # A shell starts what is in the background without Ctrl-C, and so would be what tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -42,15 +43,20 @@ def test_neither_is_there(models, tmp_path, monkeypatch, capsys):
         assert part in error
 
 
+@contextlib.contextmanager
 def command(*arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "serving.serve", *map(str, arguments)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # or a failed test would wait for it for ever
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
