@@ -233,7 +233,7 @@ def _digest(arrays) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         # A view of the bytes: these are as large as the weights and the data.
-        digest.update(memoryview(np.ascontiguousarray(array).reshape(-1).view("uint8")))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
     return digest.hexdigest()[:16]
 
 
