@@ -28,6 +28,7 @@ from benchmarks._width_case import FLOW_TIME, PARTS
 
 WIDTHS = (2000, 5000, 10_000, 20_000, 50_000, 100_000)
 INPUT_DIM, OUTPUTS, TEST_EXAMPLES = 784, 10, 5000
+FULL_TILE = 10_000  # width from which 5,000 examples fill a tile of activations
 LONGER_WIDTH, LONGER = 10_000, 100
 LARGEST_EXAMPLES, LARGEST_TRAINED = 50_000, 2000
 LARGEST_TRIES = 4  # widths of the search, each narrower by a twentieth
@@ -101,9 +102,28 @@ def width_table(results: dict[int, dict[str, dict]], examples: int) -> str:
     fitted = [exponent(list(results), numbers) for numbers in columns.values()]
     if len(results) > 1:
         lines.append(["exponent", *(f"{number:.2f}" for number in fitted)])
+        beyond = {
+            f"{part}: peak GB": _exponent_beyond({m: r[part] for m, r in results.items()}, examples)
+            for part in solvers
+        }
+        bare = [beyond.get(name, math.nan) for name in columns]
+        cells = ("" if math.isnan(number) else f"{number:.2f}" for number in bare)
+        lines.append([f"without constants, from {FULL_TILE:,}", *cells])
     shares = [case["others"] for result in results.values() for case in result.values()]
     note = f"Others took up to {max(shares):.0%} of the cores meanwhile."
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", note])
+
+
+def _exponent_beyond(cases: dict[int, dict], examples: int) -> float:
+    """Of the peak without process, data and a full tile of activations, which no width changes."""
+    from asym_keras.training.memory import WEIGHT_COPIES
+
+    wide = {m: case for m, case in cases.items() if m >= FULL_TILE}
+    rest = []
+    for m, case in wide.items():
+        copies = 4 * INPUT_DIM * m * WEIGHT_COPIES[case["part"]]
+        rest.append(case["peak"] - (stated(m, case["part"], examples) - copies))
+    return exponent(list(wide), rest) if rest and min(rest) > 0 else math.nan
 
 
 def slopes(results: dict[int, dict[str, dict]]) -> str:

@@ -40,7 +40,8 @@ def peak_bytes(
         solver: `"flow"` (`GradientFlow`) or `"descent"` (`GradientDescent`).
 
     Returns:
-        int, bytes. Within 20 % of what is measured for weights of 50 MB and more.
+        int, bytes. Within 20 % of what is measured for weights of 30 MB and more, if the examples
+        fill a tile of activations; more than what is measured if they do not.
 
     Raises:
         ValueError: Another solver.

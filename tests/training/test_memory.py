@@ -48,14 +48,18 @@ def test_peak_of_a_solver_that_is_none():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", ["flow", "descent"])
-@pytest.mark.parametrize("examples", [400, 2000])
-def test_stated_peak_is_near_the_measured_one(solver, examples):
+@pytest.mark.parametrize(
+    ("examples", "least", "most"),
+    # 400 training examples fill no tile: nothing is summed over tiles, and less is held.
+    [(2000, 0.8, 1.2), (400, 0.6, 1.0)],
+)
+def test_stated_peak_is_near_the_measured_one(solver, examples, least, most):
     command = [sys.executable, "-m", "benchmarks._width_case", "--width", "30000"]
     command += ["--part", solver, "--examples", str(examples)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     measured = json.loads(done.stdout.splitlines()[-1])["peak"]
     stated = peak_bytes(examples + 5000, 784, 30_000, 10, solver=solver)
-    assert measured == pytest.approx(stated, rel=0.2)
+    assert least * stated < measured < most * stated
 
 
 def test_training_and_its_probe_share_tensors():
