@@ -6,6 +6,7 @@ time per step was seen to grow twentyfold. Known on Linux only; elsewhere the sh
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 from pathlib import Path
@@ -32,6 +33,17 @@ class Watch:
         others = (_busy_seconds() - self._busy) - (_own_seconds() - self._own)
         share = others / (wall * _machine.cores())
         return share if share != share else min(1.0, max(0.0, share))
+
+
+def add_patience(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag that `wait_until_quiet` takes its seconds from."""
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="longest wait for a quiet machine, before each measurement (30)",
+    )
 
 
 def wait_until_quiet(seconds: float) -> bool:

@@ -55,13 +55,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=8, help="for throughput (8)")
     parser.add_argument("--rounds", type=int, default=3, help="of every model, in turn (3)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round (2)")
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=30.0,
-        metavar="SECONDS",
-        help="longest wait for a quiet machine, before each measurement (30)",
-    )
+    _neighbours.add_patience(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here too")
     arguments = parser.parse_args(argv)
     try:

@@ -60,13 +60,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--trials", type=int, default=8, help="of each sweep; even (8)")
     parser.add_argument("--steps", type=int, default=200_000, help="of each trial (200000)")
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=30.0,
-        metavar="SECONDS",
-        help="longest wait for a quiet machine, before each sweep (30)",
-    )
+    _neighbours.add_patience(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here too")
     arguments = parser.parse_args(argv)
     if arguments.trials < 2 or arguments.trials % 2:

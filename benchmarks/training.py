@@ -41,13 +41,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=".venv-bench/bin/python",
         help="interpreter of the peers' environment (.venv-bench/bin/python)",
     )
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=30.0,
-        metavar="SECONDS",
-        help="longest wait for a quiet machine, before each measurement (30)",
-    )
+    _neighbours.add_patience(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here too")
     arguments = parser.parse_args(argv)
     if arguments.rounds < 1:

@@ -45,13 +45,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--longer", action="store_true", help="the peak of a long run")
     parser.add_argument("--largest", type=float, metavar="GB", help="widest network in so much")
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=30.0,
-        metavar="SECONDS",
-        help="longest wait for a quiet machine, before each measurement (30)",
-    )
+    _neighbours.add_patience(parser)
     arguments = parser.parse_args(argv)
     if min(arguments.widths) < 1 or arguments.examples < 2:
         parser.error("expected --widths of at least 1 and --examples of at least 2")
