@@ -71,6 +71,8 @@ class Rademacher(_NumpyInitializer):
 
 def with_seed(initializer: keras.initializers.Initializer, seed: int):
     """Returns `initializer` seeded by `seed`, unless it has a seed of its own or needs none."""
+    if not hasattr(initializer, "get_config"):  # a function of (shape, dtype)
+        return initializer
     config = initializer.get_config()
     if "seed" not in config or config["seed"] is not None:
         return initializer

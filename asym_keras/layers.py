@@ -31,8 +31,11 @@ class AsymScaledDense(keras.layers.Layer):
         scalings: array (units,), nonnegative; replaces `gamma` and `alpha`, used as given
             (other laws: `asym_keras.scaling`).
         activation: any elementwise Keras activation, sigma.
-        kernel_initializer: any Keras initialiser. None: standard normal, Eq. (8).
+        kernel_initializer: any Keras initialiser or function `(shape, dtype)`. None: standard
+            normal, Eq. (8).
         seed: int; one seed for kernel (unless its initialiser has one) and readout.
+        fan_in: int, the d in `z_j`. None: the input dimension. A layer that has lost inputs to
+            pruning keeps the number that it was trained with.
         **kwargs: of `keras.layers.Layer` (`name`, `dtype`, ...).
 
     Input shape: `(..., d)`, at least one batch axis.
@@ -60,6 +63,7 @@ class AsymScaledDense(keras.layers.Layer):
         activation="relu",
         kernel_initializer=None,
         seed=None,
+        fan_in=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -78,6 +82,7 @@ class AsymScaledDense(keras.layers.Layer):
             Normal() if kernel_initializer is None else keras.initializers.get(kernel_initializer)
         )
         self.seed = _check_seed(seed)
+        self._fan_in = None if fan_in is None else _positive_int(fan_in, "fan_in")
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -87,6 +92,9 @@ class AsymScaledDense(keras.layers.Layer):
                 f"{self.name}: expected inputs with a known last axis, received shape "
                 f"{tuple(input_shape)}. Give the input dimension, for example in keras.Input."
             )
+        if isinstance(self.activation, keras.layers.Layer) and not self.activation.built:
+            # Its weights belong to the model from now on, and not from the first call on.
+            self.activation.build((*input_shape[:-1], self.units))
         kernel_initializer, readout_initializer = self.kernel_initializer, Rademacher()
         if self.seed is not None:
             kernel_seed, readout_seed = np.random.SeedSequence(self.seed).generate_state(2)
@@ -121,13 +129,16 @@ class AsymScaledDense(keras.layers.Layer):
             return self._scalings.copy()
         return ops.convert_to_numpy(self.sqrt_scalings).astype("float64") ** 2
 
+    @property
+    def fan_in(self) -> int:
+        """The d in `z_j = w_j . x / sqrt(d)`; known once the layer is built."""
+        return self._fan_in or self.kernel.shape[0]
+
     def preactivations(self, x):
         """`z_j = w_j . x / sqrt(d)`, shape `(..., units)`."""
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         # Scaling x costs n d, scaling z would cost n m, and x is constant while training.
-        return ops.matmul(
-            x / self.kernel.shape[0] ** 0.5, ops.cast(self.kernel, self.compute_dtype)
-        )
+        return ops.matmul(x / self.fan_in**0.5, ops.cast(self.kernel, self.compute_dtype))
 
     def features(self, x):
         """Scaled features `sqrt(lambda_j) sigma(z_j)`, shape `(..., units)`."""
@@ -156,6 +167,7 @@ class AsymScaledDense(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "seed": self.seed,
+            "fan_in": self._fan_in,
         }
 
 

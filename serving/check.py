@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.copies import copy_model
+from asym_keras.graphs import layers_of
 from asym_keras.importance import find_layer
 from asym_keras.importance.taps import received
 from serving.network import Network
@@ -96,7 +98,7 @@ def check_saved_model(
     if _computes_in_half(model):
         tolerance = max(tolerance, HALF_TOLERANCE)
     if network.chain is not None:
-        expected = _expected(_in_float64(model), network, card, x.astype("float64"))
+        expected = _expected(copy_model(model, dtype="float64"), network, card, x.astype("float64"))
     with Served(folder) as served:
         _check_graph(served)
         if served.signatures.keys() != expected.keys():
@@ -156,19 +158,7 @@ def _expected(model, network: Network, card, x) -> dict[str, dict[str, np.ndarra
 
 def _computes_in_half(model: keras.Model) -> bool:
     """Whether a graph that is optimised otherwise may round otherwise, to float16."""
-    return any(layer.compute_dtype in ("float16", "bfloat16") for layer in model._flatten_layers())
-
-
-def _in_float64(model: keras.Model) -> keras.Model:
-    copy = keras.models.clone_model(
-        model,
-        clone_function=lambda layer: type(layer).from_config(
-            {**layer.get_config(), "dtype": "float64"}
-        ),
-    )
-    for new, old in zip(copy.variables, model.variables, strict=True):
-        new.assign(keras.ops.cast(old, "float64"))
-    return copy
+    return any(layer.compute_dtype in ("float16", "bfloat16") for layer in layers_of(model))
 
 
 def _compare(

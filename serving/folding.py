@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from asym_keras.graphs import is_graph, is_plain, steps_of
 from asym_keras.layers import AsymScaledDense
 
 
@@ -63,10 +64,10 @@ def fold(model: keras.Model) -> Chain | None:
     if outputs is None or isinstance(hidden.activation, keras.layers.Layer):
         return None
     scaling, units = _affine(before, d), _affine(after, outputs)
-    if scaling is None or units is None or (dense is not None and not _is_plain(dense)):
+    if scaling is None or units is None or (dense is not None and not _is_linear(dense)):
         return None
     scale, whole_centre = scaling
-    kernel = scale[:, None] * _numpy(hidden.kernel) / np.sqrt(d)
+    kernel = scale[:, None] * _numpy(hidden.kernel) / np.sqrt(hidden.fan_in)
     centre = whole_centre.astype("float32").astype("float64")
     roots, bias = _numpy(hidden.sqrt_scalings), np.zeros(outputs)
     weights = [] if hidden.outputs is None else [hidden.readout]
@@ -91,18 +92,17 @@ def fold(model: keras.Model) -> Chain | None:
 
 def _layers(model) -> list | None:
     """The layers from the input to the output, if each takes the one before it and no other."""
-    if not isinstance(model, keras.Model) or len(getattr(model, "outputs", None) or ()) != 1:
+    if not is_graph(model) or len(model.outputs) != 1 or len(model.inputs) != 1:
         return None
     layers: list = []
-    tensor, [start] = model.outputs[0], model.inputs
-    while tensor is not start:
-        operation, index, _ = tensor._keras_history
-        node = operation._inbound_nodes[index]
-        if len(node.input_tensors) != 1 or operation in layers:
+    [tensor] = model.inputs
+    for step in steps_of(model):
+        chained = len(step.inputs) == len(step.outputs) == 1 and step.inputs[0] is tensor
+        if not chained or step.operation in layers:
             return None
-        layers.insert(0, operation)
-        [tensor] = node.input_tensors
-    return layers
+        layers.append(step.operation)
+        [tensor] = step.outputs
+    return layers if tensor is model.outputs[0] else None
 
 
 def _is_exact(layer) -> bool:
@@ -110,13 +110,8 @@ def _is_exact(layer) -> bool:
     return policy is not None and policy.name in ("float32", "float64")
 
 
-def _is_plain(dense) -> bool:
-    """Linear, without a low-rank update or a quantised kernel."""
-    return (
-        dense.activation is keras.activations.linear
-        and not getattr(dense, "lora_enabled", False)
-        and not dense.quantization_mode
-    )
+def _is_linear(dense) -> bool:
+    return dense.activation is keras.activations.linear and is_plain(dense)
 
 
 def _affine(layers, size: int) -> tuple[np.ndarray, np.ndarray] | None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.graphs import is_graph, steps_of
 from asym_keras.importance import find_layer
 from serving.folding import Chain, fold
 
@@ -117,9 +118,9 @@ def _tap(model: keras.Model) -> tuple | None:
         layer = find_layer(model)
     except ValueError:
         return None
-    graph = model._functional if isinstance(model, keras.Sequential) else model
-    nodes = [node for nodes in graph._nodes_by_depth.values() for node in nodes]
-    calls = [node.input_tensors for node in nodes if node.operation is layer]
+    if not is_graph(model):
+        return None
+    calls = [step.inputs for step in steps_of(model) if step.operation is layer]
     return (layer, calls[0][0]) if len(calls) == 1 else None
 
 

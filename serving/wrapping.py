@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from asym_keras.copies import copy_model
 from asym_keras.datasets.preprocessing import Preprocessing
 from asym_keras.layers import AsymScaledDense
 
@@ -40,16 +41,11 @@ def with_raw_values(network, record: Preprocessing, *, name: str):
             "expected a network of a trainer, one AsymScaledDense and at most one Dense, received "
             f"{[type(layer).__name__ for layer in network.layers]}."
         )
-    copies = [
-        type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-        for layer in (hidden, *readout)
-    ]
+    copies = copy_model(network, dtype="float32", compiled=False).layers[1:]
     inputs = keras.Input((dim,), dtype="float32", name="inputs")
     outputs = inputs
     for layer in (*_to_inputs(record), *copies, *_to_answers(record)):
         outputs = layer(outputs)
-    for copy, layer in zip(copies, (hidden, *readout), strict=True):
-        copy.set_weights(layer.get_weights())
     return keras.Model(inputs, outputs, name=name)
 
 

@@ -18,9 +18,13 @@ MAX_LINES = 300
 # Parts of the library. Each imports from the rows above its own and from itself, never from a
 # neighbour in its row. What has no row here is a fault: a new module gets its place on purpose.
 ROWS = (
-    ("scaling", "initializers", "files"),
-    ("layers",),
-    ("models",),
+    ("scaling", "initializers", "files", "graphs", "tracing"),
+    ("layers", "fingerprint"),
+    ("models", "inputs", "losses"),
+    ("targets", "layer_copies"),
+    ("same_outputs",),
+    ("copies",),
+    ("evaluator",),
     ("importance",),
     ("ntg", "training", "pruning"),
     ("runs", "transfer", "theory", "presets", "callbacks"),
@@ -30,6 +34,9 @@ ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
 FACE = "__init__"  # the package itself: names every part, no part imports it
 DATASETS = "datasets"  # for scripts: the library does not import it, nor it the library but FILES
 FILES = "files"
+GRAPHS = Path("asym_keras/graphs.py")
+# Names that this project gives to attributes, too: on anything but `self` they are Keras's.
+OTHERS_TOO = {"_layers", "_losses", "_nodes", "_operations"}
 PARTS = {*ROW, FACE, DATASETS}
 SCRIPTS = ("trainers", "serving")
 # An export measures what it ships on the data of the run, which only the run's trainer can load:
@@ -100,6 +107,34 @@ def import_faults(file: Path, tree: ast.Module) -> list[str]:
     return faults
 
 
+def private_names(tree: ast.Module) -> set[str]:
+    """Names with one leading underscore that a file gives to attributes, methods or globals."""
+    names = {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    names |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and is_own(n)}
+    names |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    return {name for name in names if name.startswith("_")} | {"_exit"}  # of os
+
+
+def is_own(attribute: ast.Attribute) -> bool:
+    return isinstance(attribute.value, ast.Name) and attribute.value.id in ("self", "cls")
+
+
+def privacy_faults(file: Path, tree: ast.Module, ours: set[str]) -> list[str]:
+    """Uses of names that other packages keep to themselves, Keras above all."""
+    faults = [
+        f"{file}:{line}: imports {name}: only {GRAPHS} knows what Keras keeps to itself"
+        for line, name in imports(file, tree)
+        if name.startswith("keras.src")
+    ]
+    attributes = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+    return faults + [
+        f"{file}:{n.lineno}: uses .{n.attr}, a private name of another package"
+        for n in attributes
+        if n.attr.startswith("_") and not n.attr.startswith("__")
+        if n.attr not in (ours if is_own(n) else ours - OTHERS_TOO)
+    ]
+
+
 def docstring_faults(file: Path, tree: ast.Module) -> list[str]:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     public = [n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")]
@@ -158,6 +193,34 @@ def test_import_rule_sees_a_fault(file, source):
 )
 def test_import_rule_lets_the_design_pass(file, source):
     assert not import_faults(Path(file), ast.parse(source))
+
+
+def test_only_graphs_knows_private_names_of_keras():
+    files = python_files("asym_keras", *SCRIPTS)
+    trees = {file: parse(file) for file in files}
+    ours = set().union(*(private_names(tree) for tree in trees.values()))
+    faults = [
+        fault
+        for file, tree in trees.items()
+        if file != GRAPHS
+        for fault in privacy_faults(file, tree, ours)
+    ]
+    assert not faults, "\n".join(faults)
+    assert privacy_faults(GRAPHS, trees[GRAPHS], ours)  # or there is no need of it
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from keras.src import backend",
+        "layers = model._flatten_layers()",
+        "class A:\n    def f(self):\n        return self.model._functional",
+        "import keras.src.models",
+    ],
+)
+def test_privacy_rule_sees_a_fault(source):
+    assert len(privacy_faults(Path("asym_keras/x.py"), ast.parse(source), {"_own"})) == 1
+    assert not privacy_faults(Path("asym_keras/x.py"), ast.parse("other._own"), {"_own"})
 
 
 def test_public_names_have_docstrings():

@@ -10,8 +10,8 @@ import pytest
 from asym_keras import shallow_network
 from asym_keras.ntg import NTGProbe
 from asym_keras.pruning import pruning_curve
+from asym_keras.tracing import traced_once
 from asym_keras.training import GradientDescent, GradientFlow, RiskProbe, WeightChange, train
-from asym_keras.training.tracing import traced_once
 from asym_keras.transfer import transfer_curve
 
 MODELS = 5  # TensorFlow warns at the fifth

@@ -76,13 +76,16 @@ def _concrete(function: Callable, *signature):
     return tf.function(function, input_signature=signature).get_concrete_function()
 
 
-def assemble(compiled: Compiled, x, x2, *, batch_size: int | None) -> tf.Tensor:
+def assemble(
+    compiled: Compiled, x, x2, *, batch_size: int | None, columns: Compiled | None = None
+) -> tf.Tensor:
     """The NTG matrix of examples `x` and `x2`.
 
     Args:
         x: tensor, or structure of tensors, (n, ...). x2: the same (n2, ...), or None: `x`, of
             whose symmetric matrix only one half is computed.
         batch_size: examples whose gradients are computed at once. None: by their size.
+        columns: gradients of `x2`, if its examples are of other sizes. None: `compiled`.
 
     Returns:
         Tensor (n, n2), or (n, K, n2, K) if `compiled` is of every pair of outputs.
@@ -104,8 +107,8 @@ def assemble(compiled: Compiled, x, x2, *, batch_size: int | None) -> tf.Tensor:
         if symmetric:
             _fill(result, compiled, rows, rows, i, i, mirror=True)
         for k in range(i + kept if symmetric else 0, n2, batch_size):
-            columns = compiled.factors(_take(x2, k, batch_size))
-            _fill(result, compiled, rows, columns, i, k, mirror=symmetric)
+            others = (columns or compiled).factors(_take(x2, k, batch_size))
+            _fill(result, compiled, rows, others, i, k, mirror=symmetric)
     return tf.experimental.dlpack.from_dlpack(result.__dlpack__())
 
 

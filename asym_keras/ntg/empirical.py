@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.evaluator import complete
+from asym_keras.fingerprint import PerModel
+from asym_keras.inputs import as_inputs
 from asym_keras.ntg.assembly import Compiled, assemble
-from asym_keras.ntg.inputs import as_arrays, as_tensors
+from asym_keras.ntg.choice import Choice, choose
+from asym_keras.ntg.evidence import agrees
 from asym_keras.ntg.jacobian import jacobian_factors
 from asym_keras.ntg.precision import at_precision, computes_in_less
-from asym_keras.ntg.shallow import find_shallow_layer, shallow_ntg
+from asym_keras.ntg.shallow import find_shallow_layer, shallow_gradients, shallow_ntg
 from asym_keras.ntg.structured import known_variables, structured_factors
 
 logger = logging.getLogger(__name__)
 
 METHODS = ("auto", "jacobian", "structured", "closed_form")
 
-_compiled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# Of each model as it is: a compiled function of another activation is not the model's.
+_compiled = PerModel()
+_closed: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def empirical_ntg(
@@ -31,17 +38,26 @@ def empirical_ntg(
     respect to `variables`, the model being in inference. With `x2=None` the matrix is
     symmetric and positive semi-definite. Frozen weights do not count.
 
+    The fast ways are taken where the model's graph of layers shows all that happens. Besides, the
+    first time that a model is seen, and again when more than its weights has changed, the
+    gradients of two examples are compared with the definition, one backward pass each. If they
+    differ, `"auto"` takes the Jacobian and says so in the log.
+
     Args:
-        model: built Keras model, `(n, ...)` -> `(n, K)` or `(n,)`.
-        x: examples (n, ...); of a model with several inputs, a structure of such arrays.
-        x2: examples (n2, ...), for the cross matrix. None: `x`.
+        model: built Keras model, `(n, ...)` -> `(n, K)` or `(n,)`, or several such outputs.
+        x: examples (n, ...); of a model with several inputs, a list or dict of such arrays, as
+            the model takes it.
+        x2: examples (n2, ...), for the cross matrix, also of other sizes (shorter sequences, say)
+            than those of `x`. None: `x`.
         output: int, which of the K outputs; `"trace"`, the mean of their K matrices; or
-            `"all"`, inner products for every pair of outputs.
+            `"all"`, inner products for every pair of outputs. Of a model with several outputs:
+            the name or the index of one, or a pair of that and one of these, `("price", "all")`.
         variables: what to differentiate by. None: `model.trainable_variables`.
         method: `"jacobian"`, rows of the Jacobian by `tf.GradientTape`: any model;
             `"structured"`, layer by layer without the Jacobian: functional and Sequential
-            models. Weights of Dense, AsymScaledDense, Conv2D, BatchNormalization and
-            Embedding layers; the Jacobian for other weights, if there are any;
+            models whose layers reach no weights but their own. Weights of Dense, AsymScaledDense,
+            Conv2D, BatchNormalization and Embedding layers; the Jacobian for other weights, if
+            there are any;
             `"closed_form"`, Eq. (7), for `shallow_network`;
             `"auto"`: the last of these that applies.
         batch_size: examples that go through the model at once. Changes speed and memory,
@@ -54,17 +70,28 @@ def empirical_ntg(
 
     Raises:
         ValueError: An unknown method, no such output, a method or dtype that does not
-            apply, a batch_size below 1, no variables, or others than the model's; no examples.
+            apply, a batch_size below 1, no variables, or others than the model's; no examples, or
+            not as the model takes them; a model in which the examples of a batch meet.
 
     Example:
         >>> model = asym_keras.shallow_network(3, width=64, gamma=0.5, alpha=0.5, seed=0)
         >>> asym_keras.empirical_ntg(model, np.ones((5, 3), "float32")).shape
         TensorShape([5, 5])
     """
-    x, x2 = as_arrays(model, x), None if x2 is None else as_arrays(model, x2)
-    outputs = _check(model, x, output, method, batch_size)
+    if method not in METHODS:
+        raise ValueError(f"empirical_ntg: expected method in {METHODS}, received {method!r}.")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(
+            f"empirical_ntg: expected batch_size of at least 1, or None, received {batch_size}."
+        )
     closed = method in ("auto", "closed_form") and variables is None
     layer = find_shallow_layer(model) if closed else None
+    given, kind = (x, x2), dtype or (layer.variable_dtype if layer else None)
+    x, x2 = (None if a is None else as_inputs(model, a, dtype=kind) for a in given)
+    complete(model, x)
+    choice = choose(model, x, output)
+    if layer is not None and not _closed_form_holds(model, layer, x, choice):
+        layer = None
     if method == "closed_form" and layer is None:
         raise ValueError(
             "empirical_ntg: expected for method='closed_form' a model of one trainable "
@@ -72,44 +99,43 @@ def empirical_ntg(
             f"received {model.name!r}. Use method='auto'."
         )
     if layer is not None:
-        return shallow_ntg(layer, x, x2, output=output, dtype=dtype, batch_size=batch_size)
+        options = {"output": choice.column, "dtype": dtype, "batch_size": batch_size}
+        return shallow_ntg(layer, x, x2, **options)
     variables = list(model.trainable_variables if variables is None else variables)
     model, variables = _at_dtype(model, variables, dtype)
-    known = [] if method == "jacobian" else known_variables(model, variables)
+    x, x2 = (None if a is None else as_inputs(model, a) for a in given)
+    same = x2 is None or _sizes(x) == _sizes(x2)
+    known = [] if method == "jacobian" or not same else known_variables(model, variables)
     if method == "structured" and not known:
         raise ValueError(
             "empirical_ntg: expected for method='structured' a functional or Sequential model "
-            "with weights in layers of known classes, received none of these in "
-            f"{model.name!r}. Use method='jacobian'."
+            "with weights in layers of known classes, which reach no other weights, and x2 of the "
+            f"sizes of x, received none of these in {model.name!r}. Use method='jacobian'."
         )
-    x, x2 = as_tensors(model, x), None if x2 is None else as_tensors(model, x2)
-    compiled = _compile(model, x, output, outputs, variables, known)
-    matrix = assemble(compiled, x, x2, batch_size=batch_size)
-    return matrix / outputs if output == "trace" and outputs > 1 else matrix
+    compiled = _compile(model, x, choice, variables, known, method)
+    columns = None if same else _compile(model, x2, choice, variables, known, method)
+    matrix = assemble(compiled, x, x2, batch_size=batch_size, columns=columns)
+    several = choice.column == "trace" and choice.columns > 1
+    return matrix / choice.columns if several else matrix
 
 
-def _check(model, x, output, method: str, batch_size: int | None) -> int:
-    """The number of outputs K, all arguments being right."""
-    if method not in METHODS:
-        raise ValueError(f"empirical_ntg: expected method in {METHODS}, received {method!r}.")
-    # A subclassed model has no `output_shape`: one example tells.
-    shape = getattr(model, "output_shape", None)
-    if shape is None:
-        one = tf.nest.map_structure(lambda a: a[:1], x)
-        shape = tuple(model(as_tensors(model, one), training=False).shape)
-    count = 1 if len(shape) == 1 else shape[-1]
-    index = isinstance(output, (int, np.integer)) and not isinstance(output, bool)
-    named = 0 <= output < count if index else isinstance(output, str) and output in ("trace", "all")
-    if len(shape) > 2 or not named:
-        raise ValueError(
-            f"empirical_ntg: expected outputs of shape (n, K) or (n,), and output below K, "
-            f"'trace' or 'all', received shape {shape} and output={output!r}."
-        )
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(
-            f"empirical_ntg: expected batch_size of at least 1, or None, received {batch_size}."
-        )
-    return count
+def _sizes(x) -> list:
+    """Shapes of one example of each input."""
+    return [tuple(t.shape[1:]) for t in tf.nest.flatten(x)]
+
+
+def _closed_form_holds(model, layer, x, choice: Choice) -> bool:
+    """Whether Eq. (7) gives the NTG of `model`, tried once for each activation that it gets."""
+    tried = _closed.setdefault(model, weakref.WeakKeyDictionary())
+    if layer.activation not in tried:
+        column = choice.columns - 1 if isinstance(choice.column, str) else choice.column
+        gradients = shallow_gradients(layer, column, tf.as_dtype(layer.variable_dtype))
+        tried[layer.activation] = agrees(gradients, model, x, [layer.kernel], choice)
+        if not tried[layer.activation]:
+            logger.warning(
+                "NTG of %s: the closed form is not what backward passes give; not taken", model.name
+            )
+    return tried[layer.activation]
 
 
 def _at_dtype(model, variables: list, dtype):
@@ -130,32 +156,73 @@ def _at_dtype(model, variables: list, dtype):
     return copy, [copy.weights[places[id(v)]] for v in variables]
 
 
-def _compile(model, x, output, outputs: int, variables, known) -> Compiled:
+def _compile(model, x, choice: Choice, variables, known, method: str) -> Compiled:
     """Gradients of any number of examples like `x`; compiled once per model and shape.
 
     An eager `tape.jacobian` would be traced at each call.
     """
-    signature = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
-    specs = tuple((s.shape, s.dtype) for s in tf.nest.flatten(signature))
-    key = (output, *specs, tuple(map(id, variables)), tuple(map(id, known)))
-    functions = _compiled.setdefault(model, {})
+    signature = tf.nest.map_structure(tf.type_spec_from_value, x)
+    signature = tf.nest.map_structure(_of_any_length, signature)
+    specs = tuple(tf.nest.flatten(signature))
+    key = (choice, *specs, tuple(map(id, variables)), tuple(map(id, known)), method)
+    functions = _compiled(model)
     if key not in functions:
-        known_ids = {id(v) for v in known}
-        others = [v for v in variables if id(v) not in known_ids]
-        named = f" ({', '.join(v.path for v in others)})" if known and others else ""
-        message = "NTG of %s: structured for %d weights, jacobian for %d%s"
-        logger.info(message, model.name, len(known), len(others), named)
-        # A strong reference would keep the model alive for as long as the cache.
-        reference = weakref.ref(model)
-
-        def differentiated(f):
-            f = f[:, None] if len(f.shape) == 1 else f
-            return f if isinstance(output, str) else f[:, output : output + 1]
-
-        def factors(x):
-            model = reference()
-            found = structured_factors(model, x, known, differentiated) if known else []
-            return found + (jacobian_factors(model, x, others, differentiated) if others else [])
-
-        functions[key] = Compiled(factors, signature, outputs if output == "all" else None)
+        functions[key] = _checked(model, x, signature, choice, variables, known, method)
     return functions[key]
+
+
+def _of_any_length(spec):
+    if not isinstance(spec, tf.TensorSpec):
+        raise ValueError(
+            f"empirical_ntg: expected dense arrays, received {type(spec).__name__}. Pad them."
+        )
+    return tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
+
+
+def _checked(model, x, signature, choice, variables, known, method) -> Compiled:
+    """The fastest way that gives, for two examples, what the definition gives."""
+    every = choice.columns if choice.column == "all" else None
+    ways = [(known, True)] if known else []
+    if method != "structured":
+        ways += [([], True), ([], False)]
+    for place, (taken, vectorised) in enumerate(ways):
+        named = _describe(model, variables, taken, vectorised)
+        compiled = Compiled(_factors(model, choice, variables, taken, vectorised), signature, every)
+        if agrees(compiled.factors, model, x, variables, choice):
+            # Said aloud if it is not the way that was expected.
+            logger.log(logging.WARNING if place else logging.INFO, "%s", named)
+            return compiled
+        logger.warning("%s: not what backward passes of two examples give; not taken", named)
+    raise ValueError(
+        f"empirical_ntg: expected outputs of {model.name!r} that depend, each, on its own example "
+        "and on nothing random, received gradients that change with the other examples of the "
+        "batch or from call to call. Take the part of the model that mixes or draws out."
+    )
+
+
+def _describe(model, variables, known, vectorised: bool) -> str:
+    known_ids = {id(v) for v in known}
+    others = [v for v in variables if id(v) not in known_ids]
+    named = f" ({', '.join(v.path for v in others)})" if known and others else ""
+    rows = "" if vectorised else ", row by row"
+    return (
+        f"NTG of {model.name}: structured for {len(known)} weights, jacobian for "
+        f"{len(others)}{named}{rows}"
+    )
+
+
+def _factors(model, choice: Choice, variables, known, vectorised: bool) -> Callable:
+    known_ids = {id(v) for v in known}
+    others = [v for v in variables if id(v) not in known_ids]
+    # A strong reference would keep the model alive for as long as the cache.
+    reference = weakref.ref(model)
+
+    def factors(x):
+        model = reference()
+        found = structured_factors(model, x, known, choice.outputs) if known else []
+        if not others:
+            return found
+        rows = jacobian_factors(model, x, others, choice.outputs, vectorised=vectorised)
+        return found + rows
+
+    return factors

@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from asym_keras.graphs import does_as_its_class, is_plain
 from asym_keras.layers import AsymScaledDense
 from asym_keras.ntg.factors import Factor, Lookup, Outer, Vectors, compact
 
@@ -22,8 +23,7 @@ def layer_parameters(layer) -> dict:
         keras.layers.BatchNormalization: ("gamma", "beta"),
         keras.layers.Embedding: ("embeddings",),
     }.get(type(layer), ())
-    # A low-rank update or a quantised kernel is another function of other weights.
-    plain = not getattr(layer, "lora_enabled", False) and not layer.quantization_mode
+    plain = is_plain(layer) and does_as_its_class(layer)
     if type(layer) is keras.layers.Conv2D:
         plain = plain and layer.groups == 1 and layer.data_format == "channels_last"
     if type(layer) is keras.layers.BatchNormalization:
@@ -58,10 +58,12 @@ def layer_factors(layer, sites, names: set[str]) -> list[Factor]:
 
 def _kernel_inputs(layer, x: tf.Tensor) -> tf.Tensor:
     """What multiplies the kernel, as (n, positions, rows of the kernel)."""
+    if not x.dtype.is_floating:
+        x = tf.cast(x, layer.compute_dtype)  # as the layer does with integers
     if isinstance(layer, keras.layers.Conv2D):
         x = _patches(layer, x)
     elif isinstance(layer, AsymScaledDense):
-        x = x / x.shape[-1] ** 0.5
+        x = x / layer.fan_in**0.5
     return _positions(x)
 
 

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import weakref
-
 import keras
 import tensorflow as tf
 
-from asym_keras.ntg.inputs import is_graph
+from asym_keras.copies import copy_model
+from asym_keras.fingerprint import PerModel
+from asym_keras.graphs import is_graph, layers_of
+from asym_keras.layer_copies import FLOATS
+from asym_keras.same_outputs import outputs_of, probe_inputs, require_same_outputs
 
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-_copies: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_copies = PerModel()
 
 
 def at_precision(model: keras.Model, dtype) -> keras.Model:
     """`model` with variables and computations of `dtype`; itself where they are so already.
 
-    The copy is made once per model and dtype, and gets the model's weights at each call. Small
-    eigenvalues of the NTG of a float32 or mixed-precision model are rounding noise; those of its
-    copy in float64 are not.
+    The copy is made once per model and dtype, again when the model has changed, and gets the
+    model's weights at each call. Small eigenvalues of the NTG of a float32 or mixed-precision
+    model are rounding noise; those of its copy in float64 are not.
 
     Raises:
-        ValueError: The model cannot be rebuilt from its configuration: a subclass, for example.
+        ValueError: The model cannot be rebuilt from its configuration: a subclass, for example;
+            or the copy does not compute what it does.
     """
     dtype = tf.as_dtype(dtype).name
     if _dtypes(model) <= {dtype}:
         return model
-    copies = _copies.setdefault(model, {})
+    copies = _copies(model)
     if dtype not in copies:
         copies[dtype] = _rebuild(model, dtype)
     for own, original in zip(copies[dtype].weights, model.weights, strict=True):
@@ -36,8 +38,8 @@ def at_precision(model: keras.Model, dtype) -> keras.Model:
 
 def _dtypes(model) -> set[str]:
     """Dtypes of the floating-point variables, and of the computations of their layers."""
-    layers = [la for la in model._flatten_layers() if la.weights and not is_graph(la)]
-    return {str(v.dtype) for v in model.weights if str(v.dtype) in _FLOATS} | {
+    layers = [la for la in layers_of(model) if la.weights and not is_graph(la)]
+    return {str(v.dtype) for v in model.weights if str(v.dtype) in FLOATS} | {
         layer.compute_dtype for layer in layers
     }
 
@@ -45,64 +47,31 @@ def _dtypes(model) -> set[str]:
 def computes_in_less(model) -> bool:
     """Whether a layer computes in less than the precision of its weights: mixed precision."""
     halves = ("float16", "bfloat16")
-    return any(la.compute_dtype in halves for la in model._flatten_layers() if la.weights)
+    return any(la.compute_dtype in halves for la in layers_of(model) if la.weights)
 
 
 def _rebuild(model, dtype: str) -> keras.Model:
     hint = f"Build it with dtype={dtype!r}, or leave out dtype."
-    if not is_graph(model):
-        raise ValueError(
-            f"Expected a functional or Sequential model to compute in {dtype}, received "
-            f"{model.name!r} of class {type(model).__name__}, which can't be rebuilt. {hint}"
-        )
-    config = keras.saving.serialize_keras_object(model)
-    config.pop("compile_config", None)
-    custom = {type(la).__name__: type(la) for la in model._flatten_layers()}
     try:
-        # In memory all the way: nothing that the caller's own program has not defined is run.
-        copy = keras.saving.deserialize_keras_object(
-            _with_dtype(config, dtype),
-            custom_objects={
-                n: c for n, c in custom.items() if not c.__module__.startswith("keras")
-            },
-            safe_mode=False,
-        )
-    except (TypeError, ValueError, NotImplementedError) as error:  # the last: a Lambda layer
+        copy = copy_model(model, dtype=dtype, compiled=False)
+    except ValueError as error:
         raise ValueError(f"{model.name!r} can't be rebuilt in {dtype}: {error} {hint}") from error
-    if [w.shape for w in copy.weights] != [w.shape for w in model.weights]:
-        raise ValueError(
-            f"Expected {model.name!r} to have the same weights once rebuilt in {dtype}, received "
-            f"others: does a nested model share a layer with the rest? {hint}"
-        )
     if _dtypes(copy) != {dtype}:
         kept = sorted(
             f"{w.path} in {w.dtype}"
             for w in copy.weights
-            if str(w.dtype) in _FLOATS and w.dtype != dtype
+            if str(w.dtype) in FLOATS and w.dtype != dtype
         )
-        lora = any(getattr(la, "lora_enabled", False) for la in copy._flatten_layers())
+        lora = any(getattr(la, "lora_enabled", False) for la in layers_of(copy))
         raise ValueError(
             f"Expected all of {model.name!r} to compute in {dtype} once rebuilt, received "
             f"{', '.join(kept) or sorted(_dtypes(copy))}, "
             f"{'where Keras keeps LoRA weights' if lora else 'a dtype of its own'}. "
             "Leave out dtype: the NTG is then as exact as these allow."
         )
+    expected = outputs_of(model, probe_inputs(model))
+    if expected is not None:
+        received = outputs_of(copy, probe_inputs(copy))
+        what = f"{model.name!r} rebuilt in {dtype}"
+        require_same_outputs(expected, received, _dtypes(model) | {dtype}, what)
     return copy
-
-
-def _with_dtype(config, dtype: str):
-    """The configuration with every floating-point dtype and dtype policy replaced."""
-    if isinstance(config, dict):
-        return {
-            key: dtype if key == "dtype" and _is_float(value) else _with_dtype(value, dtype)
-            for key, value in config.items()
-        }
-    if isinstance(config, (list, tuple)):
-        return type(config)(_with_dtype(item, dtype) for item in config)
-    return config
-
-
-def _is_float(policy) -> bool:
-    if isinstance(policy, dict):
-        policy = policy.get("config", {}).get("name")
-    return isinstance(policy, str) and policy.removeprefix("mixed_") in _FLOATS

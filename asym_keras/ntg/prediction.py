@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
-import tensorflow as tf
 
+from asym_keras.inputs import as_inputs, call, example_count, take
+from asym_keras.ntg.choice import choose
 from asym_keras.ntg.empirical import empirical_ntg
-from asym_keras.ntg.inputs import as_arrays, as_tensors
 from asym_keras.ntg.precision import at_precision
 
 _BATCH = 1024
@@ -85,11 +86,11 @@ def _learned(values: np.ndarray, times: np.ndarray) -> np.ndarray:
 def _outputs(model, x, dtype) -> np.ndarray:
     """The model's outputs as float64, computed in `dtype`: Keras's `predict` casts to float32."""
     model = at_precision(model, dtype)
-    x = as_tensors(model, as_arrays(model, x))
-    count = len(tf.nest.flatten(x)[0])
+    x = as_inputs(model, x)
+    choice = choose(model, x, "all")
     parts = [
-        model(tf.nest.map_structure(lambda a: a[i : i + _BATCH], x), training=False)  # noqa: B023
-        for i in range(0, count, _BATCH)
+        keras.tree.flatten(call(model, take(x, slice(i, i + _BATCH))))[choice.place]
+        for i in range(0, example_count(x), _BATCH)
     ]
     return np.concatenate([np.asarray(part, "float64") for part in parts])
 

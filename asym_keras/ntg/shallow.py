@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.fingerprint import reaches_variables
+from asym_keras.graphs import does_as_its_class, graph_of, is_elementwise, is_graph, steps_of
 from asym_keras.layers import AsymScaledDense
 from asym_keras.ntg.assembly import Compiled, assemble
 from asym_keras.ntg.factors import Outer
@@ -16,29 +19,33 @@ from asym_keras.ntg.factors import Outer
 logger = logging.getLogger(__name__)
 
 _compiled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-_elementwise: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_simple: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
-    """The trainable `AsymScaledDense` that `model` consists of, or None if there is more to it."""
-    layers = [la for la in model.layers if not isinstance(la, keras.layers.InputLayer)]
-    if len(layers) != 1 or not isinstance(layers[0], AsymScaledDense) or not layers[0].outputs:
+    """The trainable `AsymScaledDense` that `model` consists of, or None if there is more to it.
+
+    More are: other operations (`2 * layer(x)`), a second use of the layer, a `call` of one's own in
+    a subclass, an activation with weights or one that reaches those of others.
+    """
+    if not is_graph(model):
         return None
-    # `layers` shows neither bare operations (`2 * layer(x)`), nor a second use of the layer, nor
-    # what a subclass does in `call`. A functional graph does: here, two nodes, input and layer.
-    nothing_else = isinstance(model, keras.Sequential) or len(getattr(model, "_nodes", ())) == 2
-    plain = nothing_else and layers[0].trainable_variables and _is_elementwise(layers[0].activation)
-    return layers[0] if plain else None
+    steps = steps_of(model)
+    layer = steps[0].operation if len(steps) == 1 and len(steps[0].outputs) == 1 else None
+    if type(layer) is not AsymScaledDense or not layer.outputs or not does_as_its_class(layer):
+        return None
+    if not layer.trainable_variables or len(graph_of(model).outputs) != 1:
+        return None
+    return layer if _is_simple(layer.activation, layer.units) else None
 
 
-def _is_elementwise(activation) -> bool:
-    """Whether each output depends on its own input alone, unlike softmax's."""
-    if activation not in _elementwise:
-        together = activation(tf.constant([[0.5, -0.25, 2.0]]))
-        apart = [activation(tf.constant([[value]])) for value in (0.5, -0.25, 2.0)]
-        close = tf.reduce_all(tf.abs(together - tf.concat(apart, 1)) < 1e-5)
-        _elementwise[activation] = bool(close)
-    return _elementwise[activation]
+def _is_simple(activation, units: int) -> bool:
+    """Whether each output depends on its own input alone, and on no weights."""
+    if activation not in _simple:
+        weights = isinstance(activation, keras.layers.Layer) and bool(activation.weights)
+        simple = not weights and not reaches_variables(activation)
+        _simple[activation] = simple and is_elementwise(activation, max(units, 4))
+    return _simple[activation]
 
 
 def shallow_ntg(
@@ -67,10 +74,22 @@ def shallow_ntg(
 
 
 def _compile(layer: AsymScaledDense, output, dtype: tf.DType) -> Compiled:
-    """Gradients of any number of inputs: x over sqrt(d), and slopes times what leads to outputs."""
-    kernel, roots, readout = (w.value for w in (layer.kernel, layer.sqrt_scalings, layer.readout))
+    """Gradients of any number of inputs, compiled once."""
+    functions = _compiled.setdefault(layer, {})
     # The layer's activation may be replaced; its variables stay.
-    activation = layer.activation
+    key = (output, dtype, layer.activation)
+    if key not in functions:
+        logger.info("NTG of %s: closed form in %s", layer.name, dtype.name)
+        signature = tf.TensorSpec([None, layer.kernel.shape[0]], dtype)
+        every = layer.outputs if output == "all" else None
+        functions[key] = Compiled(shallow_gradients(layer, output, dtype), signature, every)
+    return functions[key]
+
+
+def shallow_gradients(layer: AsymScaledDense, output, dtype: tf.DType) -> Callable:
+    """Function of inputs (n, d): x over sqrt(d), and slopes times what leads to outputs."""
+    kernel, roots, readout = (w.value for w in (layer.kernel, layer.sqrt_scalings, layer.readout))
+    activation, root_d = layer.activation, layer.fan_in**0.5
 
     def factors(x) -> list[Outer]:
         heads = tf.cast(readout, dtype)
@@ -79,18 +98,11 @@ def _compile(layer: AsymScaledDense, output, dtype: tf.DType) -> Compiled:
         elif output != "all":
             heads = heads[:, output : output + 1]
         heads = tf.transpose(tf.cast(roots, dtype)[:, None] * heads)
-        inputs = x / x.shape[1] ** 0.5
+        inputs = tf.cast(x, dtype) / root_d
         slopes = _slopes(activation, tf.matmul(inputs, tf.cast(kernel, dtype)))
         return [Outer(inputs[:, None], (slopes[:, None] * heads)[:, None])]
 
-    functions = _compiled.setdefault(layer, {})
-    key = (output, dtype, activation)
-    if key not in functions:
-        logger.info("NTG of %s: closed form in %s", layer.name, dtype.name)
-        signature = tf.TensorSpec([None, layer.kernel.shape[0]], dtype)
-        every = layer.outputs if output == "all" else None
-        functions[key] = Compiled(factors, signature, every)
-    return functions[key]
+    return factors
 
 
 def _slopes(activation, z: tf.Tensor) -> tf.Tensor:
@@ -233,5 +245,5 @@ def _inputs_and_slopes(layer: AsymScaledDense, x, dtype) -> tuple[tf.Tensor, tf.
             f"Expected inputs of shape (n, {layer.kernel.shape[0]}) for {layer.name!r}, received "
             f"shape {np.shape(x)}."
         )
-    x = tf.cast(x, dtype) / layer.kernel.shape[0] ** 0.5
+    x = tf.cast(x, dtype) / layer.fan_in**0.5
     return x, _slopes(layer.activation, tf.matmul(x, tf.cast(layer.kernel.value, dtype)))

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 import keras
 import tensorflow as tf
 
+from asym_keras.fingerprint import reaches_variables
+from asym_keras.graphs import does_as_its_class, is_graph, replaced, steps_of
+from asym_keras.inputs import call
 from asym_keras.ntg.factors import Factor
-from asym_keras.ntg.inputs import is_graph
 from asym_keras.ntg.layer_rules import layer_factors, layer_parameters
 
 
@@ -22,10 +24,15 @@ def known_variables(model: keras.Model, variables) -> list:
     """Those of `variables` whose gradients `structured_factors` can tell.
 
     Such a weight belongs to a single layer, of a class that has a rule, in a functional or
-    Sequential model: in a subclass nobody knows where else it enters.
+    Sequential model whose graph shows all that happens: no layer or function in it may reach
+    weights of others behind the graph's back, and in a subclass nobody knows where else a weight
+    enters.
     """
+    leaves = _leaves(model)
+    if not all(does_as_its_class(layer) and not reaches_variables(layer) for layer in leaves):
+        return []
     owners: dict[int, list] = {}
-    for layer in _leaves(model):
+    for layer in leaves:
         for variable in layer.variables:
             owners.setdefault(id(variable), []).append(layer)
     elsewhere = _used_by_operations(model)
@@ -42,12 +49,9 @@ def _used_by_operations(model) -> set[int]:
     """Ids of variables that enter the graph as arguments, as in `ops.matmul(h, layer.kernel)`."""
     if not is_graph(model):
         return set()
-    found = set().union(*(_used_by_operations(la) for la in model.layers))
-    for operation in getattr(model, "operations", ()):
-        for node in operation._inbound_nodes:
-            arguments = tf.nest.flatten((node.arguments.args, node.arguments.kwargs))
-            found |= {id(a) for a in arguments if isinstance(a, keras.Variable)}
-    return found
+    steps = steps_of(model)
+    found = {id(variable) for step in steps for variable in step.variables}
+    return found.union(*(_used_by_operations(step.operation) for step in steps))
 
 
 def structured_factors(model: keras.Model, x, variables, outputs: Callable) -> list[Factor]:
@@ -60,7 +64,7 @@ def structured_factors(model: keras.Model, x, variables, outputs: Callable) -> l
     layers = [la for la in _leaves(model) if any(id(v) in wanted for v in la.variables)]
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         with _taps(layers, tape) as calls:
-            f = outputs(model(x, training=False))
+            f = outputs(call(model, x))
     taps = [tap for layer in layers for _, tap in calls[id(layer)]]
     cotangents = iter(_cotangents(tape, f, taps))
     factors: list[Factor] = []
@@ -113,10 +117,8 @@ def _taps(layers, tape) -> Iterator[dict[int, list]]:
     its masks, casts and nested models; afterwards the layers are as they were.
     """
     calls: dict[int, list] = {id(layer): [] for layer in layers}
-    # Not by setattr, which would track an activation that is a layer a second time.
-    before = [(vars(layer), dict(vars(layer))) for layer in layers]
 
-    def tap(layer):
+    def tapped(layer) -> dict:
         call, activation, noted = layer.call, getattr(layer, "activation", None), calls[id(layer)]
 
         def watch(z):
@@ -129,17 +131,11 @@ def _taps(layers, tape) -> Iterator[dict[int, list]]:
             y = call(inputs, *args, **kwargs)
             return watch(y) if activation is None else y
 
-        vars(layer)["call"] = tapped_call
-        if activation is not None:
-            vars(layer)["activation"] = lambda z: activation(watch(z))
+        if activation is None:
+            return {"call": tapped_call}
+        return {"call": tapped_call, "activation": lambda z: activation(watch(z))}
 
-    try:
+    with contextlib.ExitStack() as stack:
         for layer in layers:
-            tap(layer)
+            stack.enter_context(replaced(layer, **tapped(layer)))
         yield calls
-    finally:
-        for attributes, original in before:
-            for name in ("call", "activation"):
-                attributes.pop(name, None)
-                if name in original:
-                    attributes[name] = original[name]

@@ -42,7 +42,11 @@ class Checkpoint:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for stale in self.path.parent.glob(".*.tmp.npz"):
             stale.unlink(missing_ok=True)
+        # NumPy's files do not know bfloat16: its bits are kept as integers.
+        halves = sorted(name for name, a in arrays.items() if _dtype(a) == "bfloat16")
+        arrays = arrays | {name: np.asarray(arrays[name]).view("uint16") for name in halves}
         header = {"format": FORMAT, "identity": self._identity, "values": values}
+        header |= {"bfloat16": halves} if halves else {}
         with atomic_path(self.path) as temporary:
             np.savez(temporary, **arrays, header=np.array(json.dumps(header)))
 
@@ -59,6 +63,8 @@ class Checkpoint:
             if header["format"] != FORMAT:
                 raise KeyError(header["format"])
             theirs, values = header["identity"], header["values"]
+            for name in header.get("bfloat16", ()):
+                arrays[name] = arrays[name].view("bfloat16")
         except Exception as error:  # a flipped bit can make NumPy and zipfile raise almost any
             raise CheckpointError(
                 f"Expected {self.path} to be a whole checkpoint ({FORMAT!r}), received one that "
@@ -76,3 +82,8 @@ class Checkpoint:
                 + ". Resume with the settings of that run, or use another folder."
             )
         return arrays, values
+
+
+def _dtype(array) -> str:
+    dtype = getattr(array, "dtype", None)
+    return str(getattr(dtype, "name", dtype))

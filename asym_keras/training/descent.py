@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.tracing import traced_once
 from asym_keras.training.errors import TrainingError
 from asym_keras.training.objective import Objective
-from asym_keras.training.tracing import traced_once
 
 # One compiled call lasts about this long, so that progress, checkpoints and Ctrl-C keep up.
 CALL_SECONDS = 0.5
@@ -21,6 +21,8 @@ CALL_SECONDS = 0.5
 @dataclasses.dataclass(frozen=True)
 class GradientDescent:
     """Gradient descent with a constant step, the Euler discretisation of gradient flow.
+
+    Constraints of weights are applied after each step, as Keras's optimizers do.
 
     Args:
         learning_rate: eta. N steps reach the time t = eta N.
@@ -185,12 +187,8 @@ class DescentRun:
             risk, gradient, state = objective.gradient(
                 weights, state, None if rows is None else rows[i]
             )
-            return (
-                i + 1,
-                risk,
-                [w - rate * g for w, g in zip(weights, gradient, strict=True)],
-                state,
-            )
+            stepped = [w - rate * g for w, g in zip(weights, gradient, strict=True)]
+            return i + 1, risk, objective.constrain(stepped), state
 
         infinity = tf.constant(np.inf, objective.risk_dtype)
         # NaN is above nothing: the loop ends there too.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from asym_keras.tracing import traced_once
 from asym_keras.training.objective import Objective
-from asym_keras.training.tracing import traced_once
 from asym_keras.training.workers import Workers
 
 
@@ -49,12 +49,11 @@ class DistributedObjective(Objective):
         super().__init__(model, x, y, loss=loss, batch_size=batch_size, jit_compile=False)
         assert workers.strategy is not None
         self._workers = workers
-        if self.stateful_layers:
+        if self.indivisible:
             raise ValueError(
-                "Expected a model whose risk is a function of its weights alone, as replicas can't "
-                f"share other state, received one with {', '.join(self.stateful_layers)}, which "
-                "draw numbers or update averages while training. Remove or freeze them, or train "
-                "without a strategy."
+                "Expected a model whose risk is a function of its weights alone, and a mean over "
+                f"parts of the examples, for replicas, received one with {self.indivisible}. "
+                "Remove or freeze them, or train without a strategy."
             )
         replicas = workers.replicas
         if self.examples < replicas:

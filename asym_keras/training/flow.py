@@ -25,7 +25,7 @@ RADIUS_MARGIN = 1.05
 RECALL = 0.9
 # Steps between estimates of the spectral radius while it changes by less than STEADY.
 LONGEST_INTERVAL, STEADY = 5, 0.1
-# There is no way on when so many steps are rejected within so small a share of the time to go.
+# There is no way on when so many steps are rejected within so small a share of the time reached.
 STUCK_REJECTIONS, STUCK_SHARE = 100, 1e-6
 # Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2; only
 # for the forecast of the work.
@@ -74,6 +74,20 @@ class GradientFlow:
                 "GradientFlow: expected a model whose risk is a function of its weights alone, "
                 f"received one with {', '.join(objective.stateful_layers)}, which draw numbers or "
                 "update averages while training. Remove or freeze them, or use GradientDescent."
+            )
+        if objective.constrained:
+            raise ValueError(
+                "GradientFlow: expected weights without a constraint, which a flow does not keep, "
+                f"received {', '.join(objective.constrained)}. Leave the constraint out, or use "
+                "GradientDescent, which applies it after each step."
+            )
+        dtypes = {v.dtype for v in objective.variables}
+        if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+            raise ValueError(
+                "GradientFlow: expected all weights in float32, or all in float64, received "
+                f"{', '.join(sorted(dtypes))}, in which steps are not as exact as the error that "
+                "they are chosen by. Build the model with dtype='float32' (or 'mixed_bfloat16', "
+                "which keeps float32 weights), or use GradientDescent."
             )
         smallest = 10 * float(np.finfo(objective.weights()[0].dtype.as_numpy_dtype).eps)
         if min(self.rtol, self.atol) < smallest:
@@ -166,7 +180,7 @@ class FlowRun:
             del weights, slope  # before there are those of the next try
             rejected = True
             self._rejected += 1
-            if self._is_stuck(until):
+            if self._is_stuck():
                 break
             finite = math.isfinite(error) and math.isfinite(risk)
             factor = SAFETY * error ** (-1 / 3) if finite else SHRINK
@@ -224,10 +238,10 @@ class FlowRun:
         if self._since_estimate >= self._interval:
             self._estimate_radius()
 
-    def _is_stuck(self, until: float) -> bool:
+    def _is_stuck(self) -> bool:
         """Whether rejections pile up at one place, as before a wall of NaN."""
         place, before = self._rejections_at
-        if self.time - place > STUCK_SHARE * until:
+        if self.time - place > STUCK_SHARE * self.time:
             self._rejections_at = self.time, self._rejected
         return self._rejected - before >= STUCK_REJECTIONS and self._rejections_at[0] == place
 

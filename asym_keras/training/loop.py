@@ -61,11 +61,13 @@ def train(
     t = learning_rate * N. The risk L is the mean of `loss` over all examples (and outputs).
 
     Args:
-        model: built Keras model.
-        x, y: training inputs (n, ...) and targets (n, ...).
+        model: built Keras model with one output.
+        x, y: training inputs, array (n, ...) or a list or dict of them as the model takes it, and
+            targets (n, ...), or integer class labels where the loss takes them.
         method: how to train.
         end_time: time t to reach.
-        loss: name, `keras.losses.Loss` or function of `(y, predictions)`.
+        loss: in any form that `model.compile` takes: name, `keras.losses.Loss`, function or other
+            callable of `(y, predictions)` with one value per example.
         times: record times, increasing; 0 and `end_time` may be among them. Descent records
             at the nearest step. None: `record_times(end_time)`.
         probes: name -> probe, see `asym_keras.training.probes`. None: the training risk.
@@ -95,7 +97,7 @@ def train(
     with workers.loss_told():
         objective = _objective(model, x, y, loss, method, workers)
         times = _check_times(times, end_time, method)
-        identity = _identity(method, objective, loss, times)
+        identity = _identity(method, objective, times)
         workers.require_equal({**identity, "target risk": float(target_risk)})
         probes = {"train_risk": _own_risk(objective)} if probes is None else dict(probes)
         saved = None
@@ -223,32 +225,32 @@ def _cut(times: list[float], end: float) -> list[float]:
     return [*(t for t in times if t < end), end]
 
 
-def _identity(method, objective: Objective, loss, times) -> dict:
+def _identity(method, objective: Objective, times) -> dict:
     """What must be equal for a run to go on where another stopped."""
     model = objective.model
     return {
         "method": {"name": type(method).__name__, **dataclasses.asdict(method)},
-        "loss": _loss_identity(loss),
+        "loss": objective.loss.identity,
         "end time": times[-1],
         "record times": _digest([np.asarray(times)]),
         # Not their names, which Keras counts up within a process.
         "model": [[list(v.shape), str(v.dtype)] for v in model.variables],
         "initial weights": _digest(v.value for v in model.variables),
-        "training data": _digest(tf.nest.flatten((objective.x, objective.y))),
+        "training data": _digest(
+            tf.nest.flatten((objective.x, objective.y), expand_composites=True)
+        ),
     }
-
-
-def _loss_identity(loss):
-    if isinstance(loss, keras.losses.Loss):
-        return keras.saving.serialize_keras_object(loss)
-    return loss if isinstance(loss, str) else f"{loss.__module__}.{loss.__qualname__}"
 
 
 def _digest(arrays) -> str:
     digest = hashlib.sha256()
     for array in arrays:
+        array = np.ascontiguousarray(array)
+        if array.dtype.kind == "O":  # text
+            digest.update(repr(array.tolist()).encode())
+            continue
         # A view of the bytes: these are as large as the weights and the data.
-        digest.update(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
+        digest.update(array.reshape(-1).view("uint8").data)
     return digest.hexdigest()[:16]
 
 

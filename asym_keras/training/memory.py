@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from asym_keras.training.objective import TILE_BYTES
+from asym_keras.evaluator import TILE_BYTES
 
 # TensorFlow, Keras and SciPy, loaded and with their first functions compiled.
 PROCESS_BYTES = 850 * 10**6
 # Measured at widths 20,000 to 100,000 (docs/long_widths.md): arrays as large as the weights, and
-# activations by `objective.TILE_BYTES`. What TensorFlow's allocator leaves unused is counted in.
+# activations by `evaluator.TILE_BYTES`. What TensorFlow's allocator leaves unused is counted in.
 WEIGHT_COPIES = {"flow": 15.5, "descent": 7.0}
 TILE_SHARE = 1.2
 
@@ -26,7 +26,7 @@ def peak_bytes(
     """Bytes that a process at most holds while it trains a shallow network, full batch, on a CPU.
 
     `P + 2 n (d + K) b + 1.2 min(T, 4 n m b) + c d m b` with b bytes a number: the process P, data
-    as given and as tensors, activations of a tile of examples (T, `objective.TILE_BYTES`), and c
+    as given and as tensors, activations of a tile of examples (T, `evaluator.TILE_BYTES`), and c
     arrays as large as the weights: their initial and present values, the model's own, the
     gradient, its sum over tiles, and for a flow slopes, stages and the power iteration's
     direction. It does not depend on the length of the run.

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.evaluator import Evaluator
+from asym_keras.graphs import layers_of
 from asym_keras.layers import AsymScaledDense
-from asym_keras.training.objective import Objective
 
 # Numbers of a tile of weights: 8 MB in float64.
 TILE_NUMBERS = 2**20
@@ -23,29 +24,36 @@ class RiskProbe:
 
     Args:
         prefix: names the columns `<prefix>_risk` and `<prefix>_accuracy`.
-        x: inputs (n, ...). y: targets (n, ...).
-        labels: int array (n,), for the accuracy. None: no accuracy.
+        x: inputs (n, ...), as for `train`. y: targets (n, ...).
+        labels: int array (n,), for the accuracy: the share of examples whose largest output is
+            that of their class, or whose one output is on its side of 0.5 (of 0, if the loss
+            takes logits). None: no accuracy.
         loss: as for `train`.
+
+    Raises:
+        ValueError: When the probe starts: data or a loss that do not fit the model.
     """
 
     def __init__(self, prefix: str, x, y, *, labels=None, loss="mse"):
         self.prefix, self._data, self._loss = prefix, (x, y), loss
-        self._labels = None if labels is None else np.asarray(labels)
-        self._objective: Objective | None = None
+        self._given = labels
+        self._labels: np.ndarray | None = None
+        self._evaluator: Evaluator | None = None
 
     def start(self, model: keras.Model) -> None:
         """Compiles the evaluation for `model`."""
-        self._objective = Objective(model, *self._data, loss=self._loss)
+        self._evaluator = Evaluator(model, *self._data, loss=self._loss)
+        if self._given is not None:
+            self._labels = self._evaluator.labels(self._given)
 
     def __call__(self, model: keras.Model) -> dict[str, float]:
-        if self._objective is None or self._objective.model is not model:
+        if self._evaluator is None or self._evaluator.model is not model:
             self.start(model)
-        assert self._objective is not None
-        risk, predictions = self._objective.evaluate()
+        assert self._evaluator is not None
+        risk, predictions = self._evaluator.evaluate()
         row = {f"{self.prefix}_risk": risk}
         if self._labels is not None:
-            hits = np.argmax(predictions, axis=-1) == self._labels
-            row[f"{self.prefix}_accuracy"] = float(np.mean(hits))
+            row[f"{self.prefix}_accuracy"] = self._evaluator.accuracy(predictions, self._labels)
         return row
 
 
@@ -87,6 +95,6 @@ class WeightChange:
         if self._layer is not None:
             variable = model.get_layer(self._layer).kernel
         else:
-            layers = [la for la in model._flatten_layers() if isinstance(la, AsymScaledDense)]
+            layers = [la for la in layers_of(model) if isinstance(la, AsymScaledDense)]
             variable = layers[0].kernel if layers else model.trainable_variables[0]
-        return np.asarray(tf.convert_to_tensor(variable.value))
+        return np.atleast_1d(tf.convert_to_tensor(variable.value))

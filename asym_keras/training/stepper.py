@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.tracing import traced_once
 from asym_keras.training.objective import Objective
 from asym_keras.training.rkc import coefficients
-from asym_keras.training.tracing import traced_once
 
 MAX_STAGES = 1000
 # Real stability interval of the Bogacki-Shampine pair, 2.51, less a margin.

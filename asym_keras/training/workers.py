@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.tracing import traced_once
 from asym_keras.training.errors import WorkerLostError
-from asym_keras.training.tracing import traced_once
 
 # What a collective operation ends with where a process at its other end is gone.
 _LOST = (

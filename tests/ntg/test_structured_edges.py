@@ -10,6 +10,7 @@ from ntg_models import build, examples, wide_cnn
 
 import asym_keras as ak
 from asym_keras.ntg import assembly, empirical, empirical_ntg, structured
+from asym_keras.ntg.choice import choose
 
 layers = keras.layers
 
@@ -95,7 +96,8 @@ def test_blocks_and_batches_are_sized_by_memory(monkeypatch):
     model = build(wide_cnn, dtype="float32")
     x, weights = tf.constant(examples(model, 3)), list(model.trainable_variables)
     known = structured.known_variables(model, weights)
-    compiled = empirical._compile(model, x, "all", 2, weights, known)
+    choice = choose(model, x, "all")
+    compiled = empirical._compile(model, x, choice, weights, known, "structured")
     # By hand, for two outputs: a kernel on 4 positions, another on one, two offsets.
     assert compiled.block == int((2**18 / (4 * 12 * (16 + 1 + 1 + 1))) ** 0.5)
     peak = assembly._peak(compiled.factors, compiled.batch_size)

@@ -107,7 +107,7 @@ def test_state_decides_what_is_dropped():
 
 
 def test_no_tiles_for_a_stateful_model(monkeypatch):
-    monkeypatch.setattr("asym_keras.training.objective.TILE_BYTES", 1)
+    monkeypatch.setattr("asym_keras.evaluator.TILE_BYTES", 1)
     assert Objective(around(), X, Y).tile == 1
     assert Objective(around(keras.layers.BatchNormalization()), X, Y).tile == len(X)
 

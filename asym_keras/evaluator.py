@@ -1,0 +1,208 @@
+"""The risk of a Keras model on examples, and its predictions, in tiles of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.fingerprint import PerModel
+from asym_keras.graphs import graph_of, input_structure, layers_of, mask_of, output_structure
+from asym_keras.inputs import as_inputs, call, example_count, holds_strings, take
+from asym_keras.losses import ExampleLoss
+from asym_keras.targets import as_labels, as_targets, hits, labels_in
+from asym_keras.tracing import traced_once
+
+# Below this many examples x weights a step is bound by memory traffic and dispatch, which XLA's
+# fusion removes; above it by matrix products, which TensorFlow's own kernels (oneDNN) do faster.
+# Steps with and without XLA, two shared cores: 0.3 and 0.7 ms at 7e6, 2.5 and 2.3 ms at 7e7, 7.9
+# and 6.3 ms at 2e8.
+JIT_LIMIT = 5e7
+# Activations of all layers that one pass over examples may hold.
+TILE_BYTES = 512 * 2**20
+
+
+def compiles_with_xla(model: keras.Model, examples: int, x=None) -> bool:
+    """Whether `jit_compile="auto"` compiles work on so many examples, like `x`, with XLA."""
+    dense = not holds_strings(x) and not any(
+        isinstance(a, (tf.RaggedTensor, tf.SparseTensor)) for a in keras.tree.flatten(x)
+    )
+    if not dense or not all(layer.supports_jit for layer in layers_of(model)):
+        return False
+    weights = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    gpu = bool(tf.config.list_logical_devices("GPU"))
+    return gpu or examples * weights < JIT_LIMIT
+
+
+class Evaluator:
+    """Mean loss of `model` on `(x, y)` in inference, without the model's own penalties.
+
+    Args:
+        model: built Keras model with one output, (n, ...) -> (n, ...).
+        x: inputs, array (n, ...) or a structure of arrays, by order or by name.
+        y: targets, array (n, ...), or class labels where the loss takes them.
+        loss: in any form that `model.compile` takes, one value per example; see `ExampleLoss`.
+        batch_size: examples that a step will be taken on. None: all.
+        jit_compile: True, False or "auto" (`compiles_with_xla`).
+
+    Attributes:
+        x, y: the same as tensors, as the model takes them and in the dtype of the risk.
+        examples: int, n.
+        outputs: shape of the prediction of one example.
+        risk_dtype: float64 for float64 weights, else float32.
+        jit_compile: bool, whether solvers should compile with XLA here.
+        tile: examples that go through the model at once.
+
+    Raises:
+        ValueError: Model not built, more outputs than one, no examples, lengths that differ,
+            inputs or targets that do not fit the model, or a loss that does not fit them.
+    """
+
+    def __init__(
+        self, model: keras.Model, x, y, *, loss="mse", batch_size=None, jit_compile="auto"
+    ):
+        if not model.built:
+            raise ValueError(
+                f"Expected a built model with trainable variables, received {model.name!r} "
+                f"(built: False, trainable variables: {len(model.trainable_variables)})."
+            )
+        self.model = model
+        self.x = as_inputs(model, x)
+        complete(model, self.x)
+        self.outputs = _one_output(model, self.x)
+        self.risk_dtype = _risk_dtype(model)
+        y, labels = as_targets(y, self.outputs, model=model.name)
+        self.examples = example_count(self.x, y)
+        self.y = _as_tensor(y, self.risk_dtype)
+        self.loss = ExampleLoss(loss, self.risk_dtype)
+        self.loss.check(self.y[:64], tuple(s or 4 for s in self.outputs), labels=labels)
+        self.jit_compile = (
+            compiles_with_xla(model, batch_size or self.examples, self.x)
+            if jit_compile == "auto"
+            else jit_compile
+        )
+        self.tile = _tile(model, self.examples)
+        self._infer = PerModel()
+
+    def evaluate(self) -> tuple[float, np.ndarray]:
+        """Mean loss (no penalties) and predictions (n, ...) of the model now, in inference."""
+        losses, predictions = [], []
+        # Functions of another activation or attribute are no functions of the model now.
+        compiled: dict[int, Callable] = self._infer(self.model)
+        for first in range(0, self.examples, self.tile):
+            count = min(self.tile, self.examples - first)
+            if count not in compiled:  # all tiles have one size, but the last
+                compiled[count] = traced_once(self._inference, jit_compile=self.jit_compile)
+            loss, prediction = compiled[count](*self._rows(first, count))
+            losses.append(loss)
+            predictions.append(prediction)
+        risk = tf.reduce_mean(tf.cast(tf.concat(losses, 0), tf.float64))
+        return float(risk), tf.concat(predictions, 0).numpy()
+
+    def labels(self, labels=None) -> np.ndarray | None:
+        """Class labels int64 (n,): `labels` checked, or those that the targets stand for.
+
+        None: there are none, as the targets are neither labels, one-hot nor (one output) 0 and 1.
+
+        Raises:
+            ValueError: Labels that do not fit, or with outputs that are no classes.
+        """
+        classes = self.outputs[-1] if len(self.outputs) == 1 else None
+        if classes is None:
+            if labels is None:
+                return None
+            raise ValueError(
+                f"Expected labels for a model with outputs (n, K), received them for "
+                f"{('n', *self.outputs)}."
+            )
+        own = labels_in(self.y, classes)
+        if labels is None:
+            return own
+        checked = as_labels(labels, self.examples, classes)
+        if classes == 1 and own is None:
+            raise ValueError(
+                "Expected labels of a model with one output beside targets that are 0 or 1, "
+                "received other targets: which outputs mean which class is not known."
+            )
+        return checked
+
+    def accuracy(self, predictions: np.ndarray, labels: np.ndarray) -> float:
+        """Share of examples in their class."""
+        threshold = 0.0 if self.loss.takes_logits else 0.5
+        return float(np.mean(hits(predictions, labels, threshold)))
+
+    def _rows(self, first, count: int):
+        """Examples from `first` on, with static shapes, as XLA needs them inside a loop."""
+
+        def rows(a):
+            if isinstance(a, (tf.RaggedTensor, tf.SparseTensor)):
+                return a[first : first + count]
+            return tf.slice(a, [first] + [0] * (len(a.shape) - 1), [count, *a.shape[1:]])
+
+        return keras.tree.map_structure(rows, (self.x, self.y))
+
+    def _inference(self, x, y):
+        predictions = call(self.model, x)
+        return self.loss(y, predictions), predictions
+
+
+def complete(model: keras.Model, x) -> None:
+    """Calls `model` on one example if a layer in it makes its weights only then.
+
+    An activation with weights does that, in a layer of Keras's. Weights that come into being while
+    a function is compiled are none that it trains.
+    """
+    if not all(layer.built for layer in layers_of(model)):
+        call(model, take(x, slice(0, 1)))
+
+
+def _one_output(model, x) -> tuple:
+    """Shape of the model's one output for one example."""
+    outputs = output_structure(model)
+    if outputs is None:
+        outputs = call(model, take(x, slice(0, 1)))
+    flat = keras.tree.flatten(outputs)
+    if len(flat) != 1:
+        names = list(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", [])
+        raise ValueError(
+            f"Expected a model with one output, received {model.name!r} with {len(flat)} "
+            f"({', '.join(map(str, names))}). Take the model of one of them, for example "
+            "keras.Model(model.inputs, model.outputs[0])."
+        )
+    if mask_of(flat[0]) is not None:
+        raise ValueError(
+            f"Expected outputs that all count alike, received {model.name!r}, whose output carries "
+            "a mask: the risk of masked positions is not defined example by example. Pool over "
+            "the positions, or take the mask away (keras.layers.Lambda(lambda x: x))."
+        )
+    return tuple(flat[0].shape[1:])
+
+
+def _risk_dtype(model) -> str:
+    """Of the weights, not of the model: a model's own dtype policy may be another."""
+    variables = [*model.trainable_variables, *model.variables]
+    dtypes = [str(v.dtype) for v in variables if "float" in str(v.dtype)]
+    return "float64" if dtypes[:1] == ["float64"] else "float32"
+
+
+def _as_tensor(y, dtype: str) -> tf.Tensor:
+    if tf.is_tensor(y):
+        return y if y.dtype == dtype else tf.cast(y, dtype)
+    return tf.convert_to_tensor(np.asarray(y).astype(dtype, copy=False))
+
+
+def _tile(model, examples: int) -> int:
+    """Examples per pass so that all layers' outputs, forward and backward, fit TILE_BYTES."""
+    operations = [] if input_structure(model) is None else graph_of(model).operations
+    numbers = sum(
+        int(np.prod([s or 1 for s in tensor.shape[1:]]))
+        for operation in operations
+        for tensor in keras.tree.flatten(operation.output)
+    )
+    weights = model.trainable_variables or model.weights
+    numbers += max((int(v.shape[-1]) for v in weights if len(v.shape)), default=0)
+    dtype = weights[0].dtype if weights else "float32"
+    per_example = 4 * numbers * tf.as_dtype(dtype).size
+    return int(min(examples, max(1, TILE_BYTES // max(per_example, 1))))

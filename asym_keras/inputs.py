@@ -1,0 +1,298 @@
+"""A model called as Keras calls it: its inputs paired, cast and counted, in one place."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.graphs import input_structure, takes_training
+
+
+def call(model, x, *, training: bool = False):
+    """`model(x)` in inference or in training, as Keras calls a model whose `call` takes which."""
+    return model(x, training=training) if takes_training(model) else model(x)
+
+
+def stateless_call(model, variables, values, x, *, training: bool):
+    """`call` with other values in the place of variables; the model itself is not touched.
+
+    Not `model.stateless_call`, which leaves out what `__call__` does: casts, for one.
+
+    Args:
+        variables: variables of the model. values: a tensor for each.
+
+    Returns:
+        What the model returns; the new values, in the same order; its penalties, scalars.
+    """
+    mapping = list(zip(variables, values, strict=True))
+    with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+        outputs = call(model, x, training=training)
+        penalties = list(model.losses)
+    return outputs, [scope.get_current_value(v) for v in variables], penalties
+
+
+def as_inputs(model, x, *, dtype=None):
+    """Examples as tensors, paired with the inputs of `model` and cast as it casts them.
+
+    A functional or Sequential model tells its inputs: a dict goes by their names, a list by their
+    order, and each becomes the dtype of its `keras.Input` (so does a number that is none of an
+    integer input's, as in Keras). Of any other model, floating-point numbers become the dtype
+    that it computes in, everything else keeps its own.
+
+    Args:
+        model: built Keras model.
+        x: array-like (n, ...), or a structure of them. A list of numbers is one array.
+        dtype: of floating-point inputs. None: what the model computes in.
+
+    Returns:
+        Tensors in a structure that the model takes.
+
+    Raises:
+        ValueError: No examples, or not as many for each input; another structure, shapes that
+            the model does not take; values that are not finite, or not of a kind that it takes.
+    """
+    if isinstance(x, tf.data.Dataset):
+        raise ValueError(
+            "Expected x and y as arrays, received a tf.data.Dataset. Give the arrays; "
+            "GradientDescent(batch_size=...) draws mini-batches from them."
+        )
+    expected = input_structure(model)
+    if expected is None:
+        tensors = keras.tree.map_structure(
+            lambda a: _tensor(a, _loose_dtype(model, a, dtype), "x"), _as_structure(x)
+        )
+    else:
+        pairs = _paired(model, expected, x)
+        flat = [_as_input(model, spec, value, dtype) for spec, value in pairs]
+        tensors = keras.tree.pack_sequence_as(expected, flat)
+    example_count(tensors)
+    return tensors
+
+
+def example_count(*structures) -> int:
+    """Examples in arrays or tensors, or in structures of them.
+
+    Raises:
+        ValueError: No examples, or not as many in each array.
+    """
+    counts = {_count(a) for a in keras.tree.flatten(list(structures))}
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(
+            "Expected x and y with the same number of examples, at least one, received "
+            f"{counts or {0}}."
+        )
+    return counts.pop()
+
+
+def _count(array) -> int:
+    if isinstance(array, tf.RaggedTensor):
+        return int(array.nrows())
+    shape = getattr(array, "shape", None)
+    shape = np.shape(array) if shape is None else shape
+    return int(shape[0]) if len(shape) else 0
+
+
+def take(x, rows):
+    """The examples `rows`, a slice, of a structure of arrays or tensors."""
+    return keras.tree.map_structure(lambda a: a[rows], x)
+
+
+def gather(x, rows):
+    """The examples `rows`, a tensor of indices, of a structure of tensors."""
+    return keras.tree.map_structure(lambda a: tf.gather(a, rows), x)
+
+
+def holds_strings(x) -> bool:
+    """Whether there is text among the tensors of a structure, which XLA does not take."""
+    return any(getattr(a, "dtype", None) == tf.string for a in keras.tree.flatten(x))
+
+
+def materialised(x, y):
+    """`x` and `y` of a `tf.data.Dataset` of batches (x, y), as arrays; others as they are.
+
+    Raises:
+        ValueError: The dataset does not give pairs, is infinite, or y is given beside it.
+    """
+    if not isinstance(x, tf.data.Dataset):
+        return x, y
+    if y is not None:
+        raise ValueError("Expected no y beside a tf.data.Dataset of batches (x, y), received one.")
+    if x.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            "Expected a tf.data.Dataset that ends, received one that repeats: take(k)."
+        )
+    spec = x.element_spec
+    if not isinstance(spec, tuple) or len(spec) != 2:
+        raise ValueError(
+            "Expected a tf.data.Dataset of batches (x, y), received elements of "
+            f"{keras.tree.map_structure(lambda s: s.shape, spec)}."
+        )
+    batches = list(x)
+    if not batches:
+        raise ValueError("Expected a tf.data.Dataset of at least one batch, received none.")
+    return keras.tree.map_structure(lambda *parts: tf.concat(parts, 0), *batches)
+
+
+def _paired(model, expected, x) -> list[tuple]:
+    """`(KerasTensor, value)` for each input, in the flat order of the model's own structure."""
+    if isinstance(expected, keras.KerasTensor):
+        if isinstance(x, dict):
+            if expected.name not in x:
+                raise _mismatch(model, x)
+            x = x[expected.name]
+        elif _is_list_of_one(x, len(expected.shape)):
+            [x] = x
+        return [(expected, x)]
+    if isinstance(expected, dict):
+        names: list = sorted(expected)  # the order in which Keras flattens a dict
+        if not isinstance(x, dict):
+            if not _is_list(x, len(names)) or names != list(expected):
+                raise _mismatch(model, x)
+            x = dict(zip(names, x, strict=True))
+        if not set(names) <= set(x):
+            raise _mismatch(model, x)
+        parts = [(expected[name], x[name]) for name in names]
+    else:
+        if isinstance(x, dict):
+            tensors = all(isinstance(e, keras.KerasTensor) for e in expected)
+            if not tensors or not {e.name for e in expected} <= set(x):
+                raise _mismatch(model, x)
+            x = [x[e.name] for e in expected]
+        elif len(expected) == 1 and not _is_list_of_one(x, len(expected[0].shape)):
+            x = [x]
+        if not _is_list(x, len(expected)):
+            raise _mismatch(model, x)
+        parts = list(zip(expected, x, strict=True))
+    return [pair for spec, value in parts for pair in _paired(model, spec, value)]
+
+
+def _is_list(x, length: int) -> bool:
+    return isinstance(x, (list, tuple)) and len(x) == length
+
+
+def _is_list_of_one(x, rank: int) -> bool:
+    """Whether `x` is a list around one array of examples, and no list of numbers."""
+    return _is_list(x, 1) and len(np.shape(x[0])) == rank and hasattr(x[0], "shape")
+
+
+def _mismatch(model, x) -> ValueError:
+    expected = keras.tree.map_structure(lambda t: f"{t.name} {t.shape}", input_structure(model))
+    count = len(keras.tree.flatten(input_structure(model)))
+    if isinstance(x, dict):
+        received = f"a dict with {sorted(map(str, x))}"
+    elif isinstance(x, (list, tuple)):
+        received = f"{len(x)}, in a {type(x).__name__}"
+    else:
+        received = f"1, a {type(x).__name__}"
+    return ValueError(
+        f"Expected {count} inputs of model {model.name!r}, {expected}, received {received}. Pass "
+        "one array for each, by name or in this order."
+    )
+
+
+def _as_structure(x):
+    """`x` of a model that does not tell its inputs: a list of numbers is one array."""
+    if isinstance(x, dict):
+        return {key: _as_structure(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)) and any(map(_is_array, keras.tree.flatten(x))):
+        return [_as_structure(part) for part in x]
+    return _array(x, "x") if isinstance(x, (list, tuple)) else x
+
+
+def _is_array(value) -> bool:
+    return (hasattr(value, "shape") and bool(np.ndim(value))) or isinstance(value, tf.RaggedTensor)
+
+
+def _loose_dtype(model, array, wanted):
+    """Dtype of an input that a model does not tell: floats are cast, as by `model.predict`."""
+    dtype = getattr(array, "dtype", None)
+    kind = tf.as_dtype(dtype) if tf.is_tensor(array) else None
+    floating = kind.is_floating if kind is not None else _array(array, "x").dtype.kind == "f"
+    return (wanted or model.compute_dtype) if floating else None
+
+
+def _as_input(model, spec, value, dtype):
+    floating = dtype is not None and "float" in spec.dtype
+    tensor = _tensor(value, dtype if floating else spec.dtype, f"x ({_shape(value)})")
+    shape, wanted = tuple(tensor.shape), tuple(spec.shape)
+    if len(shape) == len(wanted) + 1 and shape[-1] == 1 and not isinstance(tensor, tf.RaggedTensor):
+        tensor = tf.squeeze(tensor, -1)
+    elif len(shape) == len(wanted) - 1 and wanted[-1] == 1:
+        tensor = tf.expand_dims(tensor, -1)
+    now = tuple(tensor.shape)
+    fits = len(now) == len(wanted) and all(
+        b is None or a is None or a == b for a, b in zip(now[1:], wanted[1:], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"Expected inputs of shape {(None, *wanted[1:])} for model {model.name!r}, received "
+            f"{shape}."
+        )
+    return tensor
+
+
+def _shape(value) -> tuple:
+    return tuple(value.shape) if hasattr(value, "shape") else np.shape(_array(value, "x"))
+
+
+def _array(value, name: str) -> np.ndarray:
+    """`value` as an array of numbers, truth values or text."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected {name} as an array of one shape, received {type(value).__name__}: {error}. "
+            "Pad rows of several lengths, or pass a tf.RaggedTensor."
+        ) from None
+    if array.dtype.kind == "O":  # a data frame of several types, or text
+        flat = array.ravel()
+        if all(isinstance(a, (numbers.Number, np.bool_)) for a in flat):
+            return array.astype("float64")
+        if all(isinstance(a, (str, bytes)) for a in flat):
+            return array.astype("S" if all(isinstance(a, bytes) for a in flat) else "U")
+        strange = next(a for a in flat if not isinstance(a, (numbers.Number, str, bytes)))
+        raise ValueError(
+            f"Expected {name} as an array of numbers, received {type(value).__name__} with entries "
+            f"such as {strange!r} ({type(strange).__name__}). Of a generator, pass np.concatenate "
+            "of its batches; fill in what is missing."
+        )
+    return array
+
+
+def _tensor(value, dtype, name: str) -> Any:
+    """`value` as a tensor of `dtype`, None: its own; `value` itself, not a copy, if it is that."""
+    if not tf.is_tensor(value) and not isinstance(value, tf.RaggedTensor):
+        value = _array(value, name)
+        text = value.dtype.kind in "SU"
+    else:
+        text = value.dtype == tf.string
+    if dtype is not None and text != (tf.as_dtype(dtype) == tf.string):
+        raise ValueError(
+            f"Expected {name} as an array of {'text' if dtype == 'string' else 'numbers'}, "
+            f"received {'text' if text else f'numbers ({value.dtype})'}."
+        )
+    require_finite(value, name)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and dtype is not None:
+        wanted = tf.as_dtype(dtype)
+        return tf.convert_to_tensor(value, wanted) if wanted.is_floating else tf.cast(value, wanted)
+    tensor = tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
+    return tensor if dtype in (None, tensor.dtype) else tf.cast(tensor, dtype)
+
+
+def require_finite(value, name: str) -> None:
+    """Raises ValueError for NaN or infinity among the examples of an array or dense tensor."""
+    if isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
+        value = value.flat_values if isinstance(value, tf.RaggedTensor) else value.values
+    array = np.asarray(value)
+    if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
+        bad = ~np.isfinite(array)
+        if bad.any():
+            rows = np.argwhere(bad)[:, 0] if array.ndim else [0]
+            raise ValueError(
+                f"Expected finite numbers, received {name} with NaN or infinity in "
+                f"{len(np.unique(rows))} rows, the first being {rows[0]}. Repair or drop them."
+            )

@@ -1,0 +1,196 @@
+"""A loss as one number an example, in every form that `model.compile` takes, and its identity."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import itertools
+import json
+import logging
+import types
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.fingerprint import held
+
+logger = logging.getLogger(__name__)
+
+_EXAMPLES = "Give one value an example: keras.ops.mean(..., axis=-1)"
+
+
+class ExampleLoss:
+    """Loss of each example; the mean of all values is the risk, whatever reduction a loss has.
+
+    Names mean what they mean in `model.compile`: `"categorical_crossentropy"`, for one, takes
+    probabilities, and `keras.losses.CategoricalCrossentropy(from_logits=True)` takes logits.
+    Targets and predictions meet in the dtype of the risk, as Keras casts them under mixed
+    precision.
+
+    Args:
+        loss: name, class name, `keras.losses.Loss`, function, `functools.partial` or other
+            callable of `(y, predictions)`.
+        dtype: of the risk, `"float32"` or `"float64"`.
+
+    Raises:
+        ValueError: No loss of that name.
+    """
+
+    def __init__(self, loss, dtype="float32"):
+        self._given, self._dtype = loss, dtype
+        self._named = isinstance(loss, str) and loss.lower() in ("crossentropy", "ce")
+        found = None if self._named else keras.losses.get(loss)
+        if not self._named and not callable(found):
+            raise ValueError(f"Expected loss to be a name or a function, received {loss!r}.")
+        self._values = _values_of(found)
+
+    def __call__(self, y, predictions) -> tf.Tensor:
+        """One value, or several whose mean counts, for each example."""
+        y, predictions = tf.cast(y, self._dtype), tf.cast(predictions, self._dtype)
+        return self._function(y, predictions)(y, predictions)
+
+    def _function(self, y, predictions) -> Callable:
+        if not self._named:
+            return self._values
+        # As `compile` resolves it, by the shapes.
+        if len(y.shape) < len(predictions.shape) or y.shape[-1] != predictions.shape[-1]:
+            return keras.losses.sparse_categorical_crossentropy
+        binary = predictions.shape[-1] == 1
+        return keras.losses.binary_crossentropy if binary else _categorical
+
+    def check(self, y, shape: tuple, *, labels: bool) -> None:
+        """Asks once whether the loss gives one value an example, whatever the others are.
+
+        Args:
+            y: some targets (rows, ...), as the loss will get them.
+            shape: of the predictions of one example.
+            labels: whether the targets are class labels, of fewer axes than the predictions.
+
+        Raises:
+            ValueError: It does not, or it takes no labels.
+        """
+        # Numbers of rows that no other axis has, so that nothing broadcasts by chance.
+        sizes = {*shape, *y.shape[1:]}
+        count = next(c for c in itertools.count(3) if not {c, c - 1} & sizes)
+        rows = tf.cast(np.resize(np.arange(len(y)), count), tf.int32)
+        y = tf.cast(tf.gather(y, rows), self._dtype)
+        generator = np.random.default_rng(0)
+        tried = tf.cast(generator.uniform(0.1, 0.9, (count, *shape)), self._dtype)
+        try:
+            more, few = (tf.convert_to_tensor(self(y[:c], tried[:c])) for c in (count, count - 1))
+        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+            raise self._refusal(labels, tuple(y.shape[1:]), shape, str(error)) from error
+        single = more.shape[:1] == [count] and few.shape[:1] == [count - 1]
+        if not single and labels and self._is_known():
+            raise self._refusal(labels, tuple(y.shape[1:]), shape, f"values of shape {more.shape}")
+        if not single:
+            raise ValueError(
+                f"Expected a loss with one value per example, received {self.name} with values of "
+                f"shape {more.shape} for {count} examples. {_EXAMPLES}."
+            )
+        if labels and more.shape.rank > 1 + len(y.shape[1:]):
+            raise self._refusal(labels, tuple(y.shape[1:]), shape, f"values of shape {more.shape}")
+        close = np.allclose(more[: count - 1], few, rtol=1e-3, atol=1e-5, equal_nan=True)
+        if not close:
+            raise ValueError(
+                f"Expected a loss per example, received {self.name}, whose values depend on the "
+                f"other examples of the batch: the risk would depend on its size. {_EXAMPLES}."
+            )
+
+    def _refusal(self, labels: bool, targets: tuple, shape: tuple, fault: str) -> ValueError:
+        if labels:
+            return ValueError(
+                f"Expected one-hot targets of shape (n, {', '.join(map(str, shape))}) for the loss "
+                f"{self.name}, which takes no integer labels, received labels of shape "
+                f"{('n', *targets)}. Use keras.utils.to_categorical(y, {shape[-1]}), or "
+                "loss='sparse_categorical_crossentropy'."
+            )
+        return ValueError(
+            f"Expected a loss of targets {('n', *targets)} and predictions {('n', *shape)}, "
+            f"received {self.name}, which fails on them: {' '.join(fault.split())[:200]}"
+        )
+
+    def _is_known(self) -> bool:
+        return isinstance(self._given, (str, keras.losses.Loss))
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        if isinstance(self._given, str):
+            return repr(self._given)
+        return getattr(self._given, "__name__", type(self._given).__name__)
+
+    @property
+    def takes_logits(self) -> bool:
+        """Whether it is a cross-entropy of logits, as far as Keras's classes tell."""
+        return bool(_option(self._given, "from_logits"))
+
+    @property
+    def identity(self):
+        """JSON values that are equal for equal losses, in this process and in the next one.
+
+        A function is known by its code and by what it takes from outside, so that two lambdas of
+        one module are two losses.
+        """
+        if isinstance(self._given, str):
+            return self._given
+        if isinstance(self._given, keras.losses.Loss):
+            try:
+                found = keras.saving.serialize_keras_object(self._given)
+                return json.loads(json.dumps(found))
+            except (TypeError, ValueError, NotImplementedError, AttributeError):
+                pass  # no config, or one with what JSON does not hold: known by its code
+        return {"name": _qualified(self._given), "code": _digest(self._given)}
+
+
+def _categorical(y, predictions):
+    return keras.losses.categorical_crossentropy(y, predictions)
+
+
+def _values_of(loss):
+    """The function behind `loss` that gives the values before they are reduced."""
+    own = keras.losses.Loss.__call__
+    if isinstance(loss, keras.losses.Loss) and type(loss).__call__ is own:
+        return loss.call
+    return loss
+
+
+def _option(loss, name: str):
+    """An argument that a loss was made with."""
+    if isinstance(loss, functools.partial):
+        return loss.keywords.get(name, _option(loss.func, name))
+    if isinstance(loss, keras.losses.Loss):
+        with contextlib.suppress(TypeError, ValueError, NotImplementedError, AttributeError):
+            return loss.get_config().get(name)
+    return None
+
+
+def _qualified(thing) -> str:
+    if isinstance(thing, functools.partial):
+        return f"partial({_qualified(thing.func)})"
+    if isinstance(thing, types.ModuleType):
+        return thing.__name__
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _digest(thing) -> str:
+    digest = hashlib.sha256()
+    for part in held(thing):
+        if isinstance(part, (keras.Variable, tf.Variable, tf.Tensor, np.ndarray)):
+            digest.update(np.ascontiguousarray(part).reshape(-1).view("uint8").data)
+        elif isinstance(part, types.CodeType):
+            constants = [c for c in part.co_consts if not isinstance(c, types.CodeType)]
+            digest.update(part.co_code + repr((part.co_names, constants)).encode())
+        elif isinstance(part, keras.layers.Layer):
+            for variable in part.variables:
+                digest.update(np.ascontiguousarray(variable).reshape(-1).view("uint8").data)
+        elif isinstance(part, (bool, int, float, complex, str, bytes, type(None), np.generic)):
+            digest.update(repr(part).encode())
+        else:  # a module, a class, an object of a library
+            named = part if hasattr(part, "__name__") else type(part)
+            digest.update(named.__name__.encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,91 @@
+"""Which of a model's outputs an NTG is of."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.graphs import graph_of, output_structure
+from asym_keras.inputs import call, take
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One output of a model, or all columns of one.
+
+    Attributes:
+        place: which of the model's outputs, in flat order.
+        column: int, which of its K columns; `"trace"`, the mean over them; `"all"`, their pairs.
+        columns: K.
+    """
+
+    place: int
+    column: int | str
+    columns: int
+
+    def outputs(self, everything) -> tf.Tensor:
+        """What the model returned, as the (n, K) that is differentiated; K = 1 for one column."""
+        f = keras.tree.flatten(everything)[self.place]
+        f = f[:, None] if len(f.shape) == 1 else f
+        return f if isinstance(self.column, str) else f[:, self.column : self.column + 1]
+
+
+def choose(model, x, output) -> Choice:
+    """The `Choice` that the argument `output` of `empirical_ntg` stands for.
+
+    Args:
+        model: built model. x: examples as tensors, of which one is tried where the model does not
+            tell its outputs.
+        output: of a model with one output (n, K): column, `"trace"` or `"all"`. Of a model with
+            several: the name or index of one, or a pair of that and one of these.
+
+    Raises:
+        ValueError: No such output, or outputs that are not (n, K) or (n,).
+    """
+    everything = output_structure(model)
+    if everything is None:
+        everything = call(model, take(x, slice(0, 1)))
+    flat = keras.tree.flatten(everything)
+    names = _names(model, everything, len(flat))
+    column = output
+    place = 0
+    if isinstance(output, tuple) and len(output) == 2:
+        which, column = output
+        place = _place(model, which, names)
+    elif len(flat) > 1:
+        place, column = _place(model, output, names), 0
+    elif isinstance(output, str) and output in names and output not in ("trace", "all"):
+        column = 0
+    shape = tuple(flat[place].shape)
+    count = 1 if len(shape) == 1 else shape[-1]
+    index = isinstance(column, (int, np.integer)) and not isinstance(column, bool)
+    named = 0 <= column < count if index else column in ("trace", "all")
+    if len(shape) not in (1, 2) or not named:
+        raise ValueError(
+            f"empirical_ntg: expected outputs of shape (n, K) or (n,), and output below K, "
+            f"'trace' or 'all', received shape {(None, *shape[1:])} and output={output!r}."
+        )
+    return Choice(place, int(column) if index else column, count)
+
+
+def _names(model, everything, count: int) -> list[str]:
+    if isinstance(everything, dict):
+        return sorted(everything)
+    names = list(getattr(graph_of(model), "output_names", ()))
+    return names if len(names) == count else [str(i) for i in range(count)]
+
+
+def _place(model, which, names: list[str]) -> int:
+    if isinstance(which, str) and which in names:
+        return names.index(which)
+    whole = isinstance(which, (int, np.integer)) and not isinstance(which, bool)
+    if whole and 0 <= which < len(names):
+        return int(which)
+    raise ValueError(
+        f"empirical_ntg: expected output to be the name or index of one of the {len(names)} "
+        f"outputs of {model.name!r}, {names}, or a pair of that and a column, 'trace' or 'all', "
+        f"received {which!r}."
+    )

@@ -1,0 +1,142 @@
+"""Targets and class labels, checked once: what they have to be for a model's outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.inputs import require_finite
+
+
+def as_targets(y, outputs: tuple, *, model: str) -> tuple[np.ndarray | tf.Tensor, bool]:
+    """Targets that fit predictions of shape `(n, *outputs)`, and whether they are class labels.
+
+    Labels have the shape of the predictions without its last axis, or with a last axis of 1.
+
+    Args:
+        y: array-like (n, ...).
+        outputs: shape of the prediction of one example; None for a size that varies.
+        model: what to call the model in an error.
+
+    Returns:
+        `y` itself where nothing had to be changed; labels without a last axis of 1.
+
+    Raises:
+        ValueError: Another shape, text, values that are not finite, labels out of range.
+    """
+    array = np.asarray(y)
+    if array.dtype.kind == "O":
+        array = _numbers(array)
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        raise ValueError(
+            f"Expected targets as numbers, received {array.dtype} {array.shape}. Give the labels "
+            "as integers from 0, for example by np.unique(y, return_inverse=True)[1]."
+        )
+    require_finite(array, f"y ({array.shape})")
+    if array.ndim == len(outputs) and outputs[-1:] == (1,):
+        array = array[..., None]
+    classes = outputs[-1] if outputs else 1
+    if classes != 1 and classes is not None:
+        squeezed = (
+            array[..., 0] if array.ndim == len(outputs) + 1 and array.shape[-1] == 1 else array
+        )
+        if _fits(squeezed.shape[1:], outputs[:-1]) and squeezed.ndim == len(outputs):
+            if squeezed.dtype.kind in "iub" or _are_whole(squeezed):
+                return _in_range(squeezed, classes, "labels"), True
+    if array.ndim != len(outputs) + 1 or not _fits(array.shape[1:], outputs):
+        expected = ", ".join("any" if size is None else str(size) for size in outputs)
+        raise ValueError(
+            f"Expected targets of shape (n, {expected}), the output of model {model!r}, or integer "
+            f"labels (n,), received {array.shape} of {array.dtype}."
+        )
+    return (y if tf.is_tensor(y) and array.shape == y.shape else array), False
+
+
+def as_labels(labels, examples: int, classes: int, *, name: str = "labels") -> np.ndarray:
+    """Class labels, one integer an example, from 0 to `classes - 1`; 0 or 1 for one output.
+
+    Args:
+        labels: array-like (n,) or (n, 1).
+
+    Returns:
+        int64 (n,).
+
+    Raises:
+        ValueError: Another shape, text, numbers that are no integers, or out of range.
+    """
+    array = np.asarray(labels)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype.kind not in "fiubO" or array.shape != (examples,):
+        raise ValueError(
+            f"Expected {name} to be {examples} integers, one an example, from 0 to "
+            f"{max(classes, 2) - 1}, received shape {np.shape(labels)} of {array.dtype}."
+        )
+    if array.dtype.kind == "O":
+        array = _numbers(array)
+    return _in_range(array, max(classes, 2), name)
+
+
+def labels_in(y, classes: int) -> np.ndarray | None:
+    """The labels int64 (n,) that targets (n,), (n, 1) or one-hot (n, K) stand for; None: none.
+
+    With one output they are targets of which each is 0 or 1.
+    """
+    array = np.asarray(y)
+    if classes > 1 and array.ndim == 1:
+        return array.astype("int64")
+    if classes == 1 and array.ndim == 2:
+        array = array[:, 0]
+        return array.astype("int64") if np.isin(array, (0, 1)).all() else None
+    if classes > 1 and array.ndim == 2 and array.shape[1] == classes:
+        if np.isin(array, (0, 1)).all() and (array.sum(1) == 1).all():
+            return array.argmax(1)
+    return None
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """float64 (n, K); (n, 1) for one output."""
+    if classes == 1:
+        return labels.astype("float64")[:, None]
+    return np.eye(classes)[labels]
+
+
+def hits(predictions: np.ndarray, labels: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """Whether each example is in its class: the largest output, or one output and a threshold.
+
+    Args:
+        predictions: (..., n, K). labels: (n,).
+        threshold: above which one output means class 1: 0.5, as Keras has it; 0 for logits.
+    """
+    if predictions.shape[-1] == 1:
+        return (predictions[..., 0] > threshold) == (labels == 1)
+    return np.argmax(predictions, axis=-1) == labels
+
+
+def _fits(shape: tuple, expected: tuple) -> bool:
+    return len(shape) == len(expected) and all(
+        b is None or a == b for a, b in zip(shape, expected, strict=True)
+    )
+
+
+def _are_whole(array: np.ndarray) -> bool:
+    return bool((array == np.round(array)).all())
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    try:
+        return array.astype("float64")
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"Expected labels or targets as numbers, received entries such as {array.flat[0]!r}. "
+            "Give labels as integers from 0, for example by np.unique(y, return_inverse=True)[1]."
+        ) from None
+
+
+def _in_range(array: np.ndarray, classes: int, name: str) -> np.ndarray:
+    if not _are_whole(array) or array.min() < 0 or array.max() >= classes:
+        raise ValueError(
+            f"Expected {name} to be integers from 0 to {classes - 1}, one for each class, received "
+            f"values from {array.min()} to {array.max()}."
+        )
+    return array.astype("int64")

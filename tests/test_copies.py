@@ -1,0 +1,235 @@
+"""A copy computes what the model does, whatever its layers hold beside weights."""
+
+from __future__ import annotations
+
+import logging
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from wild_layers import Plainest, Scale, Secret, examples, rng, sequential
+
+from asym_keras import AsymScaledDense
+from asym_keras.copies import copy_model, probe_inputs
+from asym_keras.same_outputs import require_same_outputs
+
+layers = keras.layers
+X = examples()
+
+
+def adapted(layer, data, *stack, shape=(4,), dtype="float32"):
+    layer.adapt(data)
+    return sequential(layer, *stack, shape=shape, dtype=dtype)
+
+
+def normalized():
+    return adapted(layers.Normalization(), 10 * X + 50, AsymScaledDense(6, 2, seed=0))
+
+
+def low_rank():
+    model = sequential(layers.Dense(8, "relu"), layers.Dense(2))
+    model.layers[0].enable_lora(2)
+    model.layers[0].lora_kernel_b.assign(rng(1).normal(size=(2, 8)))
+    return model
+
+
+def quantised():
+    model = sequential(layers.Dense(8, "relu"), layers.Dense(2))
+    model.quantize("int8")
+    return model
+
+
+def changed_attribute():
+    model = sequential(Scale(3.0), layers.Dense(2))
+    model.layers[0].factor = 7.0
+    return model
+
+
+def lambdas():
+    factor = 3.0
+    return sequential(
+        layers.Dense(8, lambda t: t * factor),
+        layers.Lambda(lambda t: ops.sin(t) * factor),
+        layers.Dense(2, activation=lambda t: t + 1),
+    )
+
+
+def tied_by_an_argument():
+    inputs, dense = keras.Input((4,)), layers.Dense(5, "tanh")
+    return keras.Model(inputs, ops.matmul(dense(inputs), ops.transpose(dense.kernel)))
+
+
+def shared():
+    inputs, layer = keras.Input((4,)), layers.Dense(4, "tanh")
+    nested = keras.Sequential([keras.Input((4,)), layer, layers.Dense(4)])
+    return keras.Model(inputs, nested(layer(inputs)) + layer(inputs))
+
+
+def recurrent():
+    stack = layers.Bidirectional(layers.LSTM(3, return_sequences=True)), layers.GRU(4)
+    model = sequential(*stack, layers.BatchNormalization(), layers.Dense(2), shape=(7, 4))
+    norm = model.layers[2]
+    norm.moving_mean.assign(rng().normal(size=4))
+    return model
+
+
+def weighty_activations():
+    model = sequential(
+        layers.Dense(6, activation=layers.PReLU(alpha_initializer="ones")),
+        AsymScaledDense(6, 2, seed=0, activation=layers.PReLU(alpha_initializer="ones")),
+    )
+    model(X)
+    return model
+
+
+def words():
+    layer = layers.TextVectorization(output_mode="tf_idf")
+    return adapted(layer, ["a b c", "a b"], layers.Dense(3), shape=(1,), dtype="string")
+
+
+def buckets():
+    stack = layers.CategoryEncoding(5, output_mode="multi_hot"), layers.Dense(3)
+    return adapted(layers.Discretization(num_bins=4), X, *stack)
+
+
+def ids():
+    layer = layers.IntegerLookup(output_mode="one_hot")
+    return adapted(layer, np.arange(4), layers.Dense(3), shape=(1,), dtype="int64")
+
+
+def by_name():
+    parts = {name: keras.Input((2,), name=name) for name in ("b", "a")}
+    return keras.Model(parts, {"sum": layers.Dense(1)(parts["a"] - 2 * parts["b"])})
+
+
+MODELS = (
+    *(normalized, low_rank, quantised, changed_attribute, lambdas, tied_by_an_argument, shared),
+    *(recurrent, weighty_activations, words, buckets, ids, by_name),
+)
+
+
+def outputs(model, x):
+    return [ops.convert_to_numpy(t) for t in keras.tree.flatten(model(x, training=False))]
+
+
+@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+def test_copy_computes_what_the_model_does_and_shares_nothing(make, tmp_path):
+    model = make()
+    x = probe_inputs(model, 3)
+    copy = copy_model(model)
+    assert type(copy) is type(model)
+    expected = outputs(model, x)
+    for one, other in zip(outputs(copy, x), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+    assert not {id(v) for v in copy.variables} & {id(v) for v in model.variables}
+    flags = [[v.trainable for v in m.variables] for m in (copy, model)]
+    assert flags[0] == flags[1]
+    assert [v.name for v in copy.variables] == [v.name for v in model.variables]
+    if make not in (lambdas, tied_by_an_argument, shared):  # which Keras itself can't load
+        model.save(tmp_path / "model.keras")
+        names = {"Scale": Scale}
+        loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects=names)
+        if make is not changed_attribute:  # Keras writes the number that it was made with
+            for one, other in zip(outputs(copy, x), outputs(loaded, x), strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("make", [normalized, shared, recurrent, lambdas, buckets, by_name])
+def test_copy_in_float64_is_float64_all_through(make):
+    model = make()
+    copy = copy_model(model, dtype="float64")
+    assert {str(v.dtype) for v in copy.variables if "float" in str(v.dtype)} <= {"float64"}
+    for one, other in zip(
+        outputs(copy, probe_inputs(copy, 3)), outputs(model, probe_inputs(model, 3)), strict=True
+    ):
+        assert one.dtype == "float64"
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_parts_stay_frozen():
+    inner = sequential(layers.Dense(4), layers.Dense(3))
+    inner.trainable = False
+    inner.layers[1].trainable = True
+    model = sequential(inner, layers.Dense(1))
+    model.layers[1].trainable = False
+    copy = copy_model(model)
+    assert [la.trainable for la in copy.layers] == [la.trainable for la in model.layers]
+    assert [v.path for v in copy.trainable_variables] == [v.path for v in model.trainable_variables]
+
+
+def test_compiled_with_the_same_objects_and_an_optimizer_of_its_own():
+    def own_loss(y, f):
+        return ops.mean((y - f) ** 2, axis=-1)
+
+    model = sequential(layers.Dense(2))
+    model.compile(keras.optimizers.Adam(0.25), loss=own_loss, metrics=["mae"])
+    model.fit(X, X[:, :2], verbose=0)
+    copy = copy_model(model)
+    assert copy.loss is own_loss
+    assert copy.optimizer is not model.optimizer
+    assert float(copy.optimizer.learning_rate) == 0.25
+    assert int(copy.optimizer.iterations) == 0
+    copy.fit(X, X[:, :2], verbose=0)
+    assert not copy_model(model, compiled=False).compiled
+
+
+class Stubborn(keras.optimizers.SGD):
+    def get_config(self):
+        raise NotImplementedError("not me")
+
+
+def test_an_optimizer_that_cannot_be_made_again_is_dropped_with_a_warning(caplog):
+    model = sequential(layers.Dense(2))
+    model.compile(Stubborn(0.1), loss="mse")
+    with caplog.at_level(logging.WARNING):
+        copy = copy_model(model)
+    assert "not compiled" in caplog.text
+    assert not copy.compiled
+
+
+class Forgetful(layers.Layer):
+    def __init__(self, size, **options):
+        super().__init__(**options)
+        self.size = np.asarray(size)
+
+    def call(self, x):
+        return x + float(self.size.sum())
+
+
+def patched():
+    model = sequential(layers.Dense(2, name="mine"))
+    object.__setattr__(model.layers[0], "call", lambda x: x)
+    return model
+
+
+class Between(keras.Model):
+    def __init__(self):
+        inputs = keras.Input((4,))
+        super().__init__(inputs, layers.Dense(1)(inputs))
+
+    def call(self, x, training=None):
+        return 2 * super().call(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Plainest, "Plainest"),
+        (Between, "Between"),
+        (patched, r"'mine' \(Dense\), whose call was replaced"),
+    ],
+)
+def test_what_no_configuration_tells_is_refused_by_name(make, words):
+    with pytest.raises(ValueError, match=words):
+        copy_model(make())
+
+
+def test_evidence_finds_what_neither_configuration_nor_weights_tell():
+    model = sequential(Secret(), layers.Dense(2))
+    copy = copy_model(model)
+    x = probe_inputs(model)
+    with pytest.raises(ValueError, match=r"Expected the copy to compute .* define get_config"):
+        require_same_outputs(model(x), copy(x), {"float32"}, "the copy")
+    require_same_outputs(model(x), tf.identity(model(x)), {"float32"}, "the same")
