@@ -204,7 +204,7 @@ def replaced(layer, **attributes) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in attributes:
+        for name in attributes.keys() - before.keys():
             own.pop(name, None)
         own.update(before)
 

@@ -94,13 +94,133 @@ def tokens(dtype):
     return keras.Model(inputs, pooled)
 
 
+def _joined(h, x):
+    return layers.Dense(3)(layers.Concatenate()([layers.Dense(5)(x), h, x]))
+
+
+def _twice_joined(h, x):
+    """The same nodes in two branches, of which one leaves another constant."""
+    return layers.Dense(3)(layers.Add()([h, layers.Activation("sigmoid")(h)]))
+
+
+def _positions_joined(h, x):
+    joined = layers.Concatenate(axis=1)([h, layers.Activation("relu")(h)])
+    return layers.Flatten()(layers.Dense(3)(joined))
+
+
+def _two_readouts(h, x):
+    return [layers.Dense(3)(h), layers.Dense(2, "sigmoid")(layers.LeakyReLU()(h))]
+
+
+def _stack(*stack):
+    """Layers after the nodes, one after another; functions, so that each model has its own."""
+
+    def after(h, x):
+        for layer in stack:
+            h = layer()(h)
+        return h
+
+    return after
+
+
+def _dense(units=3, *args, **kwargs):
+    return lambda: layers.Dense(units, *args, **kwargs)
+
+
+def _of(kind, *args, **kwargs):
+    return lambda: kind(*args, **kwargs)
+
+
+VECTOR, SEQUENCE, IMAGE = (4,), (6, 4), (5, 5, 4)
+_next = _of(AsymScaledDense, 7, name="next")
+# What may be between the nodes and the end of a model: shape of the inputs, and what follows.
+THROUGH = {
+    "next layer": (VECTOR, _stack(_next, _dense())),
+    "next layer with outputs": (VECTOR, _stack(_of(AsymScaledDense, 7, 3, name="next"))),
+    "batch norm": (VECTOR, _stack(layers.BatchNormalization, _dense())),
+    "batch norm, no bias": (
+        VECTOR,
+        _stack(layers.BatchNormalization, layers.ReLU, _dense(use_bias=False)),
+    ),
+    "sigmoid": (VECTOR, _stack(_of(layers.Activation, "sigmoid"), _dense())),
+    "softmax inside": (VECTOR, _stack(_dense(3, "softmax"))),
+    "average": (SEQUENCE, _stack(layers.GlobalAveragePooling1D, _dense())),
+    "average of any length": ((None, 4), _stack(layers.GlobalAveragePooling1D, _dense())),
+    "local pool": (SEQUENCE, _stack(_of(layers.MaxPooling1D, 2), layers.Flatten, _dense())),
+    "reshape": (VECTOR, _stack(_of(layers.Reshape, (UNITS, 1)), layers.Flatten, _dense())),
+    "there and back": (
+        SEQUENCE,
+        _stack(layers.Flatten, _of(layers.Reshape, (6, UNITS)), _dense(), layers.Flatten),
+    ),
+    "permute": (SEQUENCE, _stack(_of(layers.Permute, (2, 1)), layers.Flatten, _dense())),
+    "first axis": (
+        SEQUENCE,
+        _stack(
+            _of(layers.Permute, (2, 1)),
+            _of(layers.BatchNormalization, axis=1),
+            *(_of(layers.Permute, (2, 1)), _dense(), layers.Flatten),
+        ),
+    ),
+    "convolution": (
+        IMAGE,
+        _stack(
+            _of(layers.AveragePooling2D, 2),
+            *(_of(layers.Conv2D, 5, 2, padding="same"), layers.Flatten, _dense()),
+        ),
+    ),
+    "constants in a convolution": (
+        IMAGE,
+        _stack(
+            layers.BatchNormalization,
+            *(_of(layers.Conv2D, 5, 2, use_bias=False), layers.Flatten, _dense()),
+        ),
+    ),
+    "padded": (
+        IMAGE,
+        _stack(
+            *(layers.UpSampling2D, layers.ZeroPadding2D, _of(layers.Cropping2D, 2)),
+            *(layers.GlobalMaxPooling2D, _dense()),
+        ),
+    ),
+    "repeated": (VECTOR, _stack(_of(layers.RepeatVector, 3), _dense(), layers.Flatten)),
+    "softmax over positions": (
+        SEQUENCE,
+        _stack(_of(layers.Softmax, axis=1), layers.Flatten, _dense()),
+    ),
+    "joined": (VECTOR, _joined),
+    "same nodes added": (VECTOR, _twice_joined),
+    "positions joined": (SEQUENCE, _positions_joined),
+    "two readouts": (VECTOR, _two_readouts),
+    "gate": (VECTOR, lambda h, x: layers.Dense(3)(h * layers.Dense(1)(x))),
+    "operations": (VECTOR, lambda h, x: layers.Dense(3)(keras.ops.relu(2.0 * h + 1.0))),
+    "where": (VECTOR, lambda h, x: layers.Dense(3)(keras.ops.where(h > 0.1, h, -h))),
+    "one position": (SEQUENCE, lambda h, x: layers.Dense(3)(h[:, 1])),
+    "lambda": (VECTOR, _stack(_of(layers.Lambda, lambda t: 1.0 - t), _dense())),
+}
+
+
+def through(name, dtype):
+    """A model with nodes that go through what `THROUGH` has by that name."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        shape, after = THROUGH[name]
+        inputs = floats(shape, dtype)
+        return keras.Model(inputs, after(nodes(dtype)(inputs), inputs))
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 ENDING = (shallow, sequential, features, elementwise, nested, cnn)
 ALL = (*ENDING, middle, two_readouts, twice, tokens)
 
 
 def build(make, dtype="float64", seed=0):
-    """The model with random weights everywhere but in the scalings and signs."""
-    model = make(dtype)
+    """The model, of a function or by its name in `THROUGH`, with random weights.
+
+    They are random everywhere but in the scalings and signs.
+    """
+    model = through(make, dtype) if isinstance(make, str) else make(dtype)
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if "readout" not in weight.path and "scalings" not in weight.path:
@@ -111,18 +231,25 @@ def build(make, dtype="float64", seed=0):
 
 def examples(model, n=9, seed=0):
     [inputs] = model.inputs
-    values = np.random.default_rng(seed).normal(size=(n, *inputs.shape[1:]))
+    shape = (n, *(size or 5 for size in inputs.shape[1:]))
+    values = np.random.default_rng(seed).normal(size=shape)
     return values.astype(inputs.dtype)
 
 
 def outputs(model, x):
-    return keras.ops.convert_to_numpy(model(x, training=False)).astype("float64")
+    """What the model returns, float64; of several outputs all, side by side."""
+    found = [keras.ops.convert_to_numpy(o) for o in keras.tree.flatten(model(x, training=False))]
+    return np.concatenate(found, axis=-1).astype("float64")
+
+
+def asym_layers(model):
+    return [la for la in model._flatten_layers() if isinstance(la, AsymScaledDense)]
 
 
 @contextlib.contextmanager
 def masked(model, kept):
     """While open, the nodes that are not `kept` have the scaling zero."""
-    weight = find_layer(model).sqrt_scalings
+    weight = find_layer(model, "nodes" if len(asym_layers(model)) > 1 else None).sqrt_scalings
     roots = keras.ops.convert_to_numpy(weight)
     weight.assign(np.where(np.isin(np.arange(len(roots)), kept), roots, 0.0))
     try:

@@ -70,6 +70,33 @@ def test_output_rule_of_features_without_a_readout_is_their_mean_square():
         np.testing.assert_allclose(node_importance(model, "output", x=x), expected, rtol=1e-12)
 
 
+def test_output_rule_takes_inputs_by_name_and_models_without_a_training_argument():
+    class Network(keras.Model):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def call(self, pair):
+            return self.layer(pair["a"] * pair["b"])
+
+    a, b = (keras.Input((4,), name=name, dtype="float64") for name in "ab")
+    layer = models.nodes("float64", 3)
+    model = keras.Model([a, b], layer(keras.layers.Multiply(dtype="float64")([a, b])))
+    x = dict(zip("ab", np.random.default_rng(0).normal(size=(2, 7, 4)), strict=True))
+    expected = node_importance(layer_alone(layer), "output", x=x["a"] * x["b"])
+    subclass = Network(layer)
+    subclass(x)
+    for network, inputs in ((model, x), (model, list(x.values())), (subclass, x)):
+        np.testing.assert_allclose(
+            node_importance(network, "output", x=inputs), expected, rtol=1e-6
+        )
+
+
+def layer_alone(layer):
+    inputs = keras.Input((4,), dtype="float64")
+    return keras.Model(inputs, layer(inputs))
+
+
 def test_output_rule_leaves_the_layer_as_it_was():
     model = models.build(models.sequential)
     x = models.examples(model)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from asym_keras import evaluator
 from asym_keras.importance import node_importance
 from asym_keras.layers import AsymScaledDense
 from asym_keras.models import shallow_network
-from asym_keras.training import TrainingError, objective
+from asym_keras.training import TrainingError
 from asym_keras.transfer import solvers, transfer_curve, transfer_settings
 from asym_keras.transfer.networks import TransferNetworks
 
@@ -87,13 +88,13 @@ def expected_rows(model, arrays, labels, *, features, hidden, steps, learning_ra
 @pytest.fixture(autouse=True)
 def no_jit(monkeypatch):
     """Compilation with XLA takes longer than these small runs."""
-    monkeypatch.setattr(objective, "JIT_LIMIT", 0)
+    monkeypatch.setattr(evaluator, "JIT_LIMIT", 0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("hidden", "jit"), [((8,), True), ((8, 6), False)])
 def test_networks_trained_together_equal_each_trained_alone(dtype, hidden, jit, monkeypatch):
-    monkeypatch.setattr(objective, "JIT_LIMIT", np.inf if jit else 0)
+    monkeypatch.setattr(evaluator, "JIT_LIMIT", np.inf if jit else 0)
     model, (arrays, labels) = network(dtype), data(dtype)
     settings = {**SMALL, "hidden": hidden, "steps": 30 if dtype == "float64" else 6}
     rows = transfer_curve(model, *arrays, **labels, **settings)
@@ -246,7 +247,7 @@ def test_descent_that_ends_above_its_start_is_a_warning(caplog):
         ({"importance": np.ones(3)}, r"\(12,\).*received shape \(3,\)"),
         ({"layer": "other"}, "named 'other'"),
         ({"labels_train": np.zeros(N, int)}, "labels_train and labels_test, or neither"),
-        (dict.fromkeys(("labels_train", "labels_test"), np.zeros(2, int)), r"\(23,\).*\(2,\)"),
+        (dict.fromkeys(("labels_train", "labels_test"), np.zeros(2, int)), r"23 integers.*\(2,\)"),
     ],
 )
 def test_errors_come_before_training(change, message, monkeypatch):

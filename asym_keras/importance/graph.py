@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
+from asym_keras.fingerprint import reaches_variables
+from asym_keras.graphs import Step, does_as_its_class, graph_of, is_graph, layers_of, steps_of
+from asym_keras.importance.nodes import Nodes, Obstacle, all_nodes, describe
+from asym_keras.importance.readers import read
+from asym_keras.importance.trial import carried
 from asym_keras.layers import AsymScaledDense
-
-# Layers without weights that a node's feature may go through; what they do is tried out.
-_ELEMENTWISE = (
-    keras.layers.Activation,
-    keras.layers.ActivityRegularization,
-    keras.layers.Dropout,
-    keras.layers.ELU,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.Identity,
-    keras.layers.LeakyReLU,
-    keras.layers.ReLU,
-)
 
 
 def find_layer(model: keras.Model, name: str | None = None) -> AsymScaledDense:
@@ -44,7 +33,7 @@ def find_layer(model: keras.Model, name: str | None = None) -> AsymScaledDense:
     """
     if not isinstance(model, keras.Model):
         raise ValueError(f"Expected a Keras model, received {type(model).__name__}.")
-    found = [la for la in model._flatten_layers() if isinstance(la, AsymScaledDense)]
+    found = [la for la in layers_of(model) if isinstance(la, AsymScaledDense)]
     layers = [layer for layer in found if name in (None, layer.name)]
     if len(layers) != 1:
         asked = "AsymScaledDense" if name is None else f"AsymScaledDense named {name!r}"
@@ -60,11 +49,53 @@ def find_layer(model: keras.Model, name: str | None = None) -> AsymScaledDense:
     return layers[0]
 
 
-def is_graph(layer) -> bool:
-    """Whether `layer` is a functional or built Sequential model, whose graph tells all it does."""
-    if isinstance(layer, keras.Sequential):
-        return layer.built
-    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
+def computes_features(layer: AsymScaledDense) -> bool:
+    """Whether `layer.features` is what its call returns or sums: no subclass changed it."""
+    own = ("call", "features", "preactivations")
+    replaced = [n for n in own if getattr(type(layer), n) is not getattr(AsymScaledDense, n)]
+    return not replaced and does_as_its_class(layer)
+
+
+def require_features(layer: AsymScaledDense) -> None:
+    """Raises ValueError if a subclass computes something else than its features."""
+    if not computes_features(layer):
+        raise ValueError(
+            f"Expected {layer.name!r} to compute what AsymScaledDense does, received "
+            f"{type(layer).__name__} with a call of its own, whose features are not known. Use "
+            "AsymScaledDense, or a rule of importance that needs no examples."
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sum:
+    """What a tensor holds that is computed from one layer's sums over nodes, and nothing else.
+
+    Attributes:
+        layer: the layer that sums, a reader or the `AsymScaledDense` with its own outputs.
+        tensor: what that layer returns.
+        steps: the calls of weightless operations that lead from there, in order.
+    """
+
+    layer: Any
+    tensor: Any
+    steps: tuple[Step, ...] = ()
+
+
+@dataclasses.dataclass(eq=False)
+class Cut:
+    """A layer that is another for fewer nodes.
+
+    Attributes:
+        layer: a reader, a normalisation or a Reshape.
+        received: the nodes that it takes.
+        returned: what it hands on; None: sums over nodes.
+        calls: int.
+    """
+
+    layer: Any
+    received: Nodes
+    returned: Nodes | None
+    calls: int = 1
 
 
 @dataclasses.dataclass
@@ -72,123 +103,154 @@ class NodePaths:
     """Where what a layer computes goes in a model.
 
     Attributes:
-        calls: int, how often the layer is called; 0: not in the graph (in a wrapper, a subclass).
-        readouts: the `Dense` layers that take its features, directly or through elementwise
-            layers without weights that leave zero zero.
-        returned: bool, whether an output of the model is what the layer computes, as it is or
-            (features) through such elementwise layers.
-        entries: the inputs of nested models that its features enter by.
-        ends: bool, whether the one output of the model is the layer's, or one readout's.
-        obstacle: what else takes its features, in words; None: nothing.
+        calls: int, how often the layer is called.
+        cuts: the layers that change with the number of nodes, in the order of the graph.
+        entries: inputs of nested models that nodes enter by, and the nodes.
+        outputs: what each output of the model holds: nodes, a sum over nodes, or neither (None).
+        obstacle: what stops them, in words; None: nothing.
     """
 
     calls: int = 0
-    readouts: list[keras.layers.Dense] = dataclasses.field(default_factory=list)
-    entries: list = dataclasses.field(default_factory=list)
-    returned: bool = False
-    ends: bool = False
+    cuts: list[Cut] = dataclasses.field(default_factory=list)
+    entries: list[tuple[Any, Nodes]] = dataclasses.field(default_factory=list)
+    outputs: list[Nodes | Sum | None] = dataclasses.field(default_factory=list)
     obstacle: str | None = None
 
-
-# What an edge of the graph carries.
-_OTHER, _NODES, _READ = "other", "nodes", "read"
+    @property
+    def readers(self) -> list[Cut]:
+        """The layers that sum over nodes."""
+        return [cut for cut in self.cuts if cut.returned is None]
 
 
 def node_paths(model: keras.Model, layer: AsymScaledDense) -> NodePaths:
     """Follows what `layer` computes through `model`, a functional or Sequential model."""
-    paths = NodePaths()
-    if not is_graph(model):
-        paths.obstacle = f"{_describe(model)}, which is not a functional or Sequential model"
-        return paths
-    elsewhere: list = []
-    entered: dict = {}
-    outputs = _follow(
-        model,
-        [_OTHER] * len(model.inputs),
-        lambda operation, received: _step(operation, received, layer, paths, elsewhere),
-        entered,
-    )
-    for tensor, kinds in entered.values():
-        if _NODES in kinds and layer.outputs is None:
-            paths.entries.append(tensor)
-            if len(kinds) > 1:
-                paths.obstacle = f"{tensor.name!r} of a nested model, which takes others, too"
-    if not paths.calls:
-        paths.obstacle = "a wrapper, or a model that is not functional or Sequential, around it"
-    # A Dense that takes other things too can't lose the rows that belong to the nodes.
-    for dense in paths.readouts:
-        if any(dense is other for other in elsewhere):
-            paths.obstacle = f"{_describe(dense)}, which takes other inputs, too"
-    paths.returned = _NODES in outputs
-    paths.ends = outputs in ([_NODES], [_READ]) and paths.calls == 1 and not paths.obstacle
-    return paths
+    walk = _Walk(model, layer)
+    try:
+        walk.run()
+    except Obstacle as obstacle:
+        walk.paths.obstacle = str(obstacle)
+    return walk.paths
 
 
-def _follow(model, inputs: list[str], step: Callable[[Any, list[str]], str], entered) -> list[str]:
-    """What the outputs of `model` carry, given what its inputs do; `step` knows single layers.
+class _Walk:
+    """One way through the graph; notes in `paths` what it meets."""
 
-    `entered` notes for the id of each input the input and all that it carried.
-    """
-    graph = model._functional if isinstance(model, keras.Sequential) else model
-    carried = {id(t): kind for t, kind in zip(graph.inputs, inputs, strict=True)}
-    for tensor, kind in zip(graph.inputs, inputs, strict=True):
-        entered.setdefault(id(tensor), (tensor, set()))[1].add(kind)
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if node.is_input:
+    def __init__(self, model, layer: AsymScaledDense):
+        self._model, self._layer, self.paths = model, layer, NodePaths()
+        self._elsewhere: list[Step] = []  # what takes no nodes
+        self._entered: dict[int, list] = {}
+
+    def run(self) -> None:
+        if not is_graph(self._model):
+            raise Obstacle(
+                f"{describe(self._model)}, which is not a functional or Sequential model. Make "
+                "its layers one, by keras.Model(inputs, outputs)"
+            )
+        inputs = graph_of(self._model).inputs
+        self.paths.outputs = self._graph(self._model, [None] * len(inputs))
+        if not self.paths.calls:
+            raise Obstacle(
+                "a wrapper, or a model that is not functional or Sequential, around it. Call the "
+                "layer itself in the model"
+            )
+        self._check_others()
+
+    def _graph(self, model, received: list) -> list:
+        """What the outputs of `model` hold, given what its inputs do."""
+        graph = graph_of(model)
+        held = {id(t): what for t, what in zip(graph.inputs, received, strict=True)}
+        for tensor, what in zip(graph.inputs, received, strict=True):
+            self._enter(tensor, what)
+        for step in steps_of(model):
+            outputs = self._step(step, [held[id(t)] for t in step.inputs])
+            held.update({id(t): what for t, what in zip(step.outputs, outputs, strict=True)})
+        return [held[id(t)] for t in graph.outputs]
+
+    def _enter(self, tensor, what) -> None:
+        """Notes what an input of a model takes: the same at every call of the model."""
+        nodes = what if isinstance(what, Nodes) else None
+        before = self._entered.setdefault(id(tensor), [tensor, nodes])[1]
+        if (before is None) != (nodes is None) or (nodes and not nodes.same_as(before)):
+            raise Obstacle(
+                f"{tensor.name!r} of a nested model, which takes others, too. Use two models"
+            )
+        if nodes is not None and all(tensor is not entry for entry, _ in self.paths.entries):
+            self.paths.entries.append((tensor, nodes))
+
+    def _step(self, step: Step, received: list) -> list:
+        """What the outputs of one call hold."""
+        operation = step.operation
+        takes_nodes = any(isinstance(what, Nodes) for what in received)
+        if operation is self._layer:
+            self.paths.calls += 1
+            if takes_nodes:
+                raise Obstacle(f"{describe(operation)}, which takes its own features. Use another")
+            [tensor] = step.outputs
+            if self._layer.outputs is not None:
+                return [Sum(operation, tensor)]
+            return [all_nodes(self._layer.units, len(tensor.shape) - 1)]
+        if is_graph(operation):
+            return self._graph(operation, received)
+        weightless = not getattr(operation, "weights", ()) and not step.variables
+        if not takes_nodes:
+            self._elsewhere.append(step)
+            return _sums(step, received) if weightless else [None] * len(step.outputs)
+        first = received[0]
+        if weightless:
+            passed = carried(step, [w if isinstance(w, Nodes) else None for w in received])
+            if type(operation) is keras.layers.Reshape:
+                self._note(operation, first, passed[0])
+            return passed
+        if len(received) > 1 or step.variables:
+            raise Obstacle(
+                f"{describe(operation)}, which joins nodes with weights or other inputs. Let a "
+                "Dense layer read them first"
+            )
+        returned = read(step, first)
+        self._note(operation, first, returned)
+        return [returned or Sum(operation, step.outputs[0])]
+
+    def _note(self, layer, received: Nodes, returned: Nodes | None) -> Cut:
+        """Notes a layer that is cut: the same at every call of it."""
+        for cut in self.paths.cuts:
+            if cut.layer is layer:
+                if not cut.received.same_as(received):
+                    raise Obstacle(f"{describe(layer)}, which takes other inputs, too. Use two")
+                cut.calls += 1
+                return cut
+        self.paths.cuts.append(Cut(layer, received, returned))
+        return self.paths.cuts[-1]
+
+    def _check_others(self) -> None:
+        """Nothing else may use the layers that are cut, or their weights."""
+        cuts = [cut.layer for cut in self.paths.cuts]
+        changed = [inner for layer in (self._layer, *cuts) for inner in layers_of(layer)]
+        variables = {id(v) for layer in changed for v in layer.variables}
+        for step in self._elsewhere:
+            if any(step.operation is layer for layer in cuts):
+                raise Obstacle(
+                    f"{describe(step.operation)}, which takes other inputs, too. Use two layers"
+                )
+            if any(id(v) in variables for v in step.variables):
+                raise Obstacle(
+                    f"{describe(step.operation)}, which uses weights that would be cut. Give it "
+                    "weights of its own"
+                )
+        for layer in layers_of(self._model):
+            if is_graph(layer):
                 continue
-            received = [carried[id(t)] for t in node.input_tensors]
-            if is_graph(node.operation):
-                kinds = _follow(node.operation, received, step, entered)
-            else:
-                kinds = [step(node.operation, received)] * len(node.outputs)
-            carried.update({id(t): kind for t, kind in zip(node.outputs, kinds, strict=True)})
-    return [carried[id(t)] for t in graph.outputs]
+            apart = all(layer is not other for other in changed)
+            tied = apart and any(id(v) in variables for v in layer.variables)
+            if tied or reaches_variables(layer):
+                raise Obstacle(
+                    f"{describe(layer)}, which uses weights of other layers. Give it weights of "
+                    "its own"
+                )
 
 
-def _step(operation, received: list[str], layer, paths: NodePaths, elsewhere: list) -> str:
-    """What one layer hands on; notes in `paths` and `elsewhere` what it is."""
-    takes_features = _NODES in received and layer.outputs is None
-    if operation is layer:
-        paths.calls += 1
-        if takes_features:
-            paths.obstacle = _describe(layer)
-        return _NODES
-    if not takes_features:
-        elsewhere.append(operation)
-        return _OTHER
-    if type(operation) is keras.layers.Dense and _is_plain(operation):
-        if all(operation is not readout for readout in paths.readouts):
-            paths.readouts.append(operation)
-        return _READ
-    if isinstance(operation, _ELEMENTWISE) and _passes(operation, layer.units):
-        return _NODES
-    paths.obstacle = _describe(operation)
-    return _OTHER
-
-
-def _is_plain(dense) -> bool:
-    """No low-rank update or quantised kernel, which are other functions of other weights."""
-    return not getattr(dense, "lora_enabled", False) and not dense.quantization_mode
-
-
-def _passes(layer, units: int) -> bool:
-    """Whether `layer` is elementwise, and zero after it is zero: a masked node is no node."""
-    zeros = ops.zeros((1, units), dtype=layer.compute_dtype)
-    return is_elementwise(layer.call, units) and not ops.convert_to_numpy(layer.call(zeros)).any()
-
-
-def is_elementwise(function, units: int) -> bool:
-    """Whether each of `units` results depends on its own input alone, unlike softmax's.
-
-    Tried on random numbers: half of the inputs have to give half of the results.
-    """
-    if isinstance(function, keras.layers.Layer) and function.weights:
-        return False  # PReLU: a slope for each node, that nobody would cut
-    z = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(2, units)), "float32")
-    whole, half = (ops.convert_to_numpy(function(a)) for a in (z, z[:, ::2]))
-    return whole.shape == z.shape and np.allclose(whole[:, ::2], half, rtol=1e-3, atol=1e-6)
-
-
-def _describe(operation) -> str:
-    return f"{operation.name!r} ({type(operation).__name__})"
+def _sums(step: Step, received: list) -> list:
+    """What a weightless operation hands on of a sum over nodes that is all it takes."""
+    alone = len({id(t) for t in step.inputs}) == 1 and len(step.outputs) == 1
+    if not alone or not isinstance(received[0], Sum):
+        return [None] * len(step.outputs)
+    return [dataclasses.replace(received[0], steps=(*received[0].steps, step))]

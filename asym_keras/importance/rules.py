@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
-from asym_keras.importance.graph import find_layer, node_paths
-from asym_keras.importance.taps import TILE_NUMBERS, example_count, received, tiles
+from asym_keras.importance.graph import find_layer, node_paths, require_features
+from asym_keras.importance.nodes import Nodes, all_nodes
+from asym_keras.importance.taps import TILE_NUMBERS, received, tiles
+from asym_keras.inputs import as_inputs, example_count, take
 from asym_keras.layers import AsymScaledDense
 
 RULES = ("paper", "scalings", "magnitude", "output")
@@ -26,13 +31,14 @@ def node_importance(
     - `"output"`: the mean over the examples `x` of the squared change of what the readout
       computes when node j goes. With `outputs` that is
       `lambda_j mean_i sigma(z_ij)^2 sum_k a_jk^2`; features that `Dense` layers take, alone,
-      count with those kernels in place of `a`; otherwise the change of the features counts,
-      without the sum.
+      count with those kernels in place of `a`, whatever without weights is between; otherwise the
+      change of the features counts, without the sum.
 
     Args:
         model: built Keras model with an `AsymScaledDense`.
         rule: one of `RULES`.
-        x: examples (n, ...) for `"output"`, in the shape that the model takes.
+        x: examples (n, ...) for `"output"`, as the model takes them: an array, a list of
+            arrays, or a dict by the names of the inputs.
         layer: name of the layer; None: it is the only one.
 
     Returns:
@@ -105,31 +111,48 @@ def order_nodes(model, target: AsymScaledDense, importance, *, x=None, seed: int
 
 
 def _output_change(model, target: AsymScaledDense, x) -> np.ndarray:
-    layers, kernels = _readers(model, target)
-    weights = [np.sum(_float64(kernel) ** 2, axis=1) for kernel in kernels]
-    total = np.zeros(target.units)
+    readers = _readers(model, target)
+    layers = [layer for layer, _, _ in readers]
+    x, total = as_inputs(model, x), np.zeros(target.units)
     for rows in tiles(model, x, target.units):
-        part = keras.tree.map_structure(lambda a, rows=rows: a[rows], x)
-        for layer, weight, calls in zip(
-            layers, weights, received(model, layers, part), strict=True
-        ):
+        for reader, calls in zip(readers, received(model, layers, take(x, rows)), strict=True):
             for inputs in calls:
-                features = _float64(target.features(inputs) if layer is target else inputs)
-                total += weight * np.sum(features.reshape(-1, target.units) ** 2, axis=0)
+                total += _squared_change(inputs, *reader, target)
     return total / example_count(x)
 
 
-def _readers(model, target: AsymScaledDense) -> tuple[list, list]:
-    """Layers that multiply the features by a kernel, and those kernels.
+def _squared_change(
+    inputs, layer, kernel: np.ndarray, nodes: Nodes, target: AsymScaledDense
+) -> np.ndarray:
+    """Sum over examples and outputs of the squares by which a product changes without each node."""
+    features = _float64(target.features(inputs) if layer is target else inputs)
+    left = features.reshape(-1, len(nodes.labels)) - nodes.constants
+    if np.array_equal(nodes.labels, np.arange(target.units)):  # an entry a node
+        return np.sum(kernel**2, axis=1) * np.sum(left**2, axis=0)
+    places = np.argsort(nodes.labels, kind="stable")
+    changes = np.zeros(target.units)
+    ends = np.searchsorted(nodes.labels[places], np.arange(target.units + 1))
+    for j, (first, last) in enumerate(itertools.pairwise(ends)):
+        entries = places[first:last]
+        changes[j] = np.sum((left[:, entries] @ kernel[entries]) ** 2)
+    return changes
+
+
+def _readers(model, target: AsymScaledDense) -> list[tuple[Any, np.ndarray, Nodes]]:
+    """Layers that multiply the features by a kernel, that kernel, and what they take of nodes.
 
     The layer itself with its readout, or with ones if it is not known what becomes of its features.
     """
-    if target.outputs is not None:
-        return [target], [target.readout]
-    paths = node_paths(model, target)
-    if paths.obstacle or paths.returned:
-        return [target], [np.ones((target.units, 1))]
-    return paths.readouts, [dense.kernel for dense in paths.readouts]
+    nodes = all_nodes(target.units, 1)
+    if target.outputs is None:
+        paths = node_paths(model, target)
+        ends = any(isinstance(output, Nodes) for output in paths.outputs)
+        dense = all(type(cut.layer) is keras.layers.Dense for cut in paths.readers)
+        if not paths.obstacle and not ends and dense:
+            return [(c.layer, _float64(c.layer.kernel), c.received) for c in paths.readers]
+    require_features(target)
+    kernel = np.ones((target.units, 1)) if target.outputs is None else _float64(target.readout)
+    return [(target, kernel, nodes)]
 
 
 def _column_squares(kernel) -> np.ndarray:

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import keras
 import numpy as np
 from keras import ops
 
+from asym_keras.graphs import output_shapes, replaced
+from asym_keras.inputs import as_inputs, call, example_count
+
 # Numbers of the widest layer that a tile of examples may make: 16 MB in float32.
 TILE_NUMBERS = 2**22
-
-
-def example_count(*arrays) -> int:
-    """Examples in `arrays`, each an array or a structure of arrays.
-
-    Raises:
-        ValueError: No examples, or not as many in each array.
-    """
-    counts = {len(a) if np.ndim(a) else 0 for a in keras.tree.flatten(arrays)}
-    if len(counts) != 1 or 0 in counts:
-        raise ValueError(
-            "Expected arrays with the same number of examples, at least one, received "
-            f"{sorted(counts)} examples."
-        )
-    return counts.pop()
 
 
 def tiles(model: keras.Model, x, units: int, batch_size: int | None = None) -> list[slice]:
@@ -36,12 +24,7 @@ def tiles(model: keras.Model, x, units: int, batch_size: int | None = None) -> l
     """
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"Expected batch_size to be at least 1 or None, received {batch_size}.")
-    shapes = [
-        tensor.shape[1:]
-        for layer in model._flatten_layers()
-        for node in layer._inbound_nodes
-        for tensor in node.outputs
-    ]
+    shapes = output_shapes(model)
     widest = max(units, *(int(np.prod([size or 1 for size in shape])) for shape in shapes), 1)
     rows, count = batch_size or max(1, TILE_NUMBERS // widest), example_count(x)
     return [slice(first, first + rows) for first in range(0, count, rows)]
@@ -63,14 +46,13 @@ def received(model: keras.Model, layers, x, *, skip: bool = False) -> list[list]
     notes: list[list] = [[] for _ in layers]
     with contextlib.ExitStack() as stack:
         for layer, noted in zip(layers, notes, strict=True):
-            stack.enter_context(_tap(layer, noted, skip))
-        model(x, training=False)
+            stack.enter_context(replaced(layer, call=_tapped(layer, noted, skip)))
+        call(model, as_inputs(model, x))
     return notes
 
 
-@contextlib.contextmanager
-def _tap(layer, noted: list, skip: bool) -> Iterator[None]:
-    """While open, calls of `layer` append their inputs to `noted`."""
+def _tapped(layer, noted: list, skip: bool) -> Callable:
+    """The call of `layer` that appends its inputs to `noted`."""
     call = layer.call
 
     def tapped(inputs, *args, **kwargs):
@@ -79,9 +61,4 @@ def _tap(layer, noted: list, skip: bool) -> Iterator[None]:
             return ops.zeros(layer.compute_output_shape(inputs.shape), layer.compute_dtype)
         return call(inputs, *args, **kwargs)
 
-    # Not by setattr, which Keras would track.
-    vars(layer)["call"] = tapped
-    try:
-        yield
-    finally:
-        vars(layer).pop("call")
+    return tapped

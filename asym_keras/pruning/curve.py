@@ -7,11 +7,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from asym_keras.importance.rules import order_nodes
-from asym_keras.pruning.ending import Ending, find_ending
-from asym_keras.pruning.refit import TILE_ROWS, refit_readouts
+from asym_keras.pruning.ending import Ending, find_ending, fit_readouts
+from asym_keras.pruning.logistic import require_probabilities
+from asym_keras.pruning.parts import Part, Scores
+from asym_keras.pruning.refit import TILE_ROWS
 from asym_keras.pruning.refit_memory import require_refit
 
 STEPS = 20  # of 5 %
@@ -31,31 +32,38 @@ def pruning_curve(
     pruned: Iterable[int] | None = None,
     refit: bool = False,
     refit_widest: int | None = None,
+    regression: str = "auto",
     layer: str | None = None,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> list[dict]:
     """Risks of `model` without its least important nodes, for several numbers of them.
 
-    The outputs are sums over nodes, `f_k(x) = sum_j phi_j(x) v_jk`. In the order of importance
-    the nodes that a width keeps are the first ones, so that all widths are partial sums of one
-    forward pass. With `refit` the readout of each width is fitted anew to the training data
-    (`refit_readouts`: ridge regression, the penalty chosen by leave-one-out).
+    The outputs are sums over nodes, `f_k(x) = sum_j phi_j(x) v_jk`, or what layers without weights
+    make of them. In the order of importance the nodes that a width keeps are the first ones, so
+    that all widths are partial sums of one forward pass. With `refit` the readout of each width is
+    fitted anew to the training data: by ridge regression, the penalty chosen by leave-one-out
+    (`refit_readouts`), or, where softmax or sigmoid follow, by their cross-entropy
+    (`refit_logits`).
 
     Args:
         model: built model that ends in an `AsymScaledDense` with outputs, or in one without
-            (features), followed by a linear `Dense`; (n, ...) -> (n, K).
-        x_train, x_test: examples (n, ...).
-        y_train, y_test: targets (n, K); one-hot for classes.
-        labels_train, labels_test: int (n,), for accuracies. None: no accuracies.
+            (features) and a `Dense`; (n, ...) -> (n, K). Layers without weights, such as poolings
+            and activations, and batch normalisations may be between, the former also after them.
+        x_train, x_test: examples (n, ...), or a `tf.data.Dataset` of batches (x, y).
+        y_train, y_test: targets (n, K), or labels, int (n,), which count as one-hot targets
+            where `loss` takes no labels. None beside a dataset.
+        labels_train, labels_test: int (n,), for accuracies. None: those that the targets stand
+            for; without any there are no accuracies.
         importance: one of `asym_keras.importance.RULES`, or an array (m,). `"output"` is
             measured on `x_train`.
-        loss: name, `keras.losses.Loss` or function `(y, outputs) -> values`, whose mean is the
-            risk. Cross-entropies given by name take the outputs as logits.
+        loss: as `model.compile` takes it, one value an example; see `asym_keras.training.train`.
         pruned: numbers of nodes to prune, 0 to m. None: 5 % steps from none to all.
         refit: whether to add the columns with suffix `_refit`.
         refit_widest: the widest network to refit; those columns of wider ones are NaN. None: all
             are refitted. `asym_keras.pruning.widest_refit` says how many nodes fit the memory.
+        regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
+            or `"auto"`: by what follows the sums.
         layer: name of the `AsymScaledDense`; None: it is the only one.
         seed: int, breaks ties in the importance.
         batch_size: examples at once; None: by the sizes of the layers.
@@ -79,31 +87,41 @@ def pruning_curve(
     """
     ending = find_ending(model, layer)
     parts = {
-        "train": _Part(ending, x_train, y_train, labels_train),
-        "test": _Part(ending, x_test, y_test, labels_test),
+        "train": Part(ending, "train", x_train, y_train, labels_train, loss),
+        "test": Part(ending, "test", x_test, y_test, labels_test, loss),
     }
     pruned = _check_pruned(pruned, ending.layer.units)
     widths = [ending.layer.units - count for count in pruned]
     skipped = _not_refitted(widths, refit_widest) if refit else 0
+    by = ending.regression(regression, ending.outputs) if refit else "ridge"
     if refit and skipped < len(widths):
-        counts = (len(part.y) for part in parts.values())
-        require_refit(*counts, widest=widths[skipped], dtype=ending.layer.compute_dtype)
-    order = order_nodes(model, ending.layer, importance, x=x_train, seed=seed)
-    loss = _per_example(loss)
-    scores: dict[str, _Scores] = {}
+        examples = (len(part.y) for part in parts.values())
+        widest = ending.arranged(np.arange(ending.layer.units))[1][widths[skipped]]
+        outputs = None if by == "ridge" else ending.outputs
+        require_refit(
+            *examples, widest=int(widest), dtype=ending.layer.compute_dtype, outputs=outputs
+        )
+    targets = parts["train"].one_hot()
+    if by != "ridge":
+        require_probabilities(targets, by)
+    order = order_nodes(model, ending.layer, importance, x=parts["train"].x, seed=seed)
+    columns, counts = ending.arranged(order)
+    entries = [counts[width] for width in widths]
+    scores: dict[str, Scores] = {}
     features: dict[str, Any] = {}
     for name, part in parts.items():
-        scores[name] = _Scores(part, loss, len(widths))
-        store = features[name] = _Store(len(part.y), widths[skipped:]) if refit else None
-        for outputs in _outputs(ending, part.x, order, widths, batch_size, store):
-            scores[name].add(*outputs)
+        scores[name] = Scores(part, len(widths))
+        store = features[name] = _Store(len(part.y), entries[skipped:]) if refit else None
+        for scored in _outputs(ending, part.x, columns, entries, batch_size, store):
+            scores[name].add(*scored)
     if refit:
-        refitted = widths[skipped:]
-        fits = refitted and refit_readouts(features["train"].array, parts["train"].y, refitted)
+        refitted = entries[skipped:]
+        fits = refitted and fit_readouts(features["train"].array, targets, refitted, by)
+        logits = by == "sigmoid" and ending.link == "linear"
         for name, part in parts.items():
-            scores[f"{name}_refit"] = _Scores(part, loss, len(widths))
-            for width, *outputs in _refitted_outputs(features[name].array, fits):
-                scores[f"{name}_refit"].add(skipped + width, *outputs)
+            scores[f"{name}_refit"] = Scores(part, len(widths), logits=logits)
+            for width, *scored in _refitted_outputs(ending, features[name].array, fits):
+                scores[f"{name}_refit"].add(skipped + width, *scored)
     return [
         {
             "pruned": count,
@@ -113,53 +131,6 @@ def pruning_curve(
         }
         for i, count in enumerate(pruned)
     ]
-
-
-class _Part:
-    """Examples of the training or test part, checked."""
-
-    def __init__(self, ending: Ending, x, y, labels):
-        self.x, self.y = x, ending.targets(x, y)
-        self.labels = None if labels is None else np.asarray(labels)
-        classes = self.y.shape[1]
-        if self.labels is not None and (
-            self.labels.shape != (len(self.y),) or self.labels.dtype.kind not in "iu" or classes < 2
-        ):
-            raise ValueError(
-                f"Expected labels to be {len(self.y)} integers for a model with several outputs, "
-                f"received shape {self.labels.shape} of {self.labels.dtype} for {classes} outputs."
-            )
-
-
-class _Scores:
-    """Risks and accuracies of each width, added up tile by tile."""
-
-    def __init__(self, part: _Part, loss, widths: int):
-        self._part, self._loss = part, loss
-        self._losses, self._values, self._hits = np.zeros((3, widths))
-
-    def add(self, width: int, rows: slice, outputs: np.ndarray) -> None:
-        """Counts the outputs (rows, K) of the examples `rows` at the width with this index."""
-        targets = ops.convert_to_tensor(self._part.y[rows])
-        values = ops.convert_to_numpy(self._loss(targets, ops.convert_to_tensor(outputs)))
-        self._losses[width] += values.sum()
-        self._values[width] += values.size
-        if self._part.labels is not None:
-            self._hits[width] += np.sum(np.argmax(outputs, axis=-1) == self._part.labels[rows])
-
-    def risk(self, width: int) -> float:
-        """Mean loss; NaN if no outputs came."""
-        if not self._values[width]:
-            return float("nan")
-        return float(self._losses[width] / self._values[width])
-
-    def accuracy(self, width: int) -> float | None:
-        """Share of examples in their class; None without labels, NaN if no outputs came."""
-        if self._part.labels is None:
-            return None
-        if not self._values[width]:
-            return float("nan")
-        return float(self._hits[width] / len(self._part.labels))
 
 
 class _Store:
@@ -176,7 +147,7 @@ class _Store:
         self.array[rows] = tile[:, : self._columns]
 
 
-def _columns(scores: dict[str, _Scores], width: int, suffix: str) -> dict[str, float]:
+def _columns(scores: dict[str, Scores], width: int, suffix: str) -> dict[str, float]:
     """Part of a row: risks, then accuracies."""
     both = [(name, scores.get(f"{name}{suffix}")) for name in ("train", "test")]
     row: dict[str, float | None] = {
@@ -186,23 +157,26 @@ def _columns(scores: dict[str, _Scores], width: int, suffix: str) -> dict[str, f
     return {name: number for name, number in row.items() if number is not None}
 
 
-def _outputs(ending: Ending, x, order, widths: list[int], batch_size, store):
+def _outputs(ending: Ending, x, columns, entries: list[int], batch_size, store):
     """Yields index of a width, slice of examples, and outputs (rows, K), float64.
 
-    Products are taken of the nodes between one width and the next, in the model's precision,
+    Products are taken of the features between one width and the next, in the model's precision,
     and summed in float64. The `_Store` gets the tiles of features.
     """
-    kernel, bias = ending.kernel[order], ending.bias
+    kernel, constants = ending.kernel[columns], ending.nodes.constants[columns]
+    bias = ending.bias + constants @ kernel  # of all nodes masked
     for rows, tile in ending.features(x, batch_size):
-        tile = ops.convert_to_numpy(tile)[:, order]
+        tile = tile[..., columns]
         if store is not None:
             store.add(rows, tile)
-        outputs, first = bias, 0
-        for width in reversed(range(len(widths))):  # the narrowest first
-            nodes = slice(first, widths[width])
-            outputs = outputs + _product(tile[:, nodes], kernel[nodes])
+        if constants.any():
+            tile = tile.astype("float64") - constants
+        sums, first = bias, 0
+        for width in reversed(range(len(entries))):  # the narrowest first
+            nodes = slice(first, entries[width])
+            sums = sums + _product(tile[..., nodes], kernel[nodes])
             first = nodes.stop
-            yield width, rows, outputs
+            yield width, rows, ending.tail(sums)
 
 
 def _not_refitted(widths: list[int], widest: int | None) -> int:
@@ -218,13 +192,14 @@ def _product(features: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return features.astype(dtype, copy=False) @ kernel.astype(dtype)
 
 
-def _refitted_outputs(features: np.ndarray, fits):
+def _refitted_outputs(ending: Ending, features: np.ndarray, fits):
     """Yields what `_outputs` does, by the refitted readouts."""
     for first in range(0, len(features), TILE_ROWS):
         rows = slice(first, first + TILE_ROWS)
         tile = features[rows].astype("float64")
         for width, fit in enumerate(fits):
-            yield width, rows, tile[:, : len(fit.kernel)] @ fit.kernel + fit.bias
+            sums = tile[:, : len(fit.kernel)] @ fit.kernel + fit.bias
+            yield width, rows, ending.tail(sums)
 
 
 def _check_pruned(pruned, units: int) -> list[int]:
@@ -243,15 +218,3 @@ def _check_pruned(pruned, units: int) -> list[int]:
             f"received {counts}."
         )
     return sorted(int(count) for count in counts)
-
-
-_LOGITS = {
-    "binary_crossentropy": keras.losses.BinaryCrossentropy,
-    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
-}
-
-
-def _per_example(loss):
-    """Loss as a function whose mean is the risk, whatever reduction the loss object has."""
-    loss = _LOGITS[loss](from_logits=True) if loss in _LOGITS else keras.losses.get(loss)
-    return loss.call if isinstance(loss, keras.losses.Loss) else loss

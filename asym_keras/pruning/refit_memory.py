@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
+from asym_keras.pruning.logistic import MEMORY
 from asym_keras.pruning.refit import TILE_COLUMNS, TILE_ROWS
 
 # What a refit may take. A square matrix of 10,000 features or examples is 0.8 GB in float64.
 REFIT_BYTES = 6 * 2**30
 
 
-def refit_bytes(train: int, test: int = 0, *, widest: int, dtype="float32") -> int:
+def refit_bytes(
+    train: int, test: int = 0, *, widest: int, dtype="float32", outputs: int | None = None
+) -> int:
     """Bytes that refits up to `widest` nodes hold at most, beside model and data.
 
     The features of all examples, `(train + test) k`, in their dtype; square matrices in float64
     of `s = min(train, k)`: of features while there are fewer than examples (the Gram matrix, its
     Cholesky factor, a copy), else of examples (eigenvectors and their squares, workspace); and
-    tiles in float64.
+    tiles in float64. A refit by cross-entropy holds no squares, but the vectors of L-BFGS, each as
+    large as the readout.
 
     Args:
         train: training examples, n.
         test: further examples whose features are kept.
         widest: nodes of the widest refit, k.
         dtype: of the features.
+        outputs: K of a refit by cross-entropy; None: by ridge regression.
 
     Returns:
         int, bytes.
@@ -32,6 +37,9 @@ def refit_bytes(train: int, test: int = 0, *, widest: int, dtype="float32") -> i
         224
     """
     features = (train + test) * widest * np.dtype(dtype).itemsize
+    if outputs is not None:
+        vectors = (2 * MEMORY + 12) * (widest + 1) * outputs + 4 * MEMORY**2
+        return features + 8 * (vectors + 3 * TILE_ROWS * (widest + 2 * outputs))
     if widest < train:
         squares, tiles = 3 * widest**2, 3 * TILE_ROWS * widest
     else:
@@ -40,12 +48,18 @@ def refit_bytes(train: int, test: int = 0, *, widest: int, dtype="float32") -> i
 
 
 def widest_refit(
-    train: int, test: int = 0, *, width: int, dtype="float32", limit: int | None = None
+    train: int,
+    test: int = 0,
+    *,
+    width: int,
+    dtype="float32",
+    limit: int | None = None,
+    outputs: int | None = None,
 ) -> int:
     """The most nodes, up to `width`, whose refit takes no more than `limit` bytes.
 
     Args:
-        train, test, dtype: as for `refit_bytes`.
+        train, test, dtype, outputs: as for `refit_bytes`.
         width: nodes of the network, m.
         limit: bytes; None: `REFIT_BYTES`.
 
@@ -60,22 +74,24 @@ def widest_refit(
     fits, fails = 0, width + 1
     while fails - fits > 1:
         middle = (fits + fails) // 2
-        if refit_bytes(train, test, widest=middle, dtype=dtype) <= limit:
+        if refit_bytes(train, test, widest=middle, dtype=dtype, outputs=outputs) <= limit:
             fits = middle
         else:
             fails = middle
     return fits
 
 
-def require_refit(train: int, test: int = 0, *, widest: int, dtype="float32") -> None:
+def require_refit(
+    train: int, test: int = 0, *, widest: int, dtype="float32", outputs: int | None = None
+) -> None:
     """Refuses a refit that takes more than `REFIT_BYTES`.
 
     Raises:
         ValueError: It does; says how many nodes would fit.
     """
-    size = refit_bytes(train, test, widest=widest, dtype=dtype)
+    size = refit_bytes(train, test, widest=widest, dtype=dtype, outputs=outputs)
     if size > REFIT_BYTES:
-        most = widest_refit(train, test, width=widest, dtype=dtype)
+        most = widest_refit(train, test, width=widest, dtype=dtype, outputs=outputs)
         raise ValueError(
             f"Expected refits that take up to {REFIT_BYTES / 1e9:.1f} GB, received {widest} nodes "
             f"and {train + test} examples, which take {size / 1e9:.1f} GB. Refit at most {most} "

@@ -6,12 +6,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from asym_keras.importance.graph import NodePaths, find_layer, is_elementwise, is_graph, node_paths
+from asym_keras.copies import compile_as, copy_model
+from asym_keras.graphs import input_structure, is_elementwise, layers_of
+from asym_keras.importance.graph import NodePaths, find_layer, node_paths
+from asym_keras.importance.nodes import Nodes
 from asym_keras.importance.rules import order_nodes
+from asym_keras.inputs import as_inputs, materialised, stateless_call
 from asym_keras.layers import AsymScaledDense
-from asym_keras.pruning.ending import find_ending
-from asym_keras.pruning.refit import refit_readouts
+from asym_keras.pruning.cutting import changes_for, shapes_for
+from asym_keras.pruning.ending import Ending, find_ending, fit_readouts
+from asym_keras.pruning.logistic import require_probabilities
 from asym_keras.pruning.refit_memory import require_refit
+from asym_keras.same_outputs import probe_inputs, require_same_outputs
 
 
 def prune(
@@ -20,7 +26,8 @@ def prune(
     *,
     importance="paper",
     layer: str | None = None,
-    refit: tuple | None = None,
+    refit=None,
+    regression: str = "auto",
     x=None,
     seed: int = 0,
 ) -> keras.Model:
@@ -28,26 +35,34 @@ def prune(
 
     It computes what `model` does with the other nodes masked,
     `f_k(x) = sum over the kept j of sqrt(lambda_j) a_jk sigma(z_j)`; the scalings are not
-    renormalised. Everything else in the model stays, wherever in it the layer is. `Dense`
-    layers that take its features (outputs=None) lose the other nodes' rows; a model that
-    returns the features returns the kept ones. Nodes keep their order.
+    renormalised. Everything else in the model stays, wherever in it the layer is. `Dense`,
+    `AsymScaledDense` and convolutions that take its features (outputs=None) lose the other nodes'
+    rows, and what masked nodes leave after an activation or a normalisation goes into their
+    biases. Layers without weights may be between that keep nodes apart: poolings, Flatten,
+    Concatenate, operations of `keras.ops`. A model that returns the features returns the kept
+    ones. Nodes keep their order. On made-up inputs the outputs are compared with the model's.
 
     With `refit` the readout is fitted anew: the layer gets outputs=None, and the model ends in a
-    `Dense` whose kernel and bias are the ridge regression of y on the kept features, the penalty
-    chosen by leave-one-out (`refit_readouts`).
+    `Dense` whose kernel and bias are fitted on the kept features: by ridge regression, the penalty
+    chosen by leave-one-out (`refit_readouts`), or, where softmax or sigmoid follow, by their
+    cross-entropy (`refit_logits`).
 
     Args:
         model: built functional or Sequential model; it is not changed.
         keep: int, 1 to m.
         importance: one of `asym_keras.importance.RULES`, or an array (m,).
         layer: name of the `AsymScaledDense`; None: it is the only one.
-        refit: `(x, y)`, examples (n, ...) and targets (n, K), one-hot for classes. The model has
-            to end in the layer, or in a `Dense` after it.
+        refit: `(x, y)`, examples (n, ...) and targets (n, K) or labels, int (n,); or a
+            `tf.data.Dataset` of batches of them. The model has to end in the layer, or in a
+            `Dense` after it, and layers without weights.
+        regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
+            or `"auto"`: by what follows the sums.
         x: examples for the rule `"output"`. None: those of `refit`.
         seed: int, breaks ties in the importance.
 
     Returns:
-        `keras.Model` of the same kind, layer names and dtype policies, compiled if `model` is.
+        `keras.Model` of the same kind, layer names and dtype policies; compiled if `model` is,
+        with a new optimizer.
 
     Raises:
         ValueError: `keep` out of range; no such layer; an activation that is not elementwise;
@@ -61,24 +76,26 @@ def prune(
     """
     target = find_layer(model, layer)
     paths = _check(model, target, keep)
-    if refit is not None:
-        examples, targets = refit
-        ending = find_ending(model, target.name, readout=False)
-        targets = ending.targets(examples, targets)
-        x = examples if x is None else x
-        require_refit(len(targets), widest=keep, dtype=target.compute_dtype)
+    fit = None if refit is None else _Fit(model, target, refit, regression, keep)
+    x = fit.x if fit and x is None else x
     kept = np.sort(order_nodes(model, target, importance, x=x, seed=seed)[:keep])
     if not target.scalings[kept].any():
         raise ValueError(
             f"prune: expected kept nodes with scalings that are not all zero, received {keep} nodes"
             " whose scalings are zero in the dtype of the weights. Keep others."
         )
-    if refit is None:
-        return _cut(model, target, kept, paths)
-    small = _cut(model, target, kept, paths, {"use_bias": True}, {"outputs": None})
-    if not paths.readouts:
-        small = _with_readout(small, target, targets.shape[1])
-    return _refitted(small, target.name, examples, targets)
+    dense = fit.new_readout() if fit else None
+    then = None if dense is None or target.outputs is None else dense
+    changes = changes_for(target, paths, kept, readout=then, biased=fit is not None)
+    small = copy_model(model, changes=changes, shapes=shapes_for(paths, kept))
+    if then is not None:
+        then.kernel.assign(np.asarray(target.readout)[kept].astype(then.dtype))
+    _require_masking(model, target, paths, kept, small)
+    if fit is None:
+        return small
+    if dense is not None and then is None:
+        small = _with_readout(model, small, dense)
+    return fit.into(small)
 
 
 def _check(model, target: AsymScaledDense, keep) -> NodePaths:
@@ -89,97 +106,97 @@ def _check(model, target: AsymScaledDense, keep) -> NodePaths:
             f"prune: expected keep to be a number of nodes from 1 to {target.units}, received "
             f"{keep!r}."
         )
+    if not is_elementwise(target.activation, target.units):
+        raise ValueError(
+            f"prune: expected an elementwise activation without weights in {target.name!r}, "
+            f"received {target.activation!r}, in which nodes depend on each other or have weights "
+            "of their own. Use another activation, such as LeakyReLU."
+        )
     paths = node_paths(model, target)
     if paths.obstacle:
         raise ValueError(
-            f"prune: expected the nodes of {target.name!r} to go to Dense layers, directly or "
-            "through elementwise layers without weights that leave zero zero, in a functional or "
-            f"Sequential model. Received {paths.obstacle}. Rebuild the model without it."
-        )
-    if not is_elementwise(target.activation, target.units):
-        raise ValueError(
-            f"prune: expected an elementwise activation in {target.name!r}, received "
-            f"{target.activation!r}, in which nodes depend on each other."
+            f"prune: expected the nodes of {target.name!r} to stay apart until layers read them "
+            "that can lose nodes (Dense, AsymScaledDense, Conv), in a functional or Sequential "
+            f"model. Received {paths.obstacle}."
         )
     return paths
 
 
-def _cut(model, target: AsymScaledDense, kept, paths: NodePaths, readout_config=None, config=None):
-    """Clone of `model` with the `kept` nodes, and with other entries in the configs of layers."""
-    kept_scalings = {"units": len(kept), "scalings": target.scalings[kept].tolist()}
-    changes = {id(target): kept_scalings | (config or {})}
-    changes |= {id(dense): readout_config or {} for dense in paths.readouts}
-    copies: dict[int, tuple] = {}
-
-    def clone(layer):
-        if id(layer) not in copies:
-            if is_graph(layer):
-                copy = clone_graph(layer)
-            else:
-                copy = type(layer).from_config(layer.get_config() | changes.get(id(layer), {}))
-            copies[id(layer)] = layer, copy
-        return copies[id(layer)][1]
-
-    def narrowed(tensor):
-        shape = tensor.shape
-        if any(tensor is entry for entry in paths.entries):
-            shape = (*shape[:-1], len(kept))
-        return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name)
-
-    def clone_graph(graph):
-        inputs = None  # as they are
-        if any(t is entry for t in graph.inputs for entry in paths.entries):
-            inputs = keras.tree.map_structure(narrowed, graph.input)
-        return keras.models.clone_model(graph, clone_function=clone, input_tensors=inputs)
-
-    small = clone_graph(model)
-    for layer, copy in copies.values():
-        if is_graph(layer):
-            continue
-        if layer is target:
-            _assign(copy.kernel, _numpy(ops.take(layer.kernel, kept, axis=1)))
-            _assign(copy.sqrt_scalings, _numpy(layer.sqrt_scalings)[kept])
-            if copy.outputs is not None:
-                _assign(copy.readout, _numpy(layer.readout)[kept])
-        elif any(layer is dense for dense in paths.readouts):
-            _assign(copy.kernel, _numpy(layer.kernel)[kept])
-            if layer.use_bias:
-                _assign(copy.bias, _numpy(layer.bias))
-        else:  # operations such as `2 * x` have no weights
-            for old, new in zip(
-                getattr(layer, "weights", ()), getattr(copy, "weights", ()), strict=True
-            ):
-                _assign(new, _numpy(old))
-    return small
+def _require_masking(model, target, paths: NodePaths, kept, small) -> None:
+    """Refuses a cut that is not what masking the other nodes gives, on made-up inputs."""
+    fixed = keras.tree.flatten(input_structure(model))[0].shape[0]
+    x, root = probe_inputs(model, fixed or 4), target.sqrt_scalings
+    mask = np.zeros(target.units)
+    mask[kept] = 1.0
+    masked = root.value * ops.cast(mask, root.dtype)
+    try:
+        expected, again = (
+            _numbers(stateless_call(model, [root], [masked], x, training=False)) for _ in range(2)
+        )
+        received = _numbers(stateless_call(small, [], [], x, training=False))
+    except Exception:  # no such category or range: nothing can be compared
+        return
+    if not all(np.array_equal(a, b) for a, b in zip(expected, again, strict=True)):
+        return  # random also in inference, or not a number for made-up inputs
+    for i, held in enumerate(paths.outputs):
+        if isinstance(held, Nodes):
+            expected[i] = np.take(expected[i], held.entries(kept), axis=held.axis)
+    dtypes = {la.compute_dtype for la in layers_of(model)} | {root.dtype}
+    require_same_outputs(expected, received, dtypes, f"the model without nodes of {target.name!r}")
 
 
-def _with_readout(small, target: AsymScaledDense, outputs: int):
-    """`small`, which ends in the features, with a `Dense` after them."""
-    dense = keras.layers.Dense(outputs, dtype=target.dtype_policy, name=f"{target.name}_readout")
+def _numbers(answer: tuple) -> list[np.ndarray]:
+    """The outputs of a stateless call, float64."""
+    return [ops.convert_to_numpy(t).astype("float64") for t in keras.tree.flatten(answer[0])]
+
+
+class _Fit:
+    """A refit: the examples, and what is fitted to them, checked before any work."""
+
+    def __init__(self, model, target: AsymScaledDense, refit, regression: str, keep: int):
+        self.x, y = materialised(*(refit if isinstance(refit, (tuple, list)) else (refit, None)))
+        self.x = as_inputs(model, self.x)
+        self._ending: Ending = find_ending(model, target.name, readout=False)
+        self._targets = self._ending.targets(self.x, y)
+        self._layer, outputs = target, self._targets.shape[1]
+        self._by = self._ending.regression(regression, outputs)
+        if self._by != "ridge":
+            require_probabilities(self._targets, self._by)
+        columns = self._ending.arranged(np.arange(target.units))[1][keep]
+        count = None if self._by == "ridge" else outputs
+        require_refit(
+            len(self._targets), widest=int(columns), dtype=target.compute_dtype, outputs=count
+        )
+
+    def new_readout(self) -> keras.layers.Dense | None:
+        """A `Dense` for the features, where the model has none after them."""
+        target = self._layer
+        if self._ending.reader not in (None, target):
+            return None
+        dense = keras.layers.Dense(
+            self._targets.shape[1], dtype=target.dtype_policy, name=f"{target.name}_readout"
+        )
+        return dense
+
+    def into(self, small):
+        """`small` with the fitted readout."""
+        ending = find_ending(small, self._layer.name)
+        features = np.concatenate([part for _, part in ending.features(self.x)])
+        [fit] = fit_readouts(features, self._targets, None, self._by)
+        dense = ending.dense
+        assert dense is not None
+        dense.kernel.assign(fit.kernel.astype(dense.kernel.dtype))
+        dense.bias.assign(fit.bias.astype(dense.bias.dtype))
+        return small
+
+
+def _with_readout(model, small, dense):
+    """`small`, which returns the features, with a `Dense` after them."""
     if isinstance(small, keras.Sequential):
-        whole = keras.Sequential([*small._layers, dense], name=small.name)
+        small.add(dense)
+        whole = small
     else:
-        whole = keras.Model(small.input, dense(small.output), name=small.name)
-    if small.compiled:
-        whole.compile_from_config(small.get_compile_config())
+        outputs = keras.tree.map_structure(dense, small.output)
+        whole = keras.Model(small.input, outputs, name=small.name)
+    compile_as(model, whole)
     return whole
-
-
-def _refitted(small, layer: str, x, y: np.ndarray):
-    """`small` with the ridge regression of y in its last layer."""
-    ending = find_ending(small, layer)
-    features = np.concatenate([_numpy(part) for _, part in ending.features(x)])
-    [fit] = refit_readouts(features, y)
-    dense = ending.dense
-    assert dense is not None
-    _assign(dense.kernel, fit.kernel)
-    _assign(dense.bias, fit.bias)
-    return small
-
-
-def _numpy(weight) -> np.ndarray:
-    return ops.convert_to_numpy(weight)
-
-
-def _assign(weight, value: np.ndarray) -> None:
-    weight.assign(value.astype(weight.dtype))

@@ -8,9 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from asym_keras.importance import find_layer
+from asym_keras.graphs import is_graph, output_structure
+from asym_keras.importance.graph import find_layer, require_features
 from asym_keras.importance.rules import order_nodes
-from asym_keras.importance.taps import example_count, received, tiles
+from asym_keras.importance.taps import received, tiles
+from asym_keras.inputs import as_inputs, example_count, materialised, take
+from asym_keras.targets import as_labels, as_targets, hits, labels_in, one_hot
 from asym_keras.transfer.networks import TransferNetworks
 from asym_keras.transfer.solvers import METHODS, TransferTraining
 
@@ -93,9 +96,12 @@ def transfer_curve(
 
     Args:
         model: trained Keras model with an `AsymScaledDense`; it is not changed.
-        x_train, y_train: further examples (n, ...) and targets (n, K) or (n,).
+        x_train, y_train: further examples (n, ...) and targets (n, K) or (n,); integers (n,) are
+            class labels if `model` has several outputs. Or a `tf.data.Dataset` of batches (x, y)
+            and None.
         x_test, y_test: the same to test on.
-        labels_train, labels_test: classes, int (n,), for accuracies; both or neither.
+        labels_train, labels_test: classes, int (n,), for accuracies; both or neither. None:
+            those of labels or one-hot targets.
         features: numbers of features, k.
         importance: rule, one of `asym_keras.importance.RULES`, or numbers (m,).
         hidden: nodes of each hidden layer of a network.
@@ -123,11 +129,11 @@ def transfer_curve(
     features = _check_features(features, target)
     _check_choices(hidden, steps, learning_rate, method, seed)
     parts = {
-        "train": _Part("train", x_train, y_train, labels_train),
-        "test": _Part("test", x_test, y_test, labels_test),
+        "train": _Part(model, "train", x_train, y_train, labels_train),
+        "test": _Part(model, "test", x_test, y_test, labels_test),
     }
-    _check_parts(parts["train"], parts["test"])
-    order = order_nodes(model, target, importance, x=x_train, seed=seed)[: max(features)]
+    _check_parts(parts["train"], parts["test"], labels_train, labels_test)
+    order = order_nodes(model, target, importance, x=parts["train"].x, seed=seed)[: max(features)]
     phi = {name: _features(model, target, part.x, order) for name, part in parts.items()}
     networks = TransferNetworks(
         features, hidden, parts["train"].y.shape[1], seed=seed, dtype=str(phi["train"].dtype)
@@ -153,21 +159,30 @@ def transfer_curve(
 class _Part:
     """Examples, targets and labels of one part, checked."""
 
-    def __init__(self, name: str, x, y, labels):
-        self.name, self.x = name, x
-        y = np.asarray(y)
-        self.y = y[:, None] if y.ndim == 1 else y
-        if self.y.ndim != 2 or example_count(x) != len(self.y):
+    def __init__(self, model, name: str, x, y, labels):
+        x, y = materialised(x, y)
+        self.x = as_inputs(model, x)
+        examples, y = example_count(self.x), np.asarray(y)
+        if len(y) != examples or y.ndim not in (1, 2):
             raise ValueError(
                 f"transfer_curve: expected y_{name} of shape (n, K) or (n,), one row for each of "
-                f"the {example_count(x)} examples of x_{name}, received shape {y.shape}."
+                f"the {examples} examples of x_{name}, received shape {y.shape}."
             )
-        self.labels = None if labels is None else np.asarray(labels)
-        if self.labels is not None and self.labels.shape != (len(y),):
-            raise ValueError(
-                f"transfer_curve: expected labels_{name} of shape ({len(y)},), received "
-                f"{self.labels.shape}."
-            )
+        # Integers for a model of several outputs are classes, as everywhere; else they are numbers.
+        outputs = _outputs_of(model)
+        integers = y.dtype.kind in "iu" and y.size == examples and outputs > 1
+        columns = outputs if integers else y.shape[1] if y.ndim == 2 else 1
+        targets, are_labels = as_targets(y, (columns,), model=model.name)
+        self.y = one_hot(targets, columns) if are_labels else np.asarray(targets)
+        own = labels_in(self.y, columns)
+        self.labels = own if columns > 1 else None
+        if labels is not None:
+            self.labels = as_labels(labels, examples, columns, name=f"labels_{name}")
+            if own is None and columns == 1:
+                raise ValueError(
+                    f"transfer_curve: expected labels_{name} of one output beside targets that are "
+                    "0 or 1, received other targets. Leave the labels out."
+                )
 
     def score(self, quantity: str, predictions: np.ndarray) -> list[float]:
         """Risk or accuracy of each network on this part; no accuracy without labels."""
@@ -176,14 +191,22 @@ class _Part:
             return np.mean(difference**2, axis=(0, 2)).tolist()
         if self.labels is None:
             return []
-        return np.mean(predictions.argmax(-1) == self.labels[:, None], axis=0).tolist()
+        return np.mean(hits(predictions, self.labels[:, None]), axis=0).tolist()
+
+
+def _outputs_of(model) -> int:
+    """K of a model (n, ...) -> (n, K); 1: another, or one that returns features."""
+    outputs = keras.tree.flatten(output_structure(model) if is_graph(model) else [])
+    [shape] = [tuple(t.shape) for t in outputs] if len(outputs) == 1 else [()]
+    return shape[-1] or 1 if len(shape) == 2 else 1
 
 
 def _features(model, target, x, order) -> np.ndarray:
     """The features `order` of what the layer receives while `model` runs on `x`, (n, k)."""
+    require_features(target)
     parts = []
     for rows in tiles(model, x, target.units):
-        (calls,) = received(model, [target], keras.tree.map_structure(lambda a, r=rows: a[r], x))
+        (calls,) = received(model, [target], take(x, rows))
         if len(calls) != 1:
             raise ValueError(
                 f"transfer_curve: expected model {model.name!r} to call {target.name!r} once, "
@@ -236,14 +259,16 @@ def _check_choices(hidden, steps, learning_rate, method, seed) -> None:
             raise ValueError(f"transfer_curve: expected {expected}, received {value!r}.")
 
 
-def _check_parts(train: _Part, test: _Part) -> None:
+def _check_parts(train: _Part, test: _Part, labels_train, labels_test) -> None:
     if train.y.shape[1] != test.y.shape[1]:
         raise ValueError(
             "transfer_curve: expected y_train and y_test with the same number of outputs, received "
             f"{train.y.shape[1]} and {test.y.shape[1]}."
         )
-    if (train.labels is None) != (test.labels is None):
+    if (labels_train is None) != (labels_test is None):
         raise ValueError(
             "transfer_curve: expected labels_train and labels_test, or neither, received one. "
             "Pass both for accuracies."
         )
+    if train.labels is None or test.labels is None:  # one of them is no classification
+        train.labels = test.labels = None

@@ -87,11 +87,10 @@ def test_curve_equals_a_forward_pass_a_width(make, dtype):
 @pytest.mark.parametrize(
     "loss",
     [
-        "categorical_crossentropy",
         keras.losses.CategoricalCrossentropy(from_logits=True),
         lambda y, outputs: keras.losses.categorical_crossentropy(y, outputs, from_logits=True),
     ],
-    ids=["name", "object", "function"],
+    ids=["object", "function"],
 )
 def test_cross_entropy_takes_the_outputs_as_logits(loss):
     model = models.build(models.shallow)
@@ -100,8 +99,6 @@ def test_cross_entropy_takes_the_outputs_as_logits(loss):
     pruned = [0, 3, 12]
     rows = pruning_curve(model, x_train, y_train, x_test, y_test, loss=loss, pruned=pruned)
     expected = naive_rows(model, x_train, y_train, x_test, y_test, pruned, cross_entropy)
-    for row in expected:
-        del row["train_accuracy"], row["test_accuracy"]
     assert_rows_equal(rows, expected, 1e-6)
     assert rows[-1]["train_risk"] == pytest.approx(np.log(3.0))
 

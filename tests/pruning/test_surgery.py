@@ -166,71 +166,6 @@ def test_refitted_model_of_a_compiled_one_can_be_trained(make):
     assert (last_dense(small).kernel.numpy() != before).any()
 
 
-def after_features(*stack):
-    return keras.Sequential([keras.Input((4,)), models.nodes("float32"), *stack])
-
-
-def joined():
-    inputs = keras.Input((4,))
-    hidden = models.nodes("float32")(inputs)
-    return keras.Model(inputs, layers.Dense(2)(layers.Add()([hidden, layers.Dense(12)(inputs)])))
-
-
-def shared_readout():
-    inputs, others = keras.Input((4,)), keras.Input((models.UNITS,))
-    dense = layers.Dense(2)
-    outputs = layers.Add()([dense(models.nodes("float32")(inputs)), dense(others)])
-    return keras.Model([inputs, others], outputs)
-
-
-def wrapped():
-    layer = layers.TimeDistributed(models.nodes("float32", 3))
-    return keras.Sequential([keras.Input((5, 4)), layer])
-
-
-class Subclass(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.hidden = models.nodes("float32", 3)
-
-    def call(self, x):
-        return self.hidden(x)
-
-
-def subclass():
-    model = Subclass()
-    model(np.ones((1, 4)))
-    return model
-
-
-@pytest.mark.parametrize(
-    ("make", "what"),
-    [
-        (lambda: after_features(layers.LayerNormalization(), layers.Dense(2)), "LayerNorm"),
-        (lambda: after_features(layers.BatchNormalization(), layers.Dense(2)), "BatchNorm"),
-        (lambda: after_features(layers.Softmax(), layers.Dense(2)), "Softmax"),
-        (lambda: after_features(layers.Activation("softmax"), layers.Dense(2)), "Activation"),
-        # Elementwise, but a masked node would count: sigmoid(0) is not 0.
-        (lambda: after_features(layers.Activation("sigmoid"), layers.Dense(2)), "Activation"),
-        (lambda: after_features(layers.PReLU(), layers.Dense(2)), "PReLU"),
-        (lambda: after_features(AsymScaledDense(3, 2, name="next")), "AsymScaledDense"),
-        (joined, "Add"),
-        (shared_readout, "Dense.*takes other inputs, too"),
-        (wrapped, "a wrapper"),
-        (subclass, "Subclass.*not a functional or Sequential model"),
-    ],
-)
-def test_what_can_not_be_cut_is_named(make, what):
-    with pytest.raises(ValueError, match=f"prune: expected the nodes of 'nodes'.*{what}"):
-        prune(make(), 3, layer="nodes")
-
-
-def test_activation_that_joins_nodes_is_refused():
-    layer = models.nodes("float32", 3, activation="softmax")
-    with pytest.raises(ValueError, match="expected an elementwise activation in 'nodes'"):
-        prune(keras.Sequential([keras.Input((4,)), layer]), 3)
-
-
 @pytest.mark.parametrize("keep", [0, -1, 13, 2.0, True, None])
 def test_number_of_nodes_is_checked(keep):
     with pytest.raises(ValueError, match=f"number of nodes from 1 to 12, received {keep!r}"):
@@ -243,11 +178,16 @@ def test_number_of_nodes_is_checked(keep):
         (models.shallow, {"importance": np.ones(3)}, r"shape \(12,\).*received shape \(3,\)"),
         (models.shallow, {"importance": "size"}, "expected rule to be one of"),
         (models.shallow, {"importance": "output"}, "expected examples x"),
-        (models.shallow, {"refit": (np.ones((9, 4)), np.ones(9))}, r"shape \(9, 3\).*\(9,\)"),
-        (models.shallow, {"refit": (np.ones((9, 4)), np.ones((8, 3)))}, r"\(9, 3\).*\(8, 3\)"),
-        (models.shallow, {"refit": (np.ones((9, 4)), np.full((9, 3), np.nan))}, "finite targets"),
+        (models.shallow, {"refit": (np.ones((9, 4)), np.full(9, 0.5))}, r"shape \(n, 3\).*\(9,\)"),
+        (
+            models.shallow,
+            {"refit": (np.ones((9, 4)), np.full(9, 3))},
+            "labels to be .* from 0 to 2",
+        ),
+        (models.shallow, {"refit": (np.ones((9, 4)), np.ones((8, 3)))}, "same number of examples"),
+        (models.shallow, {"refit": (np.ones((9, 4)), np.full((9, 3), np.nan))}, "finite numbers"),
         (models.middle, {"refit": (np.ones((9, 4)), np.ones((9, 3)))}, "other layers have a part"),
-        (models.tokens, {"refit": (np.ones((9, 5, 4)), np.ones((9, 3)))}, "have a part"),
+        (models.tokens, {"refit": (np.ones((9, 5, 4)), np.ones((9, 3)))}, "another function"),
     ],
 )
 def test_errors_say_what_to_do(make, arguments, message):
