@@ -10,16 +10,16 @@ VENV ?= .venv
 ARGS ?=
 
 BIN = $(VENV)/bin
-PYTHONS = $(PYTHON) python3.12 python3.11 python3.10 python3
+PYTHONS = $(PYTHON) python3.12 python3.11 python3
 # A name on the PATH may be a shim that does not run, or a Python that cannot make environments.
-FITS = import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
+FITS = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 NEW_VENV = { \
   for python in $(PYTHONS); do \
     "$$python" -c '$(FITS)' 2>/dev/null || continue; \
     echo "$(VENV): $$("$$python" --version), $$python"; \
     "$$python" -m venv --clear $(VENV); exit; \
   done; \
-  echo "expected Python 3.10 to 3.13 with venv and ensurepip, received none of: $(strip $(PYTHONS))."; \
+  echo "expected Python 3.11 to 3.13 with venv and ensurepip, received none of: $(strip $(PYTHONS))."; \
   echo "Install one (Debian: apt install python3-venv) or name it: make PYTHON=/path/to/python"; \
   exit 1; } >&2
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Paths as users write them; files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,17 +9,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """`path` with the home folder for a leading `~` or `~user`.
+
+    A shell does so only where such a word begins: not in `--data=~/x`, and not in what a program,
+    a service file or a container puts into the environment.
+
+    Raises:
+        ValueError: No user of that name has a home folder here.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~") and not os.path.lexists(expanded):
+        user = expanded.split(os.sep)[0]
+        raise ValueError(
+            f"expected a path, received {expanded!r}: {user} is nobody's home folder here; write "
+            f"the path out, or .{os.sep}{user} for a name that begins with ~"
+        )
+    return Path(expanded)
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path`, and renames it to `path` if the block succeeds.
 
     A killed process or a full disk leaves the old file as it was. The temporary name keeps
-    the suffix of `path`, since many writers choose the format by it.
+    the suffix of `path`, since many writers choose the format by it. `~` is the home folder.
 
     Raises:
         OSError: The folder can't be written or the disk is full; says so by name.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".tmp{path.suffix}")
         os.close(handle)

@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asym_keras.files import user_path
+
 if TYPE_CHECKING:
     from serving.sources import Source
 
@@ -80,7 +82,7 @@ def export_model(
     if warmup:
         check_installed()
     network = as_network(model, half=half)
-    with new_version(Path(to) / card["name"], version) as new:
+    with new_version(user_path(to) / card["name"], version) as new:
         names = write_saved_model(network, card, new.temporary)
         if warmup:
             write_warmup(new.temporary, card, names)

@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from asym_keras.files import user_path
 from serving import model_config
 from serving.model_config import Batching
 
@@ -223,7 +224,7 @@ def _command(
         options = ["--rm", "--name", name]
         for port, inside in ((settings.rest_port, 8501), (settings.grpc_port, 8500)):
             options += ["--publish", f"{settings.host}:{port}:{inside}"]
-        for outside, target in ((Path(settings.models).resolve(), mount), (folder, seen)):
+        for outside, target in ((user_path(settings.models).resolve(), mount), (folder, seen)):
             options += ["--mount", f"type=bind,source={outside},target={target},readonly"]
         start = [program.command, "run", *options, program.image]
         stop = [program.command, "stop", name]

@@ -14,8 +14,8 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
+from asym_keras.files import user_path
 from serving.versions import find_versions
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -62,7 +62,7 @@ def find_models(models: str | os.PathLike) -> dict[str, list[int]]:
         FileNotFoundError: No such folder.
         ValueError: No model in it, or a name that can't stand in a REST path.
     """
-    models = Path(models)
+    models = user_path(models)
     if not models.is_dir():
         raise FileNotFoundError(
             f"models: expected a folder, received {models}, which is none; write models into it "
@@ -119,7 +119,7 @@ def build(
     labelled = _labels(labels, found)
     config = _protos().ModelServerConfig()
     for name, numbers in found.items():
-        base = f"{mount.rstrip('/')}/{name}" if mount else str(Path(models).resolve() / name)
+        base = f"{mount.rstrip('/')}/{name}" if mount else str(user_path(models).resolve() / name)
         model = config.model_config_list.config.add(
             name=name, base_path=base, model_platform="tensorflow"
         )
@@ -148,7 +148,7 @@ def read(path: str | os.PathLike):
 
     config = _protos().ModelServerConfig()
     try:
-        text_format.Parse(Path(path).read_text(encoding="utf-8"), config)
+        text_format.Parse(user_path(path).read_text(encoding="utf-8"), config)
     except (UnicodeDecodeError, text_format.ParseError) as error:
         raise ValueError(
             f"{path}: expected a ModelServerConfig as text, received {error}"

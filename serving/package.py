@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asym_keras.files import user_path
 from serving.versions import check_name
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Packaged:
         """
         from asym_keras.files import atomic_path
 
-        path = Path(folder) / f"{self.card['name']}.keras"
+        path = user_path(folder) / f"{self.card['name']}.keras"
         card = path.with_name(f"{self.card['name']}.json")
         there = [file for file in (path, card) if file.exists()]
         if there and not overwrite:
@@ -119,7 +120,7 @@ def package(
     from serving.wrapping import with_raw_values
     from trainers._reload import check_data
 
-    run = run if isinstance(run, Run) else ak.load_run(run)
+    run = run if isinstance(run, Run) else ak.load_run(user_path(run))
     name = _checked_name(name, run, keep)
     whole = run.load_model()
     rule = {"importance": PROTOCOL_RULES[run.config["protocol"]], "seed": run.config["seed"]}

@@ -148,10 +148,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     for name, least in (("threads", 1), ("timeout", 0.001), ("start_timeout", 0.001)):
         value = getattr(flags, name)
-        if value is not None and value < least:
+        if value is not None and not value >= least:  # nor NaN
             flag = name.replace("_", "-")
             parser.error(f"--{flag}: expected a number above 0, received {value}")
-    if flags.poll_seconds < 0:
+    if not flags.poll_seconds >= 0:
         parser.error(f"--poll-seconds: expected a number from 0 on, received {flags.poll_seconds}")
     return flags
 

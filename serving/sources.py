@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from asym_keras.files import user_path
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +30,7 @@ class Source:
 
 def is_run(source: str | None) -> bool:
     """Whether `source` names a folder: neither a preset nor a file."""
-    return source is not None and Path(source).is_dir()
+    return source is not None and user_path(source).is_dir()
 
 
 def presets() -> Iterator[Source]:
@@ -68,7 +69,7 @@ def run(
     from serving.half import measure_of
     from serving.package import package
 
-    found = load_run(folder)
+    found = load_run(user_path(folder))
     packaged = package(found, keep=keep, refit=refit, name=name)
     return Source(packaged.model, packaged.card, measure_of(found) if measured else None)
 
@@ -80,7 +81,8 @@ def file(path: str) -> Source:
         FileNotFoundError: One of them is not there.
         ValueError: One of them is damaged.
     """
-    model, card = Path(path), Path(path).with_suffix(".json")
+    model = user_path(path)
+    card = model.with_suffix(".json")
     for needed in (model, card):
         if not needed.is_file():
             raise FileNotFoundError(

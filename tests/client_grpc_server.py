@@ -144,6 +144,7 @@ def grpc_server(model, *, port: int = 0, certificate=None):
     try:
         yield bound
     finally:
+        model.over.set()
         server.stop(0).wait()
 
 

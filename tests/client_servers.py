@@ -11,11 +11,10 @@ import contextlib
 import json
 import subprocess
 import threading
-import time
-from concurrent import futures
 from pathlib import Path
 
 import numpy as np
+from loopback import loop_thread
 
 MODEL = "m"
 WEIGHTS = np.array([[1, -1, 0.5], [0.25, 2, 0], [0, 0, 1], [-3, 1, 1]], np.float32)  # d = 4, K = 3
@@ -60,11 +59,13 @@ class Model:
     Attributes:
         faults: answers to the next requests for predictions: ("CODE", "text") or seconds to wait.
         requests: what came: (call, headers, arrays).
+        over: set when its server ends, and with it all waits.
     """
 
     def __init__(self):
         self.faults: list = []
         self.requests: list = []
+        self.over = threading.Event()
 
     def calls(self, name: str) -> list:
         return [request for request in self.requests if request[0] == name]
@@ -81,7 +82,7 @@ class Model:
             fault = self.faults.pop(0)
             if isinstance(fault, tuple):
                 raise Refusal(*fault)
-            time.sleep(fault)
+            self.over.wait(fault)
 
     def predict(self, signature: str, arrays) -> dict:
         x = arrays["a"] + arrays["b"] if signature == "two" else arrays["inputs"]
@@ -184,30 +185,20 @@ def rest_server(model: Model, *, port: int = 0, certificate: tuple[Path, Path] |
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
-    loop, ready = asyncio.new_event_loop(), futures.Future()
 
     async def start():
-        runner = web.AppRunner(_rest_app(model), shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
         await site.start()
-        ready.set_result(runner.addresses[0][1])
-        return runner
+        return runner.addresses[0][1]
 
-    def run():
-        asyncio.set_event_loop(loop)
-        runner = loop.run_until_complete(start())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield ready.result(timeout=10)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+    with loop_thread() as run:
+        runner = web.AppRunner(_rest_app(model), shutdown_timeout=0.1)
+        try:
+            yield run(start())
+        finally:
+            model.over.set()
+            run(runner.cleanup())
 
 
 # --- a certificate of our own

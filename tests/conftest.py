@@ -9,11 +9,23 @@ from pathlib import Path
 # Before TensorFlow and matplotlib are imported by any test module.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["MPLBACKEND"] = "Agg"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A worker a core: more threads would only wait for each other. What a test starts inherits it.
+    for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS_RUN = pytest.StashKey[int]()
+
+
+class RunCount:
+    """How many tests have run; with pytest-xdist, in all workers: their reports come here."""
+
+    tests = 0
+
+    def pytest_runtest_logreport(self, report):
+        self.tests += report.when == "call" and not report.skipped
 
 
 def shared_path(*parts: str) -> Path:
@@ -54,29 +66,25 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_configure(config):
-    config.stash[TESTS_RUN] = 0
+    config.pluginmanager.register(RunCount(), "run-count")
     # A shell starts what is in the background without Ctrl-C, and so would be what tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item):
-    item.config.stash[TESTS_RUN] += 1
-    return (yield)
-
-
 def pytest_sessionfinish(session):
-    if in_ci_with_data(session.config) and not session.config.stash[TESTS_RUN]:
+    if ran_nothing(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    if in_ci_with_data(config) and not config.stash[TESTS_RUN]:
+    if ran_nothing(config):
         terminalreporter.write_line("CI: expected tests to run, received none.", red=True)
 
 
-def in_ci_with_data(config) -> bool:
-    """Whether this is a CI run that has all it needs, so that running no test is a fault."""
+def ran_nothing(config) -> bool:
+    """Whether no test ran though this is a CI run that has all it needs: a fault."""
     ci = os.environ.get("CI", "").lower() == "true"
-    return ci and shared_path("data").is_dir() and not config.option.collectonly
+    if not ci or not shared_path("data").is_dir() or config.option.collectonly:
+        return False
+    return not config.pluginmanager.get_plugin("run-count").tests

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from aiohttp import web
+from loopback import loop_thread
 
 PIXELS = 784
 WEIGHTS = np.random.default_rng(0).normal(size=(PIXELS, 10)) / PIXELS
@@ -103,23 +103,18 @@ def _tensor(columns: int) -> dict:
 @contextlib.contextmanager
 def running(app: web.Application, port: int = 0) -> Iterator[str]:
     """The URL of `app`, served on loopback by a thread of its own for as long as this lasts."""
-    loop = asyncio.new_event_loop()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
 
     async def start() -> int:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
         return runner.addresses[0][1]
 
-    try:
-        yield f"http://127.0.0.1:{asyncio.run_coroutine_threadsafe(start(), loop).result(10)}"
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+    with loop_thread() as run:
+        try:
+            yield f"http://127.0.0.1:{run(start())}"
+        finally:
+            run(runner.cleanup())
 
 
 def free_port() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import functools
@@ -10,12 +9,12 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 from pathlib import Path
 
 import httpx
 import numpy as np
 import tensorflow as tf
+from loopback import loop_thread
 
 DENSE, TYPES = "/v1/models/dense", "/v1/models/types"
 DIM, CLASSES = 4, 3
@@ -176,17 +175,13 @@ def running_preview(models: Path, *, versions=(), labels=(), **options):
 
     config = model_config.build(models, versions=versions, labels=labels)
     options = Options(**{"rest_port": 0, "grpc_port": 0, "poll_seconds": 0.05, **options})
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
     server = PreviewServer(config, options)
-    try:
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(60)
-        yield Running(server)
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(60)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+    with loop_thread(seconds=60) as run:
+        run(server.start())
+        try:
+            yield Running(server)
+        finally:
+            run(server.stop())
 
 
 @contextlib.contextmanager

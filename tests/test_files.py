@@ -1,17 +1,19 @@
-"""Files that are written whole or not at all: what a failure leaves, and what it says."""
+"""The home folder in paths; files written whole or not at all: what a failure leaves and says."""
 
 from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from asym_keras import files
-from asym_keras.files import atomic_path, write_text
+from asym_keras.files import atomic_path, user_path, write_text
 
 
 @pytest.fixture
@@ -144,3 +146,23 @@ def test_disk_that_fills_up_at_the_end_is_told_too(tmp_path, monkeypatch, step):
         write_text(path, "new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.csv"]
+
+
+def test_home_folder_in_paths(tmp_path, monkeypatch):
+    user = pwd.getpwuid(os.getuid())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert user_path("~") == tmp_path
+    assert user_path(Path("~/a/~b")) == tmp_path / "a" / "~b"
+    assert user_path(f"~{user.pw_name}/a") == Path(user.pw_dir, "a")
+    assert user_path("a/~") == Path("a/~")
+    write_text("~/a.txt", "a")
+    assert Path("a.txt").read_text() == "a"
+
+
+def test_home_of_nobody_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"received '~no-one/a': ~no-one is nobody's home folder"):
+        user_path("~no-one/a")
+    Path("~no-one").mkdir()
+    assert user_path("~no-one") == Path("~no-one")

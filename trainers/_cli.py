@@ -233,15 +233,27 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
         return super()._get_help_string(action)
 
 
+def _text(text: str) -> str:
+    """A flag's text. The shell leaves the `~` of `--data=~/x` to us."""
+    if not text.startswith("~") or os.sep not in text:
+        return text
+    from asym_keras.files import user_path
+
+    try:
+        return str(user_path(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _flag(name: str) -> str:
     return name.replace("_", "-")
 
 
 def _scalar(hint):
-    """`int` of `int | None`."""
+    """`int` of `int | None`; for `str` what reads it."""
     if isinstance(hint, types.UnionType):
-        return next(part for part in hint.__args__ if part is not type(None))
-    return hint
+        hint = next(part for part in hint.__args__ if part is not type(None))
+    return _text if hint is str else hint
 
 
 def prepare_process() -> None:

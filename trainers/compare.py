@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asym_keras.files import user_path
+
 if TYPE_CHECKING:
     from asym_keras.runs import Run
 
@@ -46,12 +48,14 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or a folder of runs")
-    add("--csv", type=Path, metavar="FILE.csv", help="write the table of runs, with all digits")
-    add("--figure", type=Path, metavar="FILE.png", help="draw the curves that all runs have")
+    add("runs", nargs="+", type=user_path, metavar="RUN", help="run folder, or a folder of runs")
+    add(
+        "--csv", type=user_path, metavar="FILE.csv", help="write the table of runs, with all digits"
+    )
+    add("--figure", type=user_path, metavar="FILE.png", help="draw the curves that all runs have")
     add(
         "--reference",
-        type=Path,
+        type=user_path,
         metavar="published_curves.json",
         help="compare runs under --protocol authors with the published curves",
     )

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from asym_keras.files import user_path
+
 if TYPE_CHECKING:
     import keras
 
@@ -101,6 +103,8 @@ def load_backbone(name: str = DEFAULT_BACKBONE, *, image_size: int | None = None
             f"image_size: expected at least 1, received {image_size}; leave it out for the "
             "network's own"
         )
+    if name.startswith("~"):  # a file or a preset's folder
+        name = str(user_path(name))
     if name.endswith(".keras"):
         backbone = _saved(name, image_size)
     elif name in _application_names(keras.applications):
@@ -117,8 +121,8 @@ def _saved(name: str, image_size: int | None) -> Backbone:
     path = Path(name)
     if not path.is_file():
         raise FileNotFoundError(
-            f"backbone: expected a saved Keras model, received {name}, which is no file; save one "
-            "with model.save"
+            f"backbone: expected a saved Keras model, received {path.absolute()}, which is no "
+            "file; save one with model.save"
         )
     try:
         network = keras.models.load_model(path, compile=False, safe_mode=True)

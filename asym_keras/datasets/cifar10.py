@@ -162,7 +162,8 @@ def load_cifar10_images(
     """
     builder = tfds_images.builder_of("cifar10", data_dir)
     tfds_images.prepare(builder)
-    sizes = {part: builder.info.splits[part].num_examples for part in ("train", "test")}
+    with tfds_images.reading(builder):
+        sizes = {part: builder.info.splits[part].num_examples for part in ("train", "test")}
     rows = _first(train, sizes["train"], "train")
     test_rows = _first(test, sizes["test"], "test")
     return Cifar10Images(
@@ -204,22 +205,16 @@ def _first(count: int | None, available: int, name: str) -> slice:
 
 def _read(builder, split: str, rows: slice) -> tuple[npt.NDArray[np.uint8], Int64Array]:
     """Images and labels of a split, sorted by `id`: TFDS shuffles when it prepares."""
-    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     later = {"image": tfds.decode.SkipDecoding()}  # only the rows wanted are decoded
     decode = builder.info.features["image"].decode_example
-    try:
+    with tfds_images.reading(builder):
         examples = builder.as_dataset(split=split, batch_size=_BATCH, decoders=later)
         batches = list(tfds.as_numpy(examples))
         data = {key: np.concatenate([b[key] for b in batches]) for key in ("id", "image", "label")}
         order = np.argsort(data["id"])[rows]
         images = np.stack([decode(png).numpy() for png in data["image"][order]])
-    except tf.errors.OpError as error:
-        raise OSError(
-            f"{builder.data_dir}: cannot be read ({error.message}); delete that folder and "
-            "prepare the set again"
-        ) from error
     return images, data["label"][order].astype(np.int64)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from asym_keras.files import user_path
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -37,12 +40,12 @@ def read_csv(path: Path) -> Table:
         FileNotFoundError: No such file.
         ValueError: As `parse_csv`.
     """
-    return parse_csv(_content(path), str(path))
+    return parse_csv(*_content(path))
 
 
 def read_header(path: Path) -> list[str]:
     """The column names of a CSV file; raises as `read_csv`, but looks at no number."""
-    return _header(_content(path), str(path))[0]
+    return _header(*_content(path))[0]
 
 
 def parse_csv(content: bytes, origin: str) -> Table:
@@ -53,8 +56,8 @@ def parse_csv(content: bytes, origin: str) -> Table:
         origin: Where they came from, for errors.
 
     Raises:
-        ValueError: Not UTF-8; a header without names for at least two columns; a line of
-            another length, or a cell that is no finite number; no row.
+        ValueError: As `read_records`; a header without names for at least two columns; a line
+            of another length, or a cell that is no finite number; no row.
     """
     names, records = _header(content, origin)
     values = []
@@ -70,14 +73,19 @@ def parse_csv(content: bytes, origin: str) -> Table:
     return Table(names, np.array(values, dtype=np.float64))
 
 
-def _content(path: Path) -> bytes:
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a CSV file, received {path}, which is no file")
-    return path.read_bytes()
+def read_records(content: bytes, origin: str) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each line of a CSV file that is not blank, and the number of that line.
 
+    Cells are separated by commas, semicolons or tabs, and may be quoted. The first line's, which
+    are names, may have line breaks in quotes; in others a line break tells of a lost quote.
 
-def _header(content: bytes, origin: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Column names, and the lines that follow with their numbers."""
+    Args:
+        content: UTF-8, with or without byte order mark.
+        origin: Where it came from, for errors.
+
+    Raises:
+        ValueError: Not UTF-8 text, or a quote without its end: names its line.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,14 +93,43 @@ def _header(content: bytes, origin: str) -> tuple[list[str], Iterator[tuple[int,
             f"{origin}: expected a CSV file in UTF-8, received other bytes ({error}); save it as "
             "CSV in UTF-8"
         ) from None
+    if "\0" in text:
+        line = 1 + _line_breaks(text[: text.index("\0")])
+        raise ValueError(
+            f"{origin}: expected a CSV file in UTF-8, received a NUL character in line {line}; "
+            "save it as CSV in UTF-8"
+        )
     # With another delimiter than its own, a file's header or its first row falls into fewer cells:
     # decimal commas split numbers, not names.
     delimiter = max(_DELIMITERS, key=lambda mark: _fewest_cells(text, mark))
-    records = _records(text, delimiter)
+    return _records(text, delimiter, origin)
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number, NaN and the infinities included."""
+    if "_" in cell or not cell.strip().isascii():  # float() takes 2024_01 and digits of any script
+        return False
     try:
-        line, header = next(records, (1, []))
-    except csv.Error as error:
-        raise ValueError(f"{origin}: expected CSV, received a damaged file ({error})") from None
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    path = user_path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected a CSV file, received {path.absolute()}, which is no file"
+        )
+    return path.read_bytes(), str(path)
+
+
+def _header(content: bytes, origin: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Column names, and the lines that follow with their numbers."""
+    # Lines of nothing but delimiters, as spreadsheets leave them, are blank too.
+    records = (r for r in read_records(content, origin) if any(map(str.strip, r[1])))
+    line, header = next(records, (1, []))
     names = [cell.strip() for cell in header]
     if len(names) < 2:
         raise ValueError(
@@ -109,7 +146,7 @@ def _header(content: bytes, origin: str) -> tuple[list[str], Iterator[tuple[int,
             raise ValueError(
                 f"{origin}: expected each column name once, received {name!r} twice; rename one"
             )
-    if all(_is_number(name) for name in names):
+    if all(is_number(name) for name in names):
         raise ValueError(
             f"{origin}: expected a header line with column names, received numbers "
             f"({', '.join(names[:3])}, ...); add a line of names at the top"
@@ -117,38 +154,55 @@ def _header(content: bytes, origin: str) -> tuple[list[str], Iterator[tuple[int,
     return names, records
 
 
-def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Lines that are not blank, with the number of each."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    for record in reader:
-        if any(cell.strip() for cell in record):
-            yield reader.line_num, record
+def _records(text: str, delimiter: str, origin: str) -> Iterator[tuple[int, list[str]]]:
+    ended = False
+
+    def lines() -> Iterator[str]:
+        nonlocal ended
+        yield from io.StringIO(text, newline="")
+        ended = True  # asked for more: between two records, or for the end of a quoted cell
+
+    reader = csv.reader(lines(), delimiter=delimiter)
+    first = True
+    while True:
+        start = reader.line_num + 1
+        try:
+            record = next(reader, None)
+        except csv.Error:  # above the limit for a cell: here all before that line
+            before = io.StringIO(text, newline="").readlines()[start - 1 : reader.line_num]
+            before[-1] = before[-1][: csv.field_size_limit()] if len(before) == 1 else ""
+            record, ended = next(csv.reader(before, delimiter=delimiter)), True
+        if record is None:
+            return
+        if ended or (reader.line_num > start and not first):
+            line = start + sum(map(_line_breaks, record[:-1])) if ended else start
+            raise ValueError(
+                f"{origin}: expected quoted cells that end in their line, received a quote in line "
+                f"{line} without its end; add the end, or remove the quote"
+            )
+        if len(record) > 1 or any(map(str.strip, record)):
+            first = False
+            yield start, record
+
+
+def _line_breaks(text: str) -> int:
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
 def _fewest_cells(text: str, delimiter: str) -> int:
     """Cells of the header or of the first row, whichever has fewer."""
-    records = _records(text, delimiter)
-    try:
-        return min((len(record) for _, record in (next(records, (0, [])) for _ in range(2))))
-    except csv.Error:
-        return 0
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    beginning = io.StringIO(text[: csv.field_size_limit()], newline="")
+    records = (r for r in csv.reader(beginning, delimiter=delimiter) if any(map(str.strip, r)))
+    return min((len(record) for record in itertools.islice(records, 2)), default=0)
 
 
 def _number(cell: str, column: int, line: int, names: list[str], origin: str) -> float:
-    number = float(cell) if _is_number(cell) else math.nan
+    number = float(cell) if is_number(cell) else math.nan
     if math.isfinite(number):
         return number
     received = repr(cell) if cell.strip() else "an empty cell"
     advice = "repair or remove the line, or encode or remove the column"
-    if _is_number(cell.replace(",", ".", 1)) and "," in cell:
+    if is_number(cell.replace(",", ".", 1)) and "," in cell:
         advice = "write numbers with a decimal point"
     raise ValueError(
         f"{origin}: column {names[column]!r}: expected finite numbers, received {received} in "

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from asym_keras.datasets.backbones import Backbone
 from asym_keras.datasets.dataset import Float32Array
-from asym_keras.files import atomic_path
+from asym_keras.datasets.folders import cache_folder, data_folder
+from asym_keras.files import atomic_path, user_path
 
 _FORMAT = "asym_keras features 1"
 _BATCH = 64
@@ -25,10 +26,7 @@ def features_folder() -> Path:
 
     That is `$XDG_CACHE_HOME/asym_keras`, or `~/.cache/asym_keras` where it is not set.
     """
-    data = os.environ.get("ASYM_KERAS_DATA_DIR")
-    if data:
-        return Path(data) / "features"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "asym_keras/features"
+    return (data_folder() or cache_folder()) / "features"
 
 
 def cached_features(
@@ -68,7 +66,7 @@ def cached_features(
         raise ValueError(f"batch_size: expected at least 1, received {batch_size}; raise it")
     key = _key(backbone.recipe, images)
     stem = re.sub(r"[^\w.-]+", "_", Path(backbone.name).name)
-    folder = features_folder() if cache_dir is None else Path(cache_dir)
+    folder = features_folder() if cache_dir is None else user_path(cache_dir).absolute()
     path = folder / f"{stem}-{key[:16]}.npz"
     if path.exists():
         return _read(path, key, len(images))

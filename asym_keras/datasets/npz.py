@@ -14,6 +14,7 @@ import numpy as np
 
 from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
 from asym_keras.datasets.preprocessing import Preprocessing, pixels
+from asym_keras.files import user_path
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 # Above this a class count beyond the number of rows is taken for a mistake: whole-number targets.
@@ -47,7 +48,7 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
     Warns:
         UserWarning: Some test labels never occur in training.
     """
-    path = Path(path)
+    path = user_path(path)
     arrays = _read(path)
     try:
         x_train, x_test = _inputs(arrays["x_train"], arrays["x_test"])
@@ -66,7 +67,9 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise FileNotFoundError(f"expected an .npz file, received {path}, which is no file")
+        raise FileNotFoundError(
+            f"expected an .npz file, received {path.absolute()}, which is no file"
+        )
     if not zipfile.is_zipfile(path):  # numpy would speak of pickled data
         raise ValueError(
             f"{path}: expected an .npz file, received something else or a damaged file; "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from asym_keras.datasets.csv_table import Float64Array, Table, read_csv
 from asym_keras.datasets.dataset import Dataset
 from asym_keras.datasets.preprocessing import Preprocessing
+from asym_keras.files import user_path
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def load_table(
         >>> load_table("wine.csv", target="quality").y_train.shape
         (639, 1)
     """
-    path = Path(path)
+    path = user_path(path)
     table = read_csv(path)
     if target not in table.names:
         raise ValueError(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
+import re
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
 from asym_keras.datasets.preprocessing import pixels
+from asym_keras.files import user_path
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -69,6 +74,9 @@ def load_tfds_images(
             f"{name}: expected splits 'train' and 'test', received {sorted(splits)}; "
             "choose another dataset"
         )
+    label = builder.info.features["label"]
+    if len(label.names) != label.num_classes:
+        raise _damaged(builder.data_dir, f"{len(label.names)} names of {label.num_classes} classes")
     n_train, n_test = splits["train"].num_examples, splits["test"].num_examples
     further = None
     if transfer and n_train >= 2 * train and n_test >= 2 * test:
@@ -86,17 +94,56 @@ def builder_of(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.
 
     # TFDS looks at the environment only once, when it is imported.
     folder = os.environ.get("TFDS_DATA_DIR") if data_dir is None else os.fspath(data_dir)
+    if folder and "://" not in folder:
+        folder = str(user_path(folder).absolute())
     try:
         return tfds.builder(name, data_dir=folder)
-    except (AssertionError, ValueError) as error:  # TFDS raises either for a bad version
+    except Exception as error:  # a bad name, or a file that is damaged: almost any
+        base = Path(folder or tfds.core.constants.DATA_DIR)
+        place = _damaged_place(name, base, error)
+        if place is not None:
+            raise _damaged(place, error) from error
         known = tfds.list_builders(with_community_datasets=False)
         stem = name.replace(":", "/").split("/")[0]
         if stem in known:
             raise ValueError(f"name: TFDS cannot build {name!r}: {error}") from error
         near = difflib.get_close_matches(stem.lower(), known, n=3)
         hint = f"try {' or '.join(near)}" if near else "look it up with tfds.list_builders()"
+        if stem and (base / stem).is_dir():
+            hint = f"{base / stem} holds no such version with a features.json"
         # Not chained: TFDS's own message lists all its thousand names.
         raise ValueError(f"name: expected a TFDS dataset, received {name!r}; {hint}") from None
+
+
+def _damaged_place(name: str, base: Path, error: Exception) -> Path | None:
+    """The folder in `base` whose files made TFDS fail; None where it fails in any: by the name."""
+    import tensorflow_datasets as tfds
+
+    elsewhere = base / ".elsewhere"
+    try:
+        return base / Path(tfds.builder(name, data_dir=elsewhere).data_dir).relative_to(elsewhere)
+    except Exception as other:
+        return None if type(other) is type(error) else base / name.replace(":", "/")
+
+
+def _damaged(folder: str | os.PathLike[str], error: object) -> OSError:
+    # Less TensorFlow's names of its own nodes.
+    reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(getattr(error, "message", error)))
+    reason = " ".join(reason.split())
+    return OSError(
+        f"{folder}: cannot be read ({reason}); delete that folder and prepare the set again"
+    )
+
+
+@contextlib.contextmanager
+def reading(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
+    """Makes whatever damaged files raise an OSError that names the set's folder."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # TensorFlow and TFDS raise almost any
+        raise _damaged(builder.data_dir, error) from error
 
 
 def _check_features(builder: tfds.core.DatasetBuilder) -> None:
@@ -110,6 +157,7 @@ def _check_features(builder: tfds.core.DatasetBuilder) -> None:
         and isinstance(label, tfds.features.ClassLabel)
         and None not in image.shape
         and image.np_dtype == np.uint8
+        and label.num_classes
     ):
         received = " ".join(repr(features).split())  # on one line
         raise ValueError(
@@ -121,6 +169,8 @@ def _check_features(builder: tfds.core.DatasetBuilder) -> None:
 def prepare(builder: tfds.core.DatasetBuilder) -> None:
     """Downloads and prepares the set unless `builder.data_dir` has it."""
     if builder.data_path.exists():
+        if not builder.info.splits:
+            raise _damaged(builder.data_dir, "no splits in a dataset_info.json there")
         return
     advice = (
         "set TFDS_DATA_DIR (or data_dir) to a folder that holds the prepared set, "
@@ -180,23 +230,17 @@ def _dataset(
 
 def _read(builder: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Inputs float32 `(n, d)` and labels int64 `(n,)` of a split, in the order of its files."""
-    import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    rows = builder.as_dataset(
-        split=split,
-        batch_size=_BATCH,
-        shuffle_files=False,
-        read_config=tfds.ReadConfig(interleave_cycle_length=1),  # one file after the other
-        decoders=tfds.decode.PartialDecoding({"image": True, "label": True}),
-    )
-    try:
+    with reading(builder):
+        rows = builder.as_dataset(
+            split=split,
+            batch_size=_BATCH,
+            shuffle_files=False,
+            read_config=tfds.ReadConfig(interleave_cycle_length=1),  # one file after the other
+            decoders=tfds.decode.PartialDecoding({"image": True, "label": True}),
+        )
         batches = list(tfds.as_numpy(rows))
-    except tf.errors.OpError as error:
-        raise OSError(
-            f"{builder.data_dir}: cannot be read ({error.message}); delete that folder and "
-            "prepare the set again"
-        ) from error
-    images = np.concatenate([batch["image"] for batch in batches])
-    labels = np.concatenate([batch["label"] for batch in batches]).astype(np.int64)
+        images = np.concatenate([batch["image"] for batch in batches])
+        labels = np.concatenate([batch["label"] for batch in batches]).astype(np.int64)
     return scale_pixels(images), labels

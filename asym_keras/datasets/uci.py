@@ -12,12 +12,12 @@ import numpy as np
 
 from asym_keras.datasets.csv_table import Table, parse_csv, read_csv
 from asym_keras.datasets.dataset import Dataset
+from asym_keras.datasets.folders import DATA_DIR, cache_folder, data_folder
 from asym_keras.datasets.table import split_table
-from asym_keras.files import atomic_path
+from asym_keras.files import atomic_path, user_path
 
 _URL = "https://archive.ics.uci.edu/static/public/{}/data.csv"
 _TIMEOUT_SECONDS = 30.0
-_FOLDER = "ASYM_KERAS_DATA_DIR"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,14 +189,13 @@ def load_uci(
 
 def _folders(data_dir: str | os.PathLike[str] | None) -> list[Path]:
     """Where files may be, the cache last."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "asym_keras/uci"
-    given = data_dir or os.environ.get(_FOLDER)
-    if not given:
+    cache = cache_folder() / "uci"
+    folder = user_path(data_dir).absolute() if data_dir else data_folder()
+    if folder is None:
         return [cache]
-    folder = Path(given).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{'data_dir' if data_dir else _FOLDER}: expected a folder, received {folder}, which "
+            f"{'data_dir' if data_dir else DATA_DIR}: expected a folder, received {folder}, which "
             "is none; make it, or leave the setting out"
         )
     return [folder / "uci", cache]
@@ -240,7 +239,7 @@ def _advice(name: str, path: Path) -> str:
     url = _URL.format(_SETS[name].number)
     return (
         f"download {url} elsewhere and save it as {path}, or as uci/{name}.csv in a folder that "
-        f"{_FOLDER} names"
+        f"{DATA_DIR} names"
     )
 
 

@@ -13,8 +13,8 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from asym_keras.files import user_path
 from serving.client import flags, inputs, outputs
 from serving.client.client import Client
 from serving.client.errors import ServingError
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    path = None if arguments.output is None else Path(arguments.output)
+    path = None if arguments.output is None else user_path(arguments.output)
     if path is not None:
         outputs.check_path(path, ".npz", ".json")
     with _client(arguments) as client:
@@ -81,7 +81,7 @@ def _bench(arguments: argparse.Namespace) -> None:
             if hasattr(arguments, field.name)
         }
     )
-    path = None if arguments.output is None else Path(arguments.output)
+    path = None if arguments.output is None else user_path(arguments.output)
     if path is not None:
         outputs.check_path(path, ".json", ".csv")
     endpoints = {name: flags.endpoint(arguments, name) for name in names}

@@ -9,6 +9,8 @@ import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 
+from asym_keras.files import user_path
+
 logger = logging.getLogger("serving.client")
 
 _PORTS = {"http": 8501, "https": 443, "grpc": 8500, "grpcs": 443}
@@ -101,7 +103,8 @@ def parse_endpoint(
         raise ValueError(f"version: expected a nonnegative integer, received {version}")
     if label == "":
         raise ValueError("label: expected a name, received an empty one; leave it out")
-    if ca_file is not None and not Path(ca_file).is_file():
+    ca_file = None if ca_file is None else user_path(ca_file)
+    if ca_file is not None and not ca_file.is_file():
         raise FileNotFoundError(
             f"ca_file: expected a PEM file of certificates, received {ca_file}, which is no file"
         )
@@ -118,7 +121,7 @@ def parse_endpoint(
         version=version,
         label=label,
         headers=_headers(headers or {}, token),
-        ca_file=None if ca_file is None else Path(ca_file),
+        ca_file=ca_file,
     )
     if "authorization" in endpoint.headers and not (endpoint.is_secure or _is_loopback(host)):
         logger.warning(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from asym_keras.datasets import csv_table
+from asym_keras.files import user_path
 from serving.client.signatures import Signature, TensorSpec
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm")
@@ -38,10 +39,12 @@ def read_inputs(
         ValueError: A file of another kind, or one that cannot be read; several inputs, but no
             `.npz`; rows of several lengths.
     """
-    files = [Path(path) for path in paths]
+    files = [user_path(path) for path in paths]
     for file in files:
         if not file.is_file():
-            raise FileNotFoundError(f"--input: expected a file, received {file}, which is none")
+            raise FileNotFoundError(
+                f"--input: expected a file, received {file.absolute()}, which is none"
+            )
         if file.suffix.lower() not in (".npy", ".npz", ".csv", *_IMAGES):
             raise ValueError(f"--input: expected {_KINDS}, received {file}")
     if len(files) == 1 and files[0].suffix.lower() == ".npz":
@@ -83,11 +86,14 @@ def _numpy(file: Path) -> npt.NDArray | dict[str, npt.NDArray]:
 
 def _csv(file: Path) -> npt.NDArray[np.float64]:
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            lines = [line for line in csv.reader(stream) if line]
-        if lines and not all(map(_is_number, lines[0])):
-            lines = lines[1:]
-        rows = np.array(lines, dtype=float)
+        lines = list(csv_table.read_records(file.read_bytes(), file.name))
+        if lines and not all(map(csv_table.is_number, lines[0][1])):
+            del lines[0]
+        for number, cells in lines:
+            for cell in cells:
+                if not csv_table.is_number(cell):
+                    raise ValueError(f"{cell!r} in line {number}")
+        rows = np.array([cells for _, cells in lines], dtype=float)
     except ValueError as error:
         raise ValueError(
             f"--input: expected lines of equally many numbers, received {file} ({error})"
@@ -95,14 +101,6 @@ def _csv(file: Path) -> npt.NDArray[np.float64]:
     if rows.ndim != 2:
         raise ValueError(f"--input: expected a line of numbers for each row, {file} has none")
     return rows
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _image(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray[np.uint8]:

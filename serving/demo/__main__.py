@@ -17,8 +17,8 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Sequence
-from pathlib import Path
 
+from asym_keras.files import user_path
 from serving.demo.cards import find_models
 from serving.demo.settings import Settings
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         settings = Settings(
-            server=flags.server, models=tuple(flags.models), models_dir=Path(flags.models_dir)
+            server=flags.server, models=tuple(flags.models), models_dir=user_path(flags.models_dir)
         )
         _check_models(settings)
     except ValueError as error:

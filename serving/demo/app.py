@@ -83,7 +83,7 @@ async def _pass_on(request: web.Request) -> web.Response:
         answer = await request.app[_UPSTREAM].ask(request.method, path, body)
     except web.HTTPRequestEntityTooLarge:
         return _error(413, f"expected a body of at most {request.app[_SETTINGS].body_limit} bytes")
-    except asyncio.TimeoutError:
+    except TimeoutError:
         return _error(408, "the request's body did not arrive in time")
     except (aiohttp.ClientPayloadError, web.RequestPayloadError) as error:
         return _error(400, f"the request's body cannot be read ({error})")

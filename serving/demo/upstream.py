@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -76,7 +75,7 @@ class Upstream:
             ) as answer:
                 chunks = [chunk async for chunk in self._bounded(answer)]
                 return Answer(answer.status, answer.content_type, b"".join(chunks))
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             message = f"the model server at {server} did not answer within its time"
             raise UpstreamError(504, message) from error
         except aiohttp.ClientError as error:

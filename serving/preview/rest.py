@@ -72,7 +72,7 @@ class Rest:
             return _error(error.http_status, error.message)
         except web.HTTPRequestEntityTooLarge:
             return _error(413, f"Body is larger than {self._max_bytes} bytes", close=True)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return _error(408, f"Body did not come within {self._timeout} seconds", close=True)
         except (web.RequestPayloadError, HttpProcessingError) as error:
             return _error(400, f"Body can't be read: {error}", close=True)
@@ -108,7 +108,7 @@ class Rest:
         )
         try:
             return await asyncio.wait_for(call, self._timeout)
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             raise ServingError("DEADLINE_EXCEEDED", "Timed out") from error
 
     def _predict(self, spec, body: bytes, _) -> str:

@@ -159,6 +159,12 @@ def test_without_network_the_error_says_what_to_do_at_once(name, monkeypatch):
     assert socket.getdefaulttimeout() is None
 
 
+def test_saved_networks_may_be_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=f"received {tmp_path}/none.keras, which is no"):
+        load_backbone("~/none.keras")
+
+
 def test_bad_networks_are_refused(tmp_path, saved):
     with pytest.raises(FileNotFoundError, match=r"none\.keras, which is no file"):
         load_backbone(str(tmp_path / "none.keras"))

@@ -140,5 +140,15 @@ def test_folder_is_of_the_environment(monkeypatch, tmp_path):
     assert features_folder() == tmp_path / ".cache" / "asym_keras" / "features"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert features_folder() == tmp_path / "cache" / "asym_keras" / "features"
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/elsewhere")
+    assert features_folder() == tmp_path / "elsewhere" / "asym_keras" / "features"
     monkeypatch.setenv("ASYM_KERAS_DATA_DIR", str(tmp_path / "data"))
     assert features_folder() == tmp_path / "data" / "features"
+    monkeypatch.setenv("ASYM_KERAS_DATA_DIR", "~/x")
+    assert features_folder() == tmp_path / "x" / "features"
+
+
+def test_folder_of_the_features_may_be_in_the_home_folder(counted, images, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cached_features(counted[0], images, cache_dir="~/kept", progress=False)
+    assert len(list((tmp_path / "kept").iterdir())) == 1

@@ -206,3 +206,9 @@ def test_load_npz_refuses_members_that_are_no_arrays(save):
         archive.writestr("y_test", io.BytesIO(b"1,2,3").getvalue())
     with pytest.raises(ValueError, match=r"expected y_test in \.npy format; write it with"):
         load_npz(path)
+
+
+def test_file_may_be_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=f"received {tmp_path}/none.npz, which is no file"):
+        load_npz("~/none.npz")

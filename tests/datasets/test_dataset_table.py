@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import logging
 
 import numpy as np
 import pytest
 
 from asym_keras.datasets import load_table
-from asym_keras.datasets.csv_table import Table, read_header
+from asym_keras.datasets.csv_table import Table, parse_csv, read_header
 from asym_keras.datasets.table import split_table
 
 RNG = np.random.default_rng(0)
@@ -194,3 +195,92 @@ def test_missing_file_and_folder_are_told(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(FileNotFoundError, match=r"expected a CSV file, received .* no file"):
             load_table(path, target="y")
+
+
+def rows_text(rows=10, delimiter=",", newline="\n"):
+    """A header and rows of three whole numbers: row i is line i + 2."""
+    lines = ["a,b,y", *(f"{i},{i % 7},{2 * i}" for i in range(rows))]
+    return "".join(line.replace(",", delimiter) + newline for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("rows", "delimiter", "newline"),
+    [
+        *itertools.product([10], [",", ";", "\t"], ["\n", "\r\n", "\r"]),
+        *[(20_000, ",", "\n"), (20_000, ";", "\r\n")],  # more than csv takes for a cell
+    ],
+)
+@pytest.mark.parametrize(
+    ("cell", "line"),
+    [("2,2", 4), ("a,b", 1), ("b,y", 1), ("y", 1), ("1,1", 3), ("9,2", 11), ("18", 11)],
+)
+def test_quote_that_never_ends_is_told_with_its_line(rows, delimiter, newline, cell, line):
+    text, cell = (t.replace(",", delimiter) for t in (rows_text(rows), cell))
+    place = text.index(cell, text.index("\n9" if line == 11 else "a"))
+    text = f'{text[:place]}"{text[place:]}'.replace("\n", newline)
+    for content in (text, text.removesuffix(newline), "\ufeff" + text):
+        with pytest.raises(ValueError, match=rf"^t\.csv: .* a quote in line {line} without its"):
+            parse_csv(content.encode(), "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('a,b,y\n1,2,3\n4,5,"', 3),
+        ('a,b,y\n1,2,3\n4,5,"6', 3),
+        ('a,"b ""x"", ""z\n1,2\n', 1),
+        ('"a\n(m)",b,"y\n1,2,3\n', 2),
+        ('"a\r(m)",b,y\r\r1,2,"3\r4,5,6', 4),
+        ('a,b,y\n\n\n1,"2\n3",4\n', 4),  # ends, but in another line
+        ('a,b,y\n1,2,3\n4,"5\n",6\n', 3),
+        (rows_text(20_000).replace("\n2,2", '\n2,"2').replace("\n15000,", '\n15000,"'), 4),
+        ("a,b\n1,2\n" + ",".join(['"1', *["2"] * 90_000]) + "\n3,4\n", 3),
+        ('\x0ca,b\n1,2\x0c\n\x0c\n3,"4\n', 4),  # a form feed ends no line
+    ],
+)
+def test_quote_without_its_end(text, line):
+    with pytest.raises(ValueError, match=rf"a quote in line {line} without its end"):
+        parse_csv(text.encode(), "t.csv")
+
+
+def test_quotes_that_end_are_read():
+    table = parse_csv(b'"a ""x""\n(m)";"b"\r\n"1";" 2 "\r\n;\r\n\r\n+3e0 ;.5\r\n', "t.csv")
+    assert table.names == ['a "x"\n(m)', "b"]
+    assert table.values.tolist() == [[1.0, 2.0], [3.0, 0.5]]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_lines_are_those_of_the_file(newline):
+    text = '"a\n(m)",b\n\n1,2\n  \n3,x\n'.replace("\n", newline)
+    with pytest.raises(ValueError, match="received 'x' in line 6"):
+        parse_csv(text.encode(), "t.csv")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["2024_01", "1_0", "２０２４", "１.5", "٣", "1__0", "0x10", "1e400", "infinity", "NaN", "1 2"],
+)
+def test_what_float_takes_but_is_no_number_is_told(write, cell):
+    with pytest.raises(ValueError, match=rf"finite numbers, received '{cell}' in line 4"):
+        load_table(write(with_cell(cell)), target="y")
+
+
+def test_months_are_names(write):
+    path = write(csv_text(names=["2024_01", "2024_02", "2024_03"]))
+    assert load_table(path, target="2024_03").preprocessing.names == ("2024_01", "2024_02")
+    with pytest.raises(ValueError, match=r"column names, received numbers \(nan, 1e400"):
+        read_header(write(csv_text(names=["nan", "1e400", "3"])))
+
+
+def test_nul_is_told_with_its_line():
+    with pytest.raises(ValueError, match=r"a NUL character in line 3; save it as CSV in UTF-8"):
+        parse_csv(b"a,b\r\n1,2\r\n3,\0\r\n", "t.csv")
+
+
+def test_home_folder_is_found(write, monkeypatch):
+    path = write(csv_text())
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert load_table("~/my.csv", target="y").source == load_table(path, target="y").source
+    assert read_header("~/my.csv") == NAMES
+    with pytest.raises(FileNotFoundError, match=rf"received {path.parent}/other\.csv, which is no"):
+        load_table("~/other.csv", target="y")

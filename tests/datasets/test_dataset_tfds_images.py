@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import shutil
 
 import numpy as np
 import pytest
 
 from asym_keras.datasets import load_mnist, load_tfds_images, tfds_images
+from asym_keras.datasets.cifar10 import load_cifar10_images
 
 pytest.importorskip("tensorflow_datasets")
 
@@ -159,11 +162,86 @@ def test_load_tfds_images_asks_no_host_behind_a_proxy(no_network, monkeypatch):
     assert tfds_images._silent_hosts(None) == []
 
 
-def test_load_tfds_images_notices_damaged_files(data_dir, tmp_path):
+def set_info(folder, **changes):
+    path = folder / "dataset_info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def cut_records(folder, size):
+    for file in folder.glob("*train.tfrecord*"):
+        file.write_bytes(file.read_bytes()[:size])
+
+
+DAMAGE = {
+    "no info": lambda folder: (folder / "dataset_info.json").unlink(),
+    "info cut off": lambda folder: (folder / "dataset_info.json").write_text("{"),
+    "empty info": lambda folder: (folder / "dataset_info.json").write_text(""),
+    "info of nothing": lambda folder: (folder / "dataset_info.json").write_text("{}"),
+    "info not UTF-8": lambda folder: (folder / "dataset_info.json").write_bytes(b"\xff"),
+    "no splits": lambda folder: set_info(folder, splits=[]),
+    "other version": lambda folder: set_info(folder, version="x"),
+    "other format": lambda folder: set_info(folder, fileFormat="x"),
+    "empty folder": lambda folder: [path.unlink() for path in folder.iterdir()],
+    "a file": lambda folder: (shutil.rmtree(folder), folder.touch()),
+    "no records": lambda folder: [path.unlink() for path in folder.glob("*.tfrecord*")],
+    "records cut off": lambda folder: cut_records(folder, 10_000),
+    "empty records": lambda folder: cut_records(folder, 0),
+}
+FEATURES = {
+    "cut off": lambda folder: (folder / "features.json").write_text("{"),
+    "of nothing": lambda folder: (folder / "features.json").write_text("{}"),
+    "not UTF-8": lambda folder: (folder / "features.json").write_bytes(b"\xff"),
+    "other names": lambda folder: (folder / "label.labels.txt").write_text("a\nb\n"),
+}
+
+
+@pytest.fixture
+def prepared(data_dir, tmp_path):
     folder = tmp_path / "cifar10" / "3.0.2"
     shutil.copytree(data_dir / "cifar10" / "3.0.2", folder, copy_function=shutil.copyfile)
     folder.chmod(0o755)
-    for file in folder.glob("*train.tfrecord*"):
-        file.write_bytes(file.read_bytes()[:10_000])
-    with pytest.raises(OSError, match=r"3\.0\.2: cannot be read .*; delete that folder"):
+    yield folder
+    shutil.rmtree(tmp_path)  # 27 MB
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_files_are_told_with_their_folder(prepared, tmp_path, damage):
+    DAMAGE[damage](prepared)
+    message = rf"^{prepared}: cannot be read \((?!.*{{{{).+\); delete that folder"
+    with pytest.raises(OSError, match=message):
         load_tfds_images("cifar10", data_dir=tmp_path, train=100, test=10)
+    with pytest.raises(OSError, match=message):
+        load_cifar10_images(tmp_path, train=100, test=10)
+
+
+@pytest.mark.parametrize("damage", FEATURES)
+def test_damaged_features_are_told_with_their_folder(prepared, tmp_path, damage):
+    FEATURES[damage](prepared)
+    with pytest.raises(OSError, match=rf"^{prepared}: cannot be read .+; delete that folder"):
+        load_tfds_images("cifar10:3.0.2", data_dir=tmp_path, train=100, test=10)
+
+
+def test_a_set_that_tfds_does_not_know_is_read_and_its_faults_are_told(prepared, tmp_path):
+    folder = prepared.rename(tmp_path / "my_set")
+    (folder / "1.0.0").mkdir()
+    set_info(folder, name="my_set", version="1.0.0")
+    for path in folder.iterdir():
+        if path.is_file():
+            path.rename(folder / "1.0.0" / path.name.replace("cifar10-", "my_set-"))
+    load = functools.partial(load_tfds_images, data_dir=tmp_path, train=5, test=5)
+    assert load("my_set").source == "TFDS my_set/1.0.0, train[:5], test[:5]"
+    with pytest.raises(ValueError, match=rf"received 'my_set:2.0.0'; {folder} holds no such"):
+        load("my_set:2.0.0")
+    (folder / "1.0.0" / "dataset_info.json").write_text("{")
+    with pytest.raises(OSError, match=rf"^{folder}/1\.0\.0: cannot be read .* delete that folder"):
+        load("my_set:1.0.0")
+
+
+def test_data_folder_may_be_in_the_home_folder(prepared, tmp_path, monkeypatch, no_network):
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    folder = f"~/{tmp_path.name}"
+    explicit = load_tfds_images("cifar10", data_dir=folder, train=5, test=5)
+    monkeypatch.setenv("TFDS_DATA_DIR", folder)
+    assert load_tfds_images("cifar10", train=5, test=5).fingerprint() == explicit.fingerprint()
+    with pytest.raises(ConnectionError, match=f"a prepared set in {tmp_path}/fashion_mnist/"):
+        load_tfds_images("fashion_mnist", train=5, test=5)

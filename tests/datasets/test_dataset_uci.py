@@ -124,12 +124,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(home, monkeypatch):
     server = Server()
-    thread = threading.Thread(target=functools.partial(server.serve_forever, poll_interval=0.01))
-    thread.start()
+    forever = functools.partial(server.serve_forever, poll_interval=0.01)
+    threading.Thread(target=forever, daemon=True).start()
     monkeypatch.setattr(uci, "_URL", f"http://127.0.0.1:{server.server_port}/public/{{}}/data.csv")
     yield server
     server.shutdown()
-    thread.join()
     server.server_close()
 
 
@@ -186,7 +185,9 @@ def test_folder_is_before_cache_and_cache_before_network(server, shared_csv, hom
     assert str(cached) in load_uci("energy", data_dir=folder, download=False).source
     own = put(folder / "uci", "energy", shared_csv("energy"))
     assert str(own) in load_uci("energy", data_dir=folder).source
-    monkeypatch.setenv("ASYM_KERAS_DATA_DIR", str(folder))
+    monkeypatch.setenv("HOME", str(home))
+    assert str(own) in load_uci("energy", data_dir="~/data").source
+    monkeypatch.setenv("ASYM_KERAS_DATA_DIR", "~/data")
     assert str(own) in load_uci("energy").source
     other = home / "other"
     other.mkdir()
@@ -198,6 +199,8 @@ def test_cache_is_in_the_home_folder_by_default(home, shared_csv, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(home))
     put(home / ".cache" / "asym_keras" / "uci", "energy", shared_csv("energy"))
+    assert load_uci("energy", download=False).input_dim == 8
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/.cache")
     assert load_uci("energy", download=False).input_dim == 8
 
 

@@ -126,7 +126,10 @@ def test_token_comes_from_the_environment_and_stays_hidden(
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        (["predict", "--input", "no/such.npy"], "expected a file, received no/such.npy"),
+        (
+            ["predict", "--input", "no/such.npy"],
+            f"expected a file, received {Path('no/such.npy').absolute()}, which",
+        ),
         (["predict", "--input", __file__], "expected .npy, .npz, .csv or an image"),
         (["predict", "--input", "a.npy", "--output", "a.txt"], "ends in .npz or .json"),
         (["predict", "--input", "a.npy", "--output", "no/such/a.npz"], "an existing folder"),
@@ -218,6 +221,22 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n")
     with pytest.raises(ValueError, match="has none"):
         read_inputs([tmp_path / "x.csv"], takes(None, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("1,2\n2024_01,3\n", "'2024_01' in line 2"),
+        ("1,2\n\n３,4\n", "'３' in line 3"),
+        ("1,2\n,\n3,4\n", "'' in line 2"),  # no row is left out: answers go by row
+        ('1,2\n"3,4\n5,6\n', "a quote in line 2 without its end"),
+    ],
+)
+def test_a_table_that_is_damaged_is_told_with_its_line(tmp_path, monkeypatch, text, fault):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"numbers, received {tmp_path}/x.csv .*{fault}"):
+        read_inputs(["~/x.csv"], takes(None, 2))
 
 
 def test_files_stand_below_one_another(tmp_path):

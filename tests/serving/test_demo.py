@@ -151,11 +151,11 @@ def test_a_body_that_does_not_come_is_waited_for_a_while(upstream, models):
 
 
 def test_a_slow_model_server_is_waited_for_a_while(upstream, serving, models):
-    serving.delay = 1.0
+    serving.delay = 60
     with running(make_app(settings(upstream, models, timeout=0.2))) as demo:
         start = time.monotonic()
         status, text = error(ask(demo, "/v1/models/small"))
-        assert time.monotonic() - start < 0.9
+        assert time.monotonic() - start < 5
     assert status == 504
     assert upstream in text
 

@@ -8,7 +8,8 @@ import re
 import pytest
 from aiohttp import web
 from demo_calls import ask, error, settings
-from fake_tf_serving import FakeServing, free_port, running, write_model
+from fake_tf_serving import FakeServing, running, write_model
+from loopback import refused_port
 
 from serving.demo.app import STATIC, make_app
 
@@ -126,10 +127,11 @@ def test_list_says_which_model_is_not_available(demo, serving):
 
 
 def test_without_a_model_server_the_list_says_how_to_start_one(models):
-    server = f"http://127.0.0.1:{free_port()}"
-    with running(make_app(settings(server, models))) as demo:
-        content = json.loads(ask(demo, "/models.json")[2])
-        status, text = error(ask(demo, "/v1/models/small:predict", method="POST", body=b"{}"))
+    with refused_port() as port:
+        server = f"http://127.0.0.1:{port}"
+        with running(make_app(settings(server, models))) as demo:
+            content = json.loads(ask(demo, "/models.json")[2])
+            status, text = error(ask(demo, "/v1/models/small:predict", method="POST", body=b"{}"))
     assert content["models"] == []
     assert server in content["problem"]
     assert content["start"] == f"python -m serving.serve --models {models} --preview"

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from fake_tf_serving import FakeServing, free_port, running
+from fake_tf_serving import FakeServing, running
+from loopback import refused_port
 
 from serving import model_config
 
@@ -33,7 +34,8 @@ def test_health_check_of_compose_tells_a_ready_server_from_others():
         assert healthy(port) != 0
         serving.state, serving.signs = "AVAILABLE", {}
         assert healthy(port) != 0
-    assert healthy(free_port()) != 0
+    with refused_port() as port:
+        assert healthy(port) != 0
 
 
 def rollout_steps():

@@ -103,6 +103,16 @@ def test_bad_flags_are_told_before_tensorflow_is_loaded():
     assert done.stdout.split() == ["2"] * len(BAD_FLAGS) + ["False"]
 
 
+def test_home_folder_in_flags(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse("--out-dir=~/runs/a").out_dir == str(tmp_path / "runs" / "a")
+    (tmp_path / "digits.npz").touch()
+    assert parse("--data=~/digits.npz").data == str(tmp_path / "digits.npz")
+    with pytest.raises(SystemExit):
+        parse("--out-dir=~no-one/a")
+    assert "--out-dir: expected a path, received '~no-one/a'" in capsys.readouterr().err
+
+
 def test_flags_become_typed_settings():
     config = parse("--width", "30", "--alpha", "0.5", "--seeds", "3", "--resume", "--steps", "7")
     assert (config.width, config.alpha, config.seeds, config.resume) == (30, 0.5, 3, True)

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -67,7 +67,7 @@ def test_who_has_the_folder_is_named_and_leaves_nothing_when_killed(tmp_path):
             FolderLock(tmp_path / "a" / "b").__enter__()
         assert f"process {process.pid} on {socket.gethostname()}, since " in str(caught.value)
         since = datetime.fromisoformat(str(caught.value).split("since ")[1].split(",")[0])
-        assert 0 <= (datetime.now(timezone.utc) - since).total_seconds() < 60
+        assert 0 <= (datetime.now(UTC) - since).total_seconds() < 60
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert (tmp_path / "a" / "b" / LOCK).is_file()

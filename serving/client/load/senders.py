@@ -6,7 +6,6 @@ Bodies are made beforehand, answers are read and not parsed. REST goes through a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -67,7 +66,7 @@ async def _rest(endpoint: Endpoint, bodies: list[bytes], connections: int) -> As
                 async with session.post(target, data=next(turn), timeout=limit) as answer:
                     await answer.read()
                     return OK if answer.status == 200 else code_of_status(answer.status)
-            except asyncio.TimeoutError:  # not the built-in one before Python 3.11
+            except TimeoutError:  # not the built-in one before Python 3.11
                 return "DEADLINE_EXCEEDED"
             except aiohttp.ClientError:
                 return "UNAVAILABLE"

@@ -1,0 +1,35 @@
+"""The guard against a CI run that runs nothing, in one process and with pytest-xdist."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+@pytest.mark.parametrize(
+    ("ci", "selected", "status"),
+    [
+        ("true", "test_docstring_rule_sees_a_fault", pytest.ExitCode.OK),
+        ("true", "no_such_test", pytest.ExitCode.TESTS_FAILED),
+        ("", "no_such_test", pytest.ExitCode.NO_TESTS_COLLECTED),
+    ],
+)
+def test_a_ci_run_that_runs_nothing_fails(tmp_path, workers, ci, selected, status):
+    (tmp_path / "data").mkdir()
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/test_house.py", workers, "-q", "-k", selected],
+        cwd=ROOT,
+        env={**os.environ, "CI": ci, "ASYM_KERAS_SHARED": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == status, ended.stdout + ended.stderr
+    assert ("CI: expected tests to run" in ended.stdout) == (status == 1)
