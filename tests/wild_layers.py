@@ -7,6 +7,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from asym_keras import AsymScaledDense
+from asym_keras.training import GradientDescent, train
+
 layers = keras.layers
 
 
@@ -74,6 +77,28 @@ class Product(keras.Model):
         return self.dense(pair["a"] * pair["b"] if isinstance(pair, dict) else pair[0] * pair[1])
 
 
+class Twice(keras.Model):
+    """A functional subclass that does more than its graph."""
+
+    def __init__(self):
+        inputs = keras.Input((4,))
+        super().__init__(inputs, AsymScaledDense(8, 1, seed=0)(inputs))
+
+    def call(self, x, training=None):
+        return 2 * super().call(x)
+
+
+class Reaching(layers.Layer):
+    """Uses weights of a layer that Keras does not know to be in it."""
+
+    def __init__(self, other, **options):
+        super().__init__(**options)
+        self.others = lambda: other
+
+    def call(self, x):
+        return ops.matmul(x, self.others().kernel)
+
+
 def rng(seed=0):
     return np.random.default_rng(seed)
 
@@ -93,9 +118,31 @@ def tied():
     return keras.Model(inputs, back(dense(inputs)))
 
 
+def reaching():
+    dense, inputs = layers.Dense(4, "tanh"), keras.Input((4,))
+    hidden = dense(inputs)
+    return keras.Model(inputs, Reaching(dense)(hidden))
+
+
+def by_activation():
+    """An activation that multiplies by another layer's kernel."""
+    first = layers.Dense(4, "tanh")
+    second = layers.Dense(4, activation=lambda z: ops.tanh(z) @ first.kernel)
+    return sequential(first, second)
+
+
+def patched():
+    model = sequential(layers.Dense(4), layers.Dense(2))
+    layer = model.layers[0]
+    call = layer.call
+    vars(layer)["call"] = lambda x, training=None: ops.sin(call(x))
+    return model
+
+
 def ntg_by_definition(model, x, output=lambda f: f[..., 0], variables=None):
     """NTG by one backward pass an example, float64."""
-    variables = variables or model.trainable_variables
+    model(tf.nest.map_structure(lambda a: tf.convert_to_tensor(a[:1]), x))
+    variables = [v.value for v in variables or model.trainable_variables]
     rows = []
     for i in range(len(tf.nest.flatten(x)[0])):
         one = tf.nest.map_structure(lambda a, i=i: tf.convert_to_tensor(a[i : i + 1]), x)
@@ -111,3 +158,32 @@ def assert_close(received, expected, tolerance=1e-4):
     received, expected = np.asarray(received, "float64"), np.asarray(expected, "float64")
     assert received.shape == expected.shape
     assert np.abs(received - expected).max() <= tolerance * np.abs(expected).max()
+
+
+RATE = 0.05
+
+
+def two_steps(model, x, y, **options):
+    train(
+        model,
+        x,
+        y,
+        method=GradientDescent(RATE, jit_compile=False),
+        end_time=2 * RATE,
+        progress=False,
+        times=[0.0],
+        **options,
+    )
+    return [np.asarray(w, "float32") for w in model.trainable_variables]
+
+
+def two_steps_of_keras(model, x, y, loss="mse"):
+    """The same by `model.fit`."""
+    model.compile(keras.optimizers.SGD(RATE), loss=loss, run_eagerly=False)
+    model.fit(x, y, batch_size=1000, epochs=2, shuffle=False, verbose=0)
+    return [np.asarray(w, "float32") for w in model.trainable_variables]
+
+
+def seeded(make):
+    keras.utils.set_random_seed(3)
+    return make()

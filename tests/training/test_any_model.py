@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from wild_layers import Plainest, Product, Temperature, examples, rng, sequential
+from wild_layers import (
+    Plainest,
+    Product,
+    Temperature,
+    examples,
+    rng,
+    seeded,
+    sequential,
+    two_steps,
+    two_steps_of_keras,
+)
 
 from asym_keras import AsymScaledDense, shallow_network
 from asym_keras.training import (
@@ -23,32 +33,6 @@ layers = keras.layers
 X = examples()
 Y = X[:, :1] * X[:, 1:2]
 RATE = 0.05
-
-
-def two_steps(model, x=X, y=Y, **options):
-    train(
-        model,
-        x,
-        y,
-        method=GradientDescent(RATE, jit_compile=False),
-        end_time=2 * RATE,
-        progress=False,
-        times=[0.0],
-        **options,
-    )
-    return [np.asarray(w, "float32") for w in model.trainable_variables]
-
-
-def two_steps_of_keras(model, x=X, y=Y, loss="mse"):
-    """The same by `model.fit`."""
-    model.compile(keras.optimizers.SGD(RATE), loss=loss, run_eagerly=False)
-    model.fit(x, y, batch_size=1000, epochs=2, shuffle=False, verbose=0)
-    return [np.asarray(w, "float32") for w in model.trainable_variables]
-
-
-def seeded(make):
-    keras.utils.set_random_seed(3)
-    return make()
 
 
 IDS = rng().integers(0, 5, (8, 2))
@@ -101,9 +85,9 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_descent_steps_as_fit_does(name):
     make, x = MODELS[name]
-    ours = two_steps(seeded(make), x)
+    ours = two_steps(seeded(make), x, Y)
     keras_x = np.asarray(x, "float32") if name == "list of numbers" else x
-    theirs = two_steps_of_keras(seeded(make), keras_x)
+    theirs = two_steps_of_keras(seeded(make), keras_x, Y)
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
 
@@ -112,7 +96,7 @@ def test_a_data_frame_trains():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcd"))
     ours = two_steps(seeded(lambda: sequential(layers.Dense(1))), frame, pandas.Series(Y[:, 0]))
-    theirs = two_steps(seeded(lambda: sequential(layers.Dense(1))))
+    theirs = two_steps(seeded(lambda: sequential(layers.Dense(1))), X, Y)
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -214,81 +198,19 @@ def test_what_has_no_one_risk_is_refused(make, x, y, words):
         train(make(), x, y, method=GradientDescent(), end_time=1.0, progress=False)
 
 
-@pytest.mark.parametrize("shape", [(8,), (8, 1)])
-@pytest.mark.parametrize("kind", ["int64", "float32", "uint8"])
-def test_labels_train_a_loss_that_takes_them(shape, kind):
-    def make():
-        return sequential(layers.Dense(3, "softmax"))
-
-    labels = (np.arange(8) % 3).astype(kind).reshape(shape)
-    loss = "sparse_categorical_crossentropy"
-    ours = two_steps(seeded(make), X, labels, loss=loss)
-    theirs = two_steps_of_keras(seeded(make), X, labels, loss)
-    for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
-
-
-def test_labels_of_sequences_train():
-    model = sequential(layers.Dense(3, "softmax"), shape=(5, 2))
-    x, labels = rng().normal(size=(4, 5, 2)), rng(1).integers(0, 3, (4, 5))
-    risk = RiskProbe("t", x, labels, loss="sparse_categorical_crossentropy")(model)["t_risk"]
-    model.compile(loss="sparse_categorical_crossentropy")
-    assert risk == pytest.approx(model.evaluate(x, labels, verbose=0), rel=1e-5)
-
-
-def classifier():
-    return shallow_network(4, 3, width=50, seed=0)
-
-
-LABELS = np.arange(8) % 3
-
-
-@pytest.mark.parametrize(
-    "labels", [LABELS, LABELS[:, None], LABELS.astype("float32"), list(LABELS)]
-)
-def test_accuracy_by_labels_in_any_shape(labels):
-    model = classifier()
-    row = RiskProbe("t", X, np.eye(3)[LABELS], labels=labels)(model)
-    assert row["t_accuracy"] == np.mean(np.argmax(model(X), 1) == LABELS)
-
-
-@pytest.mark.parametrize(
-    ("labels", "words"),
-    [
-        (LABELS + 1, "from 0 to 2, .* from 1 to 3"),
-        (LABELS - 1, "received values from -1"),
-        (LABELS[:5], r"8 integers, .* received shape \(5,\)"),
-        (LABELS + 0.5, "integers from 0 to 2"),
-        (np.eye(3)[LABELS], r"received shape \(8, 3\)"),
-        (np.array(["cat"] * 8), "received shape .* of <U3"),
-    ],
-)
-def test_labels_that_are_none_are_refused(labels, words):
-    with pytest.raises(ValueError, match=words):
-        RiskProbe("t", X, np.eye(3)[LABELS], labels=labels)(classifier())
-
-
-@pytest.mark.parametrize(
-    ("loss", "threshold"),
-    [
-        ("mse", 0.5),
-        ("binary_crossentropy", 0.5),
-        (keras.losses.BinaryCrossentropy(from_logits=True), 0.0),
-    ],
-)
-def test_accuracy_of_one_output_is_by_a_threshold(loss, threshold):
-    model = sequential(layers.Dense(1, "sigmoid" if threshold else None, bias_initializer="ones"))
-    labels = np.arange(8) % 2
-    row = RiskProbe("t", X, labels, labels=labels, loss=loss)(model)
-    assert row["t_accuracy"] == np.mean((np.asarray(model(X))[:, 0] > threshold) == labels)
-
-
 def test_probe_is_of_the_model_as_it_is():
     model = sequential(layers.Dense(1, "tanh", bias_initializer="ones"))
     probe = RiskProbe("t", X, Y)
     probe(model)
     model.layers[0].activation = keras.activations.exponential
     assert probe(model)["t_risk"] == pytest.approx(np.mean((model(X) - Y) ** 2), rel=1e-5)
+
+
+LABELS = np.arange(8) % 3
+
+
+def classifier():
+    return shallow_network(4, 3, width=50, seed=0)
 
 
 def test_probe_of_a_frozen_model():

@@ -1,0 +1,216 @@
+"""The NTG of models that others bring, beside one backward pass an example."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from wild_layers import (
+    Plainest,
+    Product,
+    Scale,
+    Temperature,
+    Twice,
+    assert_close,
+    by_activation,
+    examples,
+    ntg_by_definition,
+    patched,
+    reaching,
+    rng,
+    sequential,
+    tied,
+)
+
+from asym_keras import AsymScaledDense, empirical_ntg, shallow_network
+from asym_keras.ntg import ntg_predict
+
+layers = keras.layers
+X = examples()
+
+
+class Tripled(AsymScaledDense):
+    """A layer of a known class, but for its call."""
+
+    def call(self, x):
+        return 3 * super().call(x)
+
+
+class Attribute(layers.Layer):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.inputs = 4
+
+    def call(self, x):
+        return x
+
+
+def weighty(shared_axes):
+    activation = layers.PReLU(alpha_initializer="ones", shared_axes=shared_axes)
+    return shallow_network(4, 2, width=8, seed=0, activation=activation)
+
+
+def nested_subclass():
+    inputs = keras.Input((4,))
+    inner = Twice()
+    return keras.Model(inputs, layers.Dense(2)(inner(layers.Dense(4, "tanh")(inputs))))
+
+
+def built(model, x=X):
+    model(x)
+    return model
+
+
+def low_rank():
+    model = sequential(layers.Dense(6, "tanh"), layers.Dense(2))
+    model.layers[0].enable_lora(2)
+    model.layers[0].lora_kernel_b.assign(rng(1).normal(size=(2, 6)))
+    return model
+
+
+MODELS = {
+    "tied by a Lambda": tied,
+    "own layer that reaches": reaching,
+    "activation that reaches": by_activation,
+    "functional subclass": Twice,
+    "subclass in a graph": nested_subclass,
+    "subclass of the layer": lambda: sequential(Tripled(6, 2, seed=0)),
+    "call replaced": patched,
+    "weighty activation": lambda: weighty(None),
+    "shared weighty activation": lambda: weighty([1]),
+    "weighty activation of a Dense": lambda: sequential(
+        layers.Dense(5, activation=layers.PReLU(alpha_initializer="ones")), layers.Dense(2)
+    ),
+    "attribute called inputs": lambda: sequential(Attribute(), layers.Dense(2)),
+    "scalar weight": lambda: sequential(layers.Dense(3), Temperature()),
+    "no training argument": lambda: built(Plainest()),
+    "low rank": low_rank,
+    "softmax": lambda: sequential(layers.Dense(5, "tanh"), layers.Dense(3, "softmax")),
+    "own layer": lambda: sequential(Scale(3.0), layers.Dense(2)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_ntg_is_that_of_the_definition(name):
+    model = MODELS[name]()
+    expected = ntg_by_definition(model, X)
+    assert_close(empirical_ntg(model, X), expected)
+    assert_close(empirical_ntg(model, X, method="jacobian"), expected)
+    model(X)  # the model stays usable
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "int64", "bool"])
+@pytest.mark.parametrize("first", [layers.Dense, AsymScaledDense])
+def test_integer_inputs_are_cast_as_the_layer_casts_them(first, dtype):
+    model = sequential(first(6, activation="relu"), layers.Dense(1), shape=(50,), dtype=dtype)
+    pixels = rng().integers(0, 2 if dtype == "bool" else 250, (6, 50)).astype(dtype)
+    assert_close(empirical_ntg(model, pixels), ntg_by_definition(model, pixels))
+
+
+def test_large_integers_do_not_overflow():
+    model = sequential(layers.Dense(6, "relu"), layers.Dense(1), shape=(784,), dtype="int32")
+    pixels = rng().integers(0, 65536, (6, 784)).astype("int32")
+    assert_close(empirical_ntg(model, pixels), ntg_by_definition(model, pixels))
+
+
+@pytest.mark.parametrize("pair", [lambda x: [x, x], lambda x: {"a": x, "b": x}])
+def test_subclasses_with_several_inputs(pair):
+    model = Product()
+    x = pair(X)
+    model(x)
+    assert_close(empirical_ntg(model, x), ntg_by_definition(model, x))
+
+
+def test_dict_of_inputs_goes_by_name():
+    user, age = keras.Input((1,), dtype="int32", name="user"), keras.Input((1,), name="age")
+    joined = layers.Concatenate()([ops.cast(user, "float32"), age])
+    model = keras.Model([user, age], layers.Dense(1)(joined))
+    x = {"age": X[:, :1], "user": np.arange(8)[:, None]}
+    expected = ntg_by_definition(model, [x["user"], x["age"]])
+    assert_close(empirical_ntg(model, x), expected)
+
+
+@pytest.mark.parametrize(
+    ("stack", "shape", "other"),
+    [
+        ([layers.Dense(5, "tanh"), layers.GlobalAveragePooling1D()], (None, 4), (6, 4)),
+        ([layers.LSTM(3)], (None, 4), (6, 4)),
+        (
+            [layers.Conv2D(3, 2, activation="tanh"), layers.GlobalMaxPooling2D()],
+            (None, None, 4),
+            (5, 6, 4),
+        ),
+    ],
+)
+def test_cross_matrix_of_examples_of_other_sizes(stack, shape, other):
+    model = sequential(*stack, layers.Dense(1), shape=shape)
+    x = rng().normal(size=(5, *(3 if s is None else s for s in shape))).astype("float32")
+    x2 = rng(1).normal(size=(4, *other)).astype("float32")
+
+    def gradients(data):
+        rows = []
+        for i in range(len(data)):
+            with tf.GradientTape() as tape:
+                f = tf.reshape(model(data[i : i + 1]), [])
+            rows.append(np.concatenate([np.ravel(g) for g in tape.gradient(f, model.weights)]))
+        return np.stack(rows).astype("float64")
+
+    assert_close(empirical_ntg(model, x, x2), gradients(x) @ gradients(x2).T)
+    assert_close(empirical_ntg(model, x), gradients(x) @ gradients(x).T)
+
+
+def two_outputs(form):
+    inputs = keras.Input((4,))
+    hidden = layers.Dense(5, "tanh")(inputs)
+    price, kind = layers.Dense(1, name="price")(hidden), layers.Dense(3, name="kind")(hidden)
+    return keras.Model(inputs, form(price, kind))
+
+
+@pytest.mark.parametrize(
+    ("output", "place", "column"),
+    [
+        ("price", 0, 0),
+        (0, 0, 0),
+        ("kind", 1, 0),
+        (1, 1, 0),
+        (("kind", 2), 1, 2),
+        ((1, 1), 1, 1),
+    ],
+)
+def test_one_of_several_outputs_by_name_or_index(output, place, column):
+    model = two_outputs(lambda price, kind: [price, kind])
+    expected = ntg_by_definition(model, X, lambda f: f[place][:, column])
+    assert_close(empirical_ntg(model, X, output=output), expected)
+
+
+def test_outputs_in_a_dict_go_by_their_keys():
+    model = two_outputs(lambda price, kind: {"p": price, "k": kind})
+    expected = ntg_by_definition(model, X, lambda f: f["k"][:, 1])
+    assert_close(empirical_ntg(model, X, output=("k", 1)), expected)
+    trace = sum(ntg_by_definition(model, X, lambda f, c=c: f["k"][:, c]) for c in range(3)) / 3
+    assert_close(empirical_ntg(model, X, output=("k", "trace")), trace)
+    every = empirical_ntg(model, X, output=("k", "all"))
+    assert_close(every[:, 1, :, 1], expected)
+
+
+@pytest.mark.parametrize("output", ["size", 2, -1, "trace", "all", ("kind", 3), ("kind", "x")])
+def test_other_outputs_are_refused(output):
+    model = two_outputs(lambda price, kind: [price, kind])
+    with pytest.raises(ValueError, match=r"expected .*output"):
+        empirical_ntg(model, X, output=output)
+
+
+def test_prediction_of_several_outputs_is_refused():
+    model = two_outputs(lambda price, kind: [price, kind])
+    with pytest.raises(ValueError, match="name or index of one of the 2 outputs"):
+        ntg_predict(model, X, X[:, :1], X)
+
+
+def test_text_goes_in():
+    words = layers.TextVectorization(vocabulary=["a", "b"], output_sequence_length=3)
+    stack = words, layers.Embedding(5, 3), layers.Flatten(), layers.Dense(1)
+    model = sequential(*stack, shape=(1,), dtype="string")
+    x = np.array([["a b"], ["b"], ["c a"]])
+    assert_close(empirical_ntg(model, x), ntg_by_definition(model, tf.constant(x)))

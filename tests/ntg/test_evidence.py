@@ -1,0 +1,136 @@
+"""Fast ways are compared with the definition, and follow a model that changes."""
+
+from __future__ import annotations
+
+import logging
+
+import keras
+import pytest
+from keras import ops
+from wild_layers import (
+    Scale,
+    Twice,
+    assert_close,
+    by_activation,
+    examples,
+    ntg_by_definition,
+    patched,
+    reaching,
+    sequential,
+    tied,
+)
+
+from asym_keras import empirical_ntg, shallow_network
+from asym_keras.ntg import empirical, evidence
+from asym_keras.ntg.structured import known_variables
+
+layers = keras.layers
+X = examples()
+
+
+def adapted():
+    layer = layers.Normalization()
+    layer.adapt(X)
+    return sequential(layer, layers.Dense(2, "tanh"))
+
+
+CHANGES = {
+    "activation": (
+        lambda: sequential(layers.Dense(5, "tanh"), layers.Dense(3, "softmax")),
+        lambda m: setattr(m.layers[-1], "activation", keras.activations.linear),
+    ),
+    "activation of the layer": (
+        lambda: shallow_network(4, 2, width=8, seed=0),
+        lambda m: setattr(m.layers[-1], "activation", keras.activations.softmax),
+    ),
+    "adapted": (adapted, lambda m: m.layers[0].adapt(3 * X + 5)),
+    "attribute": (
+        lambda: sequential(Scale(), layers.Dense(2, "tanh")),
+        lambda m: setattr(m.layers[0], "factor", 5.0),
+    ),
+    "added": (lambda: sequential(layers.Dense(3, "tanh")), lambda m: m.add(layers.Dense(2))),
+    "low rank": (
+        lambda: sequential(layers.Dense(3, "tanh"), layers.Dense(2)),
+        lambda m: m.layers[0].enable_lora(1),
+    ),
+}
+
+
+@pytest.mark.parametrize("method", ["auto", "float64"])
+@pytest.mark.parametrize("name", CHANGES)
+def test_ntg_is_of_the_model_as_it_is(name, method):
+    if (name, method) == ("low rank", "float64"):
+        pytest.skip("Keras keeps low-rank weights in float32, which is refused")
+    make, change = CHANGES[name]
+    model = make()
+    options = {"dtype": "float64"} if method == "float64" else {}
+    assert_close(empirical_ntg(model, X, **options), ntg_by_definition(model, X))
+    change(model)
+    assert_close(empirical_ntg(model, X, **options), ntg_by_definition(model, X))
+
+
+def test_fast_ways_are_not_taken_where_weights_may_be_reached():
+    for make in (tied, reaching, by_activation, patched, Twice):
+        model = make()
+        assert known_variables(model, model.trainable_variables) == [], make
+        with pytest.raises(ValueError, match="method='structured'"):
+            empirical_ntg(model, X, method="structured")
+
+
+def test_evidence_overrules_a_rule_that_is_wrong(monkeypatch, caplog):
+    """As if nobody had thought of tied weights: the two examples tell."""
+    monkeypatch.setattr("asym_keras.ntg.structured.reaches_variables", lambda layer: False)
+    model = tied()
+    assert known_variables(model, model.trainable_variables)
+    with caplog.at_level(logging.WARNING):
+        matrix = empirical_ntg(model, X)
+    assert_close(matrix, ntg_by_definition(model, X))
+    assert "not what backward passes of two examples give" in caplog.text
+    with pytest.raises(ValueError, match="expected outputs"):
+        empirical_ntg(model, X, method="structured")
+
+
+def test_evidence_overrules_the_closed_form(monkeypatch, caplog):
+    monkeypatch.setattr("asym_keras.ntg.shallow.is_elementwise", lambda *a: True)
+    model = shallow_network(4, 2, width=8, seed=0, activation=lambda z: ops.softmax(z))
+    with caplog.at_level(logging.WARNING):
+        matrix = empirical_ntg(model, X)
+    assert_close(matrix, ntg_by_definition(model, X))
+    assert "the closed form is not what backward passes give" in caplog.text
+
+
+class Meeting(layers.Layer):
+    """Examples of a batch meet, also in inference."""
+
+    def build(self, shape):
+        self.w = self.add_weight(shape=(4, 1))
+
+    def call(self, x):
+        return (x - ops.mean(x, axis=0)) @ self.w
+
+
+class Drawing(layers.Layer):
+    """Draws numbers, also in inference."""
+
+    def build(self, shape):
+        self.w = self.add_weight(shape=(4, 1))
+
+    def call(self, x):
+        return (x * keras.random.normal(ops.shape(x))) @ self.w
+
+
+@pytest.mark.parametrize("layer", [Meeting, Drawing])
+def test_examples_that_meet_and_random_outputs_are_refused(layer):
+    with pytest.raises(ValueError, match="each, on its own example"):
+        empirical_ntg(sequential(layer()), X)
+
+
+def test_evidence_is_asked_once_for_a_model(monkeypatch):
+    asked = []
+    monkeypatch.setattr(empirical, "agrees", lambda *a: asked.append(a) or evidence.agrees(*a))
+    for model in (sequential(layers.Dense(2)), shallow_network(4, 2, width=8, seed=0)):
+        for _ in range(3):
+            empirical_ntg(model, X)
+            model.layers[-1].kernel.assign(2 * model.layers[-1].kernel)
+        assert len(asked) == 1
+        asked.clear()
