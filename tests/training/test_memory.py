@@ -70,8 +70,8 @@ def test_training_and_its_probe_share_tensors():
     objective = Objective(model, x, y)
     assert objective.x is x
     assert objective.y is y
-    assert probe._objective.x is x
-    assert probe._objective.y is y
+    assert probe._evaluator.x is x
+    assert probe._evaluator.y is y
 
 
 @pytest.mark.parametrize("given", ["float32", "float64"])

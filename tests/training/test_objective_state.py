@@ -139,7 +139,7 @@ def with_value(array, value, row):
         (around, X[:, :2], Y, r"inputs of shape \(None, 3\) .* received \(8, 2\)"),
         (around, X, np.ones((8, 2)), r"targets of shape \(n, 1\), .* received \(8, 2\)"),
         (around, X, np.ones((8, 1, 1)), r"targets of shape \(n, 1\), .* received \(8, 1, 1\)"),
-        (two_inputs, X, Y, r"Expected 2 inputs, received 1"),
+        (two_inputs, X, Y, r"Expected 2 inputs of model .*, received 1, a ndarray"),
         (two_inputs, [X, X], Y, r"inputs of shape \(None, 2\) .* received \(8, 3\)"),
         (lambda: keras.Sequential([dense(1)]), X, Y, r"a built model .* \(built: False, .*: 0\)"),
         (frozen, X, Y, r"with trainable variables, .* \(built: True, trainable variables: 0\)"),

@@ -8,7 +8,8 @@ import pytest
 from problems import tanh_problem
 
 import asym_keras as ak
-from asym_keras.training import RiskProbe, WeightChange, objective, probes
+from asym_keras import evaluator
+from asym_keras.training import RiskProbe, WeightChange, probes
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(11, 4)).astype("float32")
@@ -23,9 +24,9 @@ def network(**layer):
 
 @pytest.fixture(params=[None, 1, 4], ids=["whole", "tiles of 1", "tiles of 4"])
 def tiles(request, monkeypatch):
-    """Lets the objective evaluate in tiles of so many examples."""
+    """Lets the evaluator work in tiles of so many examples."""
     if request.param:
-        monkeypatch.setattr(objective, "_tile", lambda model, examples: request.param)
+        monkeypatch.setattr(evaluator, "_tile", lambda model, examples: request.param)
 
 
 @pytest.mark.usefixtures("tiles")
