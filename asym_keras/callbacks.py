@@ -39,7 +39,8 @@ class NTGHistory(keras.callbacks.Callback):
     Args:
         x: examples (n, ...), for the NTG; a structure of arrays for several inputs.
         every: record every so many epochs, and at the last one of `fit`.
-        output: int, which output of the model; `"trace"`: the mean over outputs.
+        output: int, which output of the model; `"trace"`: the mean over outputs; of several
+            outputs as for `empirical_ntg`.
         method: of `empirical_ntg`.
         layer: name of the layer whose kernel (..., m) is followed; None: as for
             `training.WeightChange`.
@@ -67,10 +68,10 @@ class NTGHistory(keras.callbacks.Callback):
             raise ValueError(
                 f"NTGHistory: expected every to be an integer of at least 1, received {every!r}."
             )
-        if output != "trace" and not _is_count(output):
+        if output == "all" or not (isinstance(output, (str, tuple)) or _is_count(output)):
             raise ValueError(
-                "NTGHistory: expected output to be the index of an output, or 'trace', received "
-                f"{output!r}."
+                "NTGHistory: expected output to be the index or name of an output, or 'trace', "
+                f"received {output!r}."
             )
         if method not in METHODS:
             raise ValueError(f"NTGHistory: expected method in {METHODS}, received {method!r}.")

@@ -7,17 +7,15 @@ at another precision, or have some of its layers cut to fewer nodes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 
 from asym_keras.graphs import compile_arguments, graph_of, is_graph, rerun, unused
 from asym_keras.layer_copies import FLOATS, Change, made_again, transfer
-from asym_keras.same_outputs import outputs_of as outputs_of
-from asym_keras.same_outputs import probe_inputs as probe_inputs
-from asym_keras.same_outputs import require_same_outputs as require_same_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +51,26 @@ def copy_model(
             f"{type(model).__name__}, whose call is its own: it can't be rebuilt layer by layer."
         )
     copying = _Copying(dtype, changes or {}, shapes or {})
-    new = copying.graph(model)
+    with _default_dtype(dtype):
+        new = copying.graph(model)
     copying.transfer()
     if compiled:
         compile_as(model, new)
     return new
+
+
+@contextlib.contextmanager
+def _default_dtype(dtype: str | None) -> Iterator[None]:
+    """While open, layers that layers make without a dtype have this one; None: as it is."""
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    if dtype is not None:
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
 
 
 class _Copying:

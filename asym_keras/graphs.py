@@ -45,10 +45,8 @@ def is_graph(layer) -> bool:
     No subclass with a `call` of its own, and no instance whose `call` was replaced.
     """
     if isinstance(layer, keras.Sequential):
-        kind: Any = keras.Sequential if layer._functional is not None else None
-    else:
-        kind = Functional if isinstance(layer, Functional) else None
-    return kind is not None and not _calls_otherwise(layer, kind)
+        return layer._functional is not None and not _calls_otherwise(layer, keras.Sequential)
+    return isinstance(layer, Functional) and not _calls_otherwise(layer, Functional)
 
 
 def _calls_otherwise(layer, kind) -> bool:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.fingerprint import own_attributes
+from asym_keras.fingerprint import own_attributes, reaches_variables
 from asym_keras.graphs import does_as_its_class, lambda_arguments, layers_of, sublayers
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -39,8 +39,15 @@ def made_again(layer, change: Change, dtype: str | None):
     """A new layer of the same class and configuration, but for `change` and `dtype`.
 
     Raises:
-        ValueError: Its configuration does not make it, or its `call` was replaced.
+        ValueError: Its configuration does not make it, its `call` was replaced, or it uses weights
+            of other layers, which would be those of the original in the copy, too.
     """
+    if reaches_variables(layer):
+        raise ValueError(
+            f"Expected layers that use their own weights alone, received {layer.name!r} "
+            f"({type(layer).__name__}), which uses weights of other layers. Hand them over as an "
+            "argument in the graph, or make one layer of both."
+        )
     if not does_as_its_class(layer):
         raise ValueError(
             f"Expected layers that do what their class does, received {layer.name!r} "

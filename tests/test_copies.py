@@ -12,8 +12,8 @@ from keras import ops
 from wild_layers import Plainest, Scale, Secret, examples, rng, sequential
 
 from asym_keras import AsymScaledDense
-from asym_keras.copies import copy_model, probe_inputs
-from asym_keras.same_outputs import require_same_outputs
+from asym_keras.copies import copy_model
+from asym_keras.same_outputs import probe_inputs, require_same_outputs
 
 layers = keras.layers
 X = examples()

@@ -129,8 +129,11 @@ def _closed_form_holds(model, layer, x, choice: Choice) -> bool:
     tried = _closed.setdefault(model, weakref.WeakKeyDictionary())
     if layer.activation not in tried:
         column = choice.columns - 1 if isinstance(choice.column, str) else choice.column
-        gradients = shallow_gradients(layer, column, tf.as_dtype(layer.variable_dtype))
-        tried[layer.activation] = agrees(gradients, model, x, [layer.kernel], choice)
+        dtype = tf.as_dtype(layer.variable_dtype)
+        exact = at_precision(model, dtype) if computes_in_less(model) else model
+        [kernel] = exact.trainable_variables
+        gradients = shallow_gradients(layer, column, dtype)
+        tried[layer.activation] = agrees(gradients, exact, x, [kernel], choice)
         if not tried[layer.activation]:
             logger.warning(
                 "NTG of %s: the closed form is not what backward passes give; not taken", model.name

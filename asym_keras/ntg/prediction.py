@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from asym_keras.graphs import output_structure
 from asym_keras.inputs import as_inputs, call, example_count, take
 from asym_keras.ntg.choice import choose
 from asym_keras.ntg.empirical import empirical_ntg
@@ -47,6 +48,7 @@ def ntg_predict(
             negative or unknown time, and what `empirical_ntg` refuses.
     """
     times = _check_times(t)
+    _require_one_output(model)
     start, start_test = _outputs(model, x_train, dtype), _outputs(model, x_test, dtype)
     targets = np.asarray(y_train, "float64")
     if targets.shape != start.shape or not np.isfinite(targets).all():
@@ -93,6 +95,15 @@ def _outputs(model, x, dtype) -> np.ndarray:
         for i in range(0, example_count(x), _BATCH)
     ]
     return np.concatenate([np.asarray(part, "float64") for part in parts])
+
+
+def _require_one_output(model) -> None:
+    count = len(keras.tree.flatten(output_structure(model)))
+    if count > 1:
+        raise ValueError(
+            f"ntg_predict: expected a model with one output, received {model.name!r} with {count}. "
+            "Take the model of one of them: keras.Model(model.inputs, model.outputs[0])."
+        )
 
 
 def _check_times(t) -> np.ndarray:
