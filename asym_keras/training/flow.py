@@ -26,7 +26,7 @@ RECALL = 0.9
 # Steps between estimates of the spectral radius while it changes by less than STEADY.
 LONGEST_INTERVAL, STEADY = 5, 0.1
 # There is no way on when so many steps are rejected within so small a share of the time reached.
-STUCK_REJECTIONS, STUCK_SHARE = 100, 1e-6
+STUCK_REJECTIONS, STUCK_SHARE = 100, 1e-4
 # Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2; only
 # for the forecast of the work.
 TYPICAL_STEPS = 25
