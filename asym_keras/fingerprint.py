@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.graphs import TRAINER_ATTRIBUTES, is_graph, layers_of
+from asym_keras.graphs import TRAINER_ATTRIBUTES, is_builtin, is_graph, layers_of
 
 # Code of these packages is not looked into: it does not change, and holds no weights.
 _LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "functools"}
@@ -92,6 +92,9 @@ def reaches_variables(thing) -> bool:
     if isinstance(thing, keras.layers.Layer):
         inside = layers_of(thing)
         own = {id(a) for a in (*inside, *(v for layer in inside for v in layer.variables))}
+        # Keras's lookup layers keep statistics in variables that they do not track.
+        known = [layer for layer in inside if is_builtin(layer)]
+        own |= {id(v) for la in known for v in vars(la).values() if isinstance(v, tf.Variable)}
         things: list = [value for layer in inside for _, value in own_attributes(layer)]
         things += [getattr(type(layer), "call", None) for layer in inside]
     else:
