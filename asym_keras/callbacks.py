@@ -79,13 +79,13 @@ class NTGHistory(keras.callbacks.Callback):
         self._ntg = NTGProbe(x, output=output, method=method)
         self._weights = WeightChange(layer)
         self._begun: keras.Model | None = None
-        self._nodes: list[np.ndarray] = []
+        self._node_changes: list[np.ndarray] = []
         self.epochs: list[int] = []
 
     @property
     def node_weight_change(self) -> np.ndarray:
         """Weight change of each node at each record, float64 (records, m); (0, 0) at first."""
-        return np.stack(self._nodes) if self._nodes else np.empty((0, 0))
+        return np.stack(self._node_changes) if self._node_changes else np.empty((0, 0))
 
     def on_train_begin(self, logs=None):
         if self.model is self._begun:
@@ -101,14 +101,14 @@ class NTGHistory(keras.callbacks.Callback):
             )
         self._ntg.start(self.model)
         self._weights.start(self.model)
-        self._begun, self._nodes, self.epochs = self.model, [], []
+        self._begun, self._node_changes, self.epochs = self.model, [], []
 
     def on_epoch_end(self, epoch, logs=None):
         row = dict.fromkeys(COLUMNS, float("nan"))
         last = (self.params or {}).get("epochs")
         if (epoch + 1) % self._every == 0 or epoch + 1 == last:
             weights = self._weights(self.model)
-            self._nodes.append(weights.pop("node_weight_change"))
+            self._node_changes.append(weights.pop("node_weight_change"))
             self.epochs.append(epoch)
             row |= weights
             try:

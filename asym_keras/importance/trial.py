@@ -67,7 +67,7 @@ class _Trial:
     def __init__(self, step: Step, received: list[Nodes | None], length: int):
         self._step, self._name = step, describe(step.operation)
         self._tensors = {id(t): t for t in step.inputs}
-        self._nodes = {id(t): n for t, n in zip(step.inputs, received, strict=True)}
+        self._held = {id(t): n for t, n in zip(step.inputs, received, strict=True)}
         self._shapes = {
             key: tuple(size or length for size in t.shape[1:]) for key, t in self._tensors.items()
         }
@@ -90,7 +90,7 @@ class _Trial:
         before = self._run(base)
         if any(_differ(a, b).any() for a, b in zip(before, self._run(base), strict=True)):
             raise Obstacle(f"{self._name}, whose results are random also in inference. {_INSTEAD}")
-        units = 1 + max(int(n.labels.max()) for n in self._nodes.values() if n is not None)
+        units = 1 + max(int(n.labels.max()) for n in self._held.values() if n is not None)
         bits = max(1, (units - 1).bit_length())
         touched: list[list] = [[] for _ in before]
         for bit in range(bits):
@@ -131,7 +131,7 @@ class _Trial:
     def _constants(self, found: list) -> list[Nodes | None]:
         """Adds to axes and labels what is left where nodes are masked."""
         arrays = self._draw(0)
-        for key, nodes in self._nodes.items():
+        for key, nodes in self._held.items():
             if nodes is not None:
                 places = np.flatnonzero(nodes.labels >= 0)
                 whole = np.moveaxis(arrays[key], nodes.axis, -1)
@@ -157,7 +157,7 @@ class _Trial:
 
     def _check_cut(self, results: list[Nodes | None]) -> None:
         """The same operation on fewer nodes has to give the same with fewer entries."""
-        nodes = np.unique(np.concatenate([n.labels for n in self._nodes.values() if n is not None]))
+        nodes = np.unique(np.concatenate([n.labels for n in self._held.values() if n is not None]))
         nodes = nodes[nodes >= 0]
         # Neither the first nor the last, which a slice would give by chance.
         kept = nodes[1:-1][np.arange(max(len(nodes) - 2, 0)) % 3 != 1]
@@ -165,14 +165,14 @@ class _Trial:
         if len(kept) == len(nodes):
             return
         whole = self._draw(0)
-        cut = {k: _taken(array, self._nodes[k], kept) for k, array in whole.items()}
+        cut = {k: _taken(array, self._held[k], kept) for k, array in whole.items()}
         change = reshaped(self._step.operation, results[0], kept)
         operation = self._step.operation
         if change is not None:
             operation = keras.layers.Reshape(change, dtype=operation.dtype_policy)
         tied = f"{self._name}, which is tied to the number or the places of nodes"
         hint = "Use a layer that takes any number of them, such as Flatten or Reshape"
-        hint = hint if len(self._nodes) == 1 else _INSTEAD
+        hint = hint if len(self._held) == 1 else _INSTEAD
         try:
             received = self._run(cut, dataclasses.replace(self._step, operation=operation))
         except _FailedError as error:
@@ -192,7 +192,7 @@ class _Trial:
     def _with(self, base: dict, fresh: dict, bit: int, side: int) -> dict:
         """`base` with other numbers in the entries of nodes that have this bit."""
         arrays = dict(base)
-        for key, nodes in self._nodes.items():
+        for key, nodes in self._held.items():
             if nodes is not None:
                 chosen = (nodes.labels >= 0) & ((nodes.labels >> bit) & 1 == side)
                 shape = [1] * base[key].ndim
