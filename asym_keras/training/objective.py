@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from asym_keras.evaluator import Evaluator
-from asym_keras.graphs import layers_of, sublayers
+from asym_keras.graphs import layers_of
 from asym_keras.inputs import gather, stateless_call
 
 
@@ -180,9 +180,12 @@ def _in_training(objective: Objective) -> tuple[list[bool], int]:
 
 
 def _owners(model, variables) -> list[str]:
-    names = []
+    """The layers, as a user knows them, that hold `variables`: not a cell in a recurrent one."""
+    names, inside = [], set()
     for layer in layers_of(model)[1:]:
         own = {id(v) for v in layer.non_trainable_variables}
-        if any(id(v) in own for v in variables) and not sublayers(layer):
+        named = any(id(v) in own for v in variables) and not isinstance(layer, keras.Model)
+        if named and id(layer) not in inside:
             names.append(f"{layer.name} ({type(layer).__name__})")
+            inside |= set(map(id, layers_of(layer)))
     return names

@@ -46,6 +46,12 @@ def test_stateful_layer_inside_a_model_is_named_alone():
     assert Objective(around(inner), X, Y).stateful_layers == ["deep (Dropout)"]
 
 
+def test_recurrent_layer_is_named_and_not_the_cell_in_it():
+    lstm = keras.layers.LSTM(3, recurrent_dropout=0.5, name="forget")
+    model = keras.Sequential([keras.Input((3, 1)), lstm, dense(1)])
+    assert Objective(model, X[..., None], Y).stateful_layers == ["forget (LSTM)"]
+
+
 class DropoutInInference(keras.layers.Layer):
     """Holds a Dropout that never drops."""
 
