@@ -105,7 +105,7 @@ def empirical_ntg(
     model, variables = _at_dtype(model, variables, dtype)
     x, x2 = (None if a is None else as_inputs(model, a) for a in given)
     same = x2 is None or _sizes(x) == _sizes(x2)
-    known = [] if method == "jacobian" or not same else known_variables(model, variables)
+    known = [] if method == "jacobian" or not same else _known(model, variables)
     if method == "structured" and not known:
         raise ValueError(
             "empirical_ntg: expected for method='structured' a functional or Sequential model "
@@ -117,6 +117,15 @@ def empirical_ntg(
     matrix = assemble(compiled, x, x2, batch_size=batch_size, columns=columns)
     several = choice.column == "trace" and choice.columns > 1
     return matrix / choice.columns if several else matrix
+
+
+def _known(model, variables) -> list:
+    """`known_variables`, asked once while the model stays what it is."""
+    kept = _compiled(model)
+    key = ("known", *map(id, variables))
+    if key not in kept:
+        kept[key] = known_variables(model, variables)
+    return kept[key]
 
 
 def _sizes(x) -> list:
