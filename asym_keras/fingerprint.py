@@ -20,8 +20,9 @@ import tensorflow as tf
 from asym_keras.graphs import TRAINER_ATTRIBUTES, is_builtin, is_graph, layers_of
 
 # Code of these packages is not looked into: it does not change, and holds no weights.
-_LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "functools"}
+_LIBRARIES = {"asym_keras", "keras", "tensorflow", "numpy", "builtins", "math", "functools"}
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
+_EXACTLY_PLAIN = frozenset(_PLAIN)  # most attributes are; asking for these is quick
 _VARIABLES = (keras.Variable, tf.Variable)
 
 
@@ -46,15 +47,16 @@ class Fingerprint:
 
     def __init__(self, model):
         self._references: list = []
-        tokens: list = []
+        self._tokens: list = []
         seen: set[int] = set()
         for layer in layers_of(model):
-            tokens.append(self._identity(layer))
+            self._tokens.append(self._identity(layer))
             for name, value in own_attributes(layer):
-                tokens.append(name)
-                for thing in held(value, seen):
-                    tokens.append(self._token(thing))
-        self._tokens = tokens
+                self._tokens.append(name)
+                if type(value) in _EXACTLY_PLAIN:
+                    self._tokens += type(value), value
+                else:
+                    self._tokens += map(self._token, held(value, seen))
 
     def holds(self, now: Fingerprint) -> bool:
         """Whether the model is `now` what it was."""
@@ -63,10 +65,10 @@ class Fingerprint:
 
     def _token(self, thing) -> Any:
         if isinstance(thing, _PLAIN):
-            return type(thing), thing if thing == thing else "nan"
+            return type(thing), thing
         if isinstance(thing, np.ndarray):
             return thing.shape, thing.dtype.str, hash(thing.tobytes())
-        if isinstance(thing, _VARIABLES):
+        if isinstance(thing, tf.Variable):  # one of Keras keeps its shape
             return self._identity(thing), tuple(thing.shape)
         return self._identity(thing)
 
@@ -111,23 +113,25 @@ def reaches_variables(thing) -> bool:
 def _bare_attributes() -> frozenset[str]:
     """What every layer and model has, where Keras counts calls and keeps its own caches."""
     bare = keras.layers.Layer(), keras.Model(), keras.Sequential()
-    return frozenset(name for layer in bare for name in vars(layer))
+    return TRAINER_ATTRIBUTES.union(*map(vars, bare))
 
 
-def own_attributes(layer) -> Iterator[tuple[str, Any]]:
+def own_attributes(layer) -> list[tuple[str, Any]]:
     """What sets `layer` apart from a bare one, and what it computes from others of its class."""
-    yield "dtype", layer.dtype_policy.name
     own = vars(layer)
     # Keras sets these on a bare layer; where they differ from its class's they are somebody's.
-    for name in ("call", "activity_regularizer"):
-        if name in own:
-            yield name, own[name]
+    set_by_keras = ("call", "activity_regularizer")
+    found = [("dtype", layer.dtype_policy.name)]
+    found += [(name, own[name]) for name in set_by_keras if name in own]
     if is_graph(layer):
-        return  # what it does is what its layers do
-    skipped = _bare_attributes() | TRAINER_ATTRIBUTES
-    for name, value in list(own.items()):
-        if name not in skipped and not name.startswith("_self_"):  # TensorFlow's
-            yield name, value
+        return found  # what it does is what its layers do
+    return found + [(name, own[name]) for name in _own_names(tuple(own))]
+
+
+@functools.lru_cache(maxsize=256)
+def _own_names(names: tuple[str, ...]) -> list[str]:
+    skipped = _bare_attributes()
+    return [n for n in names if n not in skipped and not n.startswith("_self_")]  # TensorFlow's
 
 
 def held(thing, seen: set[int] | None = None) -> Iterator[Any]:
@@ -191,5 +195,6 @@ def _calls_of(thing) -> list:
     return [f for f in found if isinstance(f, types.FunctionType)]
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_of_a_library(module: str | None) -> bool:
     return (module or "").split(".")[0] in _LIBRARIES

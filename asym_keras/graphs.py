@@ -51,9 +51,11 @@ def is_graph(layer) -> bool:
 
 def _calls_otherwise(layer, kind) -> bool:
     """Whether a call of `layer` does something else than `kind` defines."""
-    replaced = any(name in vars(layer) for name in _CALLS)
-    return replaced or any(
-        getattr(type(layer), name, None) is not getattr(kind, name, None) for name in _CALLS
+    if not vars(layer).keys().isdisjoint(_CALLS):
+        return True
+    defined = type(layer)
+    return defined is not kind and any(
+        getattr(defined, name, None) is not getattr(kind, name, None) for name in _CALLS
     )
 
 

@@ -68,7 +68,8 @@ def as_inputs(model, x, *, dtype=None):
     else:
         pairs = _paired(model, expected, x)
         flat = [_as_input(model, spec, value, dtype) for spec, value in pairs]
-        tensors = keras.tree.pack_sequence_as(expected, flat)
+        single = isinstance(expected, keras.KerasTensor)
+        tensors = flat[0] if single else keras.tree.pack_sequence_as(expected, flat)
     example_count(tensors)
     return tensors
 
@@ -265,7 +266,7 @@ def _array(value, name: str) -> np.ndarray:
 
 def _tensor(value, dtype, name: str) -> Any:
     """`value` as a tensor of `dtype`, None: its own; `value` itself, not a copy, if it is that."""
-    if not tf.is_tensor(value) and not isinstance(value, tf.RaggedTensor):
+    if isinstance(value, np.ndarray) or not tf.is_tensor(value):
         value = _array(value, name)
         text = value.dtype.kind in "SU"
     else:
@@ -278,20 +279,20 @@ def _tensor(value, dtype, name: str) -> Any:
     require_finite(value, name)
     if isinstance(value, np.ndarray) and value.dtype.kind == "f" and dtype is not None:
         wanted = tf.as_dtype(dtype)
-        return tf.convert_to_tensor(value, wanted) if wanted.is_floating else tf.cast(value, wanted)
+        return tf.constant(value, wanted) if wanted.is_floating else tf.cast(value, wanted)
     tensor = tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
     return tensor if dtype in (None, tensor.dtype) else tf.cast(tensor, dtype)
 
 
 def require_finite(value, name: str) -> None:
     """Raises ValueError for NaN or infinity among the examples of an array or dense tensor."""
-    if isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
-        value = value.flat_values if isinstance(value, tf.RaggedTensor) else value.values
-    array = np.asarray(value)
+    if isinstance(value, tf.RaggedTensor):
+        value = value.flat_values
+    array = np.asarray(value.values if isinstance(value, tf.SparseTensor) else value)
     if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
-        bad = ~np.isfinite(array)
-        if bad.any():
-            rows = np.argwhere(bad)[:, 0] if array.ndim else [0]
+        finite = np.isfinite(array)
+        if not finite.all():
+            rows = np.argwhere(~finite)[:, 0] if array.ndim else [0]
             raise ValueError(
                 f"Expected finite numbers, received {name} with NaN or infinity in "
                 f"{len(np.unique(rows))} rows, the first being {rows[0]}. Repair or drop them."

@@ -15,6 +15,9 @@ def traced_once(function: Callable, *, jit_compile: bool) -> Callable:
     retracing where one piece of Python code is traced for one model after another, though each of
     the functions is traced once: it counts by code. Nothing is counted here, nor need it be.
 
+    As in Keras, a Python `if` or `for` over tensors is not rewritten into TensorFlow's (AutoGraph):
+    that would take longer than the tracing itself.
+
     Args:
         function: of tensors, in any structure; of no other arguments.
         jit_compile: whether XLA compiles it.
@@ -24,7 +27,7 @@ def traced_once(function: Callable, *, jit_compile: bool) -> Callable:
     def call(*arguments):
         nonlocal concrete
         if concrete is None:
-            compiled = tf.function(function, jit_compile=jit_compile)
+            compiled = tf.function(function, jit_compile=jit_compile, autograph=False)
             concrete = compiled.get_concrete_function(*arguments)
         return concrete(*arguments)
 

@@ -73,7 +73,8 @@ class Compiled:
 
 def _concrete(function: Callable, *signature):
     """`function` traced once, for this signature: any other is an error and no new trace."""
-    return tf.function(function, input_signature=signature).get_concrete_function()
+    compiled = tf.function(function, input_signature=signature, autograph=False)
+    return compiled.get_concrete_function()
 
 
 def assemble(

@@ -102,26 +102,27 @@ def empirical_ntg(
         options = {"output": choice.column, "dtype": dtype, "batch_size": batch_size}
         return shallow_ntg(layer, x, x2, **options)
     variables = list(model.trainable_variables if variables is None else variables)
-    model, variables = _at_dtype(model, variables, dtype)
-    x, x2 = (None if a is None else as_inputs(model, a) for a in given)
+    exact, variables = _at_dtype(model, variables, dtype)
+    if exact is not model or kind is not None:
+        x, x2 = (None if a is None else as_inputs(exact, a) for a in given)
+    model, kept = exact, _compiled(exact)
     same = x2 is None or _sizes(x) == _sizes(x2)
-    known = [] if method == "jacobian" or not same else _known(model, variables)
+    known = [] if method == "jacobian" or not same else _known(kept, model, variables)
     if method == "structured" and not known:
         raise ValueError(
             "empirical_ntg: expected for method='structured' a functional or Sequential model "
             "with weights in layers of known classes, which reach no other weights, and x2 of the "
             f"sizes of x, received none of these in {model.name!r}. Use method='jacobian'."
         )
-    compiled = _compile(model, x, choice, variables, known, method)
-    columns = None if same else _compile(model, x2, choice, variables, known, method)
+    compiled = _compile(kept, model, x, choice, variables, known, method)
+    columns = None if same else _compile(kept, model, x2, choice, variables, known, method)
     matrix = assemble(compiled, x, x2, batch_size=batch_size, columns=columns)
     several = choice.column == "trace" and choice.columns > 1
     return matrix / choice.columns if several else matrix
 
 
-def _known(model, variables) -> list:
+def _known(kept: dict, model, variables) -> list:
     """`known_variables`, asked once while the model stays what it is."""
-    kept = _compiled(model)
     key = ("known", *map(id, variables))
     if key not in kept:
         kept[key] = known_variables(model, variables)
@@ -168,19 +169,18 @@ def _at_dtype(model, variables: list, dtype):
     return copy, [copy.weights[places[id(v)]] for v in variables]
 
 
-def _compile(model, x, choice: Choice, variables, known, method: str) -> Compiled:
+def _compile(kept: dict, model, x, choice: Choice, variables, known, method: str) -> Compiled:
     """Gradients of any number of examples like `x`; compiled once per model and shape.
 
-    An eager `tape.jacobian` would be traced at each call.
+    `kept` is where what is compiled for the model as it is now is found again. An eager `tape.jacobian` would be traced at each call.
     """
     signature = tf.nest.map_structure(tf.type_spec_from_value, x)
     signature = tf.nest.map_structure(_of_any_length, signature)
     specs = tuple(tf.nest.flatten(signature))
     key = (choice, *specs, tuple(map(id, variables)), tuple(map(id, known)), method)
-    functions = _compiled(model)
-    if key not in functions:
-        functions[key] = _checked(model, x, signature, choice, variables, known, method)
-    return functions[key]
+    if key not in kept:
+        kept[key] = _checked(model, x, signature, choice, variables, known, method)
+    return kept[key]
 
 
 def _of_any_length(spec):

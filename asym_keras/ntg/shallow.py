@@ -28,7 +28,7 @@ def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
     More are: other operations (`2 * layer(x)`), a second use of the layer, a `call` of one's own in
     a subclass, an activation with weights or one that reaches those of others.
     """
-    if not is_graph(model):
+    if not is_graph(model) or len(model.layers) > 2:  # there may be an InputLayer
         return None
     steps = steps_of(model)
     layer = steps[0].operation if len(steps) == 1 and len(steps[0].outputs) == 1 else None

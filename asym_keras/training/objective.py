@@ -173,9 +173,8 @@ def _in_training(objective: Objective) -> tuple[list[bool], int]:
         count = len(penalties)
         return tf.constant(0)
 
-    tf.function(trace).get_concrete_function(
-        keras.tree.map_structure(tf.type_spec_from_value, objective.x)
-    )
+    signature = keras.tree.map_structure(tf.type_spec_from_value, objective.x)
+    tf.function(trace, autograph=False).get_concrete_function(signature)
     return changed, count
 
 

@@ -97,7 +97,7 @@ def test_blocks_and_batches_are_sized_by_memory(monkeypatch):
     x, weights = tf.constant(examples(model, 3)), list(model.trainable_variables)
     known = structured.known_variables(model, weights)
     choice = choose(model, x, "all")
-    compiled = empirical._compile(model, x, choice, weights, known, "structured")
+    compiled = empirical._compile({}, model, x, choice, weights, known, "structured")
     # By hand, for two outputs: a kernel on 4 positions, another on one, two offsets.
     assert compiled.block == int((2**18 / (4 * 12 * (16 + 1 + 1 + 1))) ** 0.5)
     peak = assembly._peak(compiled.factors, compiled.batch_size)
