@@ -52,6 +52,8 @@ class Fingerprint:
         for layer in layers_of(model):
             self._tokens.append(self._identity(layer))
             for name, value in own_attributes(layer):
+                if value is None:
+                    continue  # as good as none: recurrent cells set some at their first call
                 self._tokens.append(name)
                 if type(value) in _EXACTLY_PLAIN:
                     self._tokens += type(value), value

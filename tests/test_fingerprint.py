@@ -84,6 +84,26 @@ def test_a_change_empties_what_is_kept(make, change):
     assert per_model(model) == {}
 
 
+@pytest.mark.parametrize(
+    "stack",
+    [
+        [layers.Reshape((4, 1)), layers.SimpleRNN(2, dropout=0.1, recurrent_dropout=0.1)],
+        [layers.Reshape((4, 1)), layers.Bidirectional(layers.GRU(2, dropout=0.1))],
+        [layers.Reshape((4, 1)), layers.RNN([layers.LSTMCell(2), layers.GRUCell(2)])],
+        [layers.Dense(3, "relu"), layers.BatchNormalization(), layers.Dropout(0.5)],
+        [layers.SpectralNormalization(layers.Dense(3)), layers.GaussianNoise(0.1)],
+    ],
+    ids=lambda stack: stack[-1].__class__.__name__,
+)
+def test_calls_change_nothing(stack):
+    model = sequential(*stack)
+    kept, x = PerModel(), X
+    before = kept(model)
+    model(x)
+    model(x, training=True)
+    assert kept(model) is before
+
+
 def test_training_and_new_weights_change_nothing():
     model, per_model = sequential(layers.Dense(2), layers.Dropout(0.1), Scale()), PerModel()
     per_model(model)["key"] = 1

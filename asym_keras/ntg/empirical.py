@@ -172,7 +172,10 @@ def _at_dtype(model, variables: list, dtype):
 def _compile(kept: dict, model, x, choice: Choice, variables, known, method: str) -> Compiled:
     """Gradients of any number of examples like `x`; compiled once per model and shape.
 
-    `kept` is where what is compiled for the model as it is now is found again. An eager `tape.jacobian` would be traced at each call.
+    An eager `tape.jacobian` would be traced at each call.
+
+    Args:
+        kept: what has been compiled for the model as it is now.
     """
     signature = tf.nest.map_structure(tf.type_spec_from_value, x)
     signature = tf.nest.map_structure(_of_any_length, signature)

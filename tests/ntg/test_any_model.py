@@ -136,7 +136,7 @@ def test_dict_of_inputs_goes_by_name():
     ("stack", "shape", "other"),
     [
         ([layers.Dense(5, "tanh"), layers.GlobalAveragePooling1D()], (None, 4), (6, 4)),
-        ([layers.LSTM(3)], (None, 4), (6, 4)),
+        pytest.param([layers.LSTM(3)], (None, 4), (6, 4), marks=pytest.mark.slow),
         (
             [layers.Conv2D(3, 2, activation="tanh"), layers.GlobalMaxPooling2D()],
             (None, None, 4),
