@@ -240,6 +240,16 @@ class Wall(keras.layers.Layer):
         return x * tf.where(self.w > self.limit, np.nan, self.w)
 
 
+def test_rejections_count_as_stuck_at_one_place_only():
+    run = GradientFlow().start(Objective(*wall_problem(limit=1.5, target=1.45)))
+    for k in range(1, 1000):  # each step is rejected once, on the way to a far end
+        run.time, run._rejected = 1e-3 * 1.02**k, k
+        assert not run._is_stuck()
+    for k in range(1000, 1200):  # and here it creeps
+        run.time, run._rejected = run.time * (1 + 1e-9), k
+    assert run._is_stuck()
+
+
 def wall_problem(limit, target):
     inputs = keras.Input((1,))
     model = keras.Model(inputs, Wall(limit)(inputs))
