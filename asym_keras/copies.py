@@ -14,10 +14,13 @@ from typing import Any
 
 import keras
 
-from asym_keras.graphs import compile_arguments, graph_of, is_graph, rerun, unused
+from asym_keras.graphs import compile_arguments, graph_of, is_graph, layers_of, rerun, unused
 from asym_keras.layer_copies import FLOATS, Change, made_again, transfer
 
 logger = logging.getLogger(__name__)
+
+# By which a subclass of a functional model may train and predict otherwise.
+_METHODS = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
 
 def copy_model(
@@ -50,6 +53,8 @@ def copy_model(
             f"Expected a functional or Sequential model, received {model.name!r} of class "
             f"{type(model).__name__}, whose call is its own: it can't be rebuilt layer by layer."
         )
+    _require_apart(model)
+    _warn_of_methods(model)
     copying = _Copying(dtype, changes or {}, shapes or {})
     with _default_dtype(dtype):
         new = copying.graph(model)
@@ -57,6 +62,46 @@ def copy_model(
     if compiled:
         compile_as(model, new)
     return new
+
+
+def _require_apart(model) -> None:
+    """Raises ValueError if a layer is in two layers that hold others: in copies it would be two."""
+    owners: dict[int, Any] = {}
+    for layer in (la for la in layers_of(model) if not is_graph(la)):
+        for inner in layers_of(layer)[1:]:
+            owner = owners.setdefault(id(inner), layer)
+            if (
+                owner is not layer
+                and owner not in layers_of(layer)
+                and layer not in layers_of(owner)
+            ):
+                raise _shared(inner, owner, layer)
+    graphs = [la for la in layers_of(model) if is_graph(la)]
+    for layer in (la for graph in graphs for la in graph.layers):
+        if id(layer) in owners:
+            raise _shared(layer, owners[id(layer)], layer)
+
+
+def _shared(inner, owner, other) -> ValueError:
+    where = "the graph" if inner is other else f"{other.name!r}"
+    return ValueError(
+        f"Expected layers that stand in one place, received {inner.name!r} "
+        f"({type(inner).__name__}), which is in {owner.name!r} ({type(owner).__name__}) and in "
+        f"{where}: made again, it would be two. Call one layer twice, or use two."
+    )
+
+
+def _warn_of_methods(model) -> None:
+    """Says what a copy, a plain Functional or Sequential model, does not do as a subclass does."""
+    for graph in (la for la in layers_of(model) if is_graph(la)):
+        own = [n for n in _METHODS if getattr(type(graph), n) is not getattr(keras.Model, n)]
+        if own:
+            logger.warning(
+                "copy of %s is a plain model: %s of %s are not carried over.",
+                graph.name,
+                ", ".join(own),
+                type(graph).__name__,
+            )
 
 
 @contextlib.contextmanager

@@ -9,8 +9,23 @@ import numpy as np
 import tensorflow as tf
 
 from asym_keras.fingerprint import PerModel
-from asym_keras.graphs import graph_of, input_structure, layers_of, mask_of, output_structure
-from asym_keras.inputs import as_inputs, call, example_count, holds_strings, take
+from asym_keras.graphs import (
+    graph_of,
+    input_structure,
+    is_builtin,
+    is_graph,
+    layers_of,
+    mask_of,
+    output_structure,
+)
+from asym_keras.inputs import (
+    as_inputs,
+    call,
+    example_count,
+    holds_strings,
+    stateless_call,
+    take,
+)
 from asym_keras.losses import ExampleLoss
 from asym_keras.targets import as_labels, as_targets, hits, labels_in
 from asym_keras.tracing import traced_once
@@ -31,9 +46,43 @@ def compiles_with_xla(model: keras.Model, examples: int, x=None) -> bool:
     )
     if not dense or not all(layer.supports_jit for layer in layers_of(model)):
         return False
-    weights = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     gpu = bool(tf.config.list_logical_devices("GPU"))
+    if not gpu and not _is_known_to_xla(model, x):
+        return False
+    weights = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     return gpu or examples * weights < JIT_LIMIT
+
+
+def _is_known_to_xla(model: keras.Model, x) -> bool:
+    """Whether XLA does what TensorFlow does in layers that may use operations it does not know.
+
+    It also takes indices that are out of range, where TensorFlow on a CPU raises an error.
+    """
+    inputs = keras.tree.flatten(x)
+    if any(tf.is_tensor(a) and not a.dtype.is_floating for a in inputs):
+        return False
+    unsure = [la for la in layers_of(model) if not is_graph(la) and not _is_common(la)]
+    if not unsure or not inputs:
+        return True
+    one = take(x, slice(0, 1))
+
+    def both(one):
+        values = [v.value for v in model.variables]
+        return [
+            stateless_call(model, model.variables, values, one, training=t)[0]
+            for t in (False, True)
+        ]
+
+    try:
+        tf.function(both, jit_compile=True, autograph=False)(one)
+    except Exception:  # of whatever kind: without XLA it will be told as it is
+        return False
+    return True
+
+
+def _is_common(layer) -> bool:
+    preprocessing = ".preprocessing." in type(layer).__module__
+    return is_builtin(layer) and not preprocessing and type(layer) is not keras.layers.Lambda
 
 
 class Evaluator:
@@ -69,6 +118,7 @@ class Evaluator:
                 f"(built: False, trainable variables: {len(model.trainable_variables)})."
             )
         self.model = model
+        require_stateless(model)
         self.x = as_inputs(model, x)
         complete(model, self.x)
         self.outputs = _one_output(model, self.x)
@@ -146,7 +196,7 @@ class Evaluator:
         return keras.tree.map_structure(rows, (self.x, self.y))
 
     def _inference(self, x, y):
-        predictions = call(self.model, x)
+        [predictions] = keras.tree.flatten(call(self.model, x))
         return self.loss(y, predictions), predictions
 
 
@@ -158,6 +208,16 @@ def complete(model: keras.Model, x) -> None:
     """
     if not all(layer.built for layer in layers_of(model)):
         call(model, take(x, slice(0, 1)))
+
+
+def require_stateless(model: keras.Model) -> None:
+    """Raises ValueError if what `model` answers depends on what it was asked before."""
+    stateful = [la.name for la in layers_of(model) if getattr(la, "stateful", False)]
+    if stateful:
+        raise ValueError(
+            f"Expected layers that forget, received {', '.join(stateful)} in {model.name!r} with "
+            "stateful=True: what is computed would depend on earlier batches. Use stateful=False."
+        )
 
 
 def _one_output(model, x) -> tuple:

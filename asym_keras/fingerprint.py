@@ -7,10 +7,12 @@ normalisation, an attribute of somebody's own layer, a number that a lambda take
 
 from __future__ import annotations
 
+import dis
 import functools
+import sys
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -24,6 +26,7 @@ _LIBRARIES = {"asym_keras", "keras", "tensorflow", "numpy", "builtins", "math", 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 _EXACTLY_PLAIN = frozenset(_PLAIN)  # most attributes are; asking for these is quick
 _VARIABLES = (keras.Variable, tf.Variable)
+_DESCRIPTORS = (property, staticmethod, classmethod, functools.cached_property)
 
 
 class PerModel:
@@ -32,9 +35,9 @@ class PerModel:
     def __init__(self) -> None:
         self._kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
-    def __call__(self, model) -> dict:
-        """The dict of `model` as it is now."""
-        now = Fingerprint(model)
+    def __call__(self, model, now: Fingerprint | None = None) -> dict:
+        """The dict of `model`, or of another owner, as it is `now`; None: by all its layers."""
+        now = now or Fingerprint(layers_of(model))
         before, kept = self._kept.get(model, (None, {}))
         if before is None or not before.holds(now):
             kept = {}
@@ -43,13 +46,20 @@ class PerModel:
 
 
 class Fingerprint:
-    """What a model computes, but for the values of its weights."""
+    """What layers and functions compute, but for the values of weights.
 
-    def __init__(self, model):
+    Layers from outside that their code takes are looked through, too.
+    """
+
+    def __init__(self, layers: Iterable, functions: Iterable = ()):
         self._references: list = []
         self._tokens: list = []
-        seen: set[int] = set()
-        for layer in layers_of(model):
+        self._seen: set[int] = set()
+        self._layers = list(layers)
+        self._known = set(map(id, self._layers))
+        for function in functions:
+            self._take_apart(function)
+        for layer in self._layers:  # which grows
             self._tokens.append(self._identity(layer))
             for name, value in own_attributes(layer):
                 if value is None:
@@ -58,7 +68,17 @@ class Fingerprint:
                 if type(value) in _EXACTLY_PLAIN:
                     self._tokens += type(value), value
                 else:
-                    self._tokens += map(self._token, held(value, seen))
+                    self._take_apart(value)
+            if not is_graph(layer):
+                self._take_apart(type(layer))
+
+    def _take_apart(self, value) -> None:
+        for thing in held(value, self._seen):
+            self._tokens.append(self._token(thing))
+            if isinstance(thing, keras.layers.Layer) and id(thing) not in self._known:
+                found = [la for la in layers_of(thing) if id(la) not in self._known]
+                self._layers += found
+                self._known |= set(map(id, found))
 
     def holds(self, now: Fingerprint) -> bool:
         """Whether the model is `now` what it was."""
@@ -69,7 +89,8 @@ class Fingerprint:
         if isinstance(thing, _PLAIN):
             return type(thing), thing
         if isinstance(thing, np.ndarray):
-            return thing.shape, thing.dtype.str, hash(thing.tobytes())
+            content = repr(thing.tolist()) if thing.dtype.hasobject else hash(thing.tobytes())
+            return thing.shape, thing.dtype.str, content
         if isinstance(thing, tf.Variable):  # one of Keras keeps its shape
             return self._identity(thing), tuple(thing.shape)
         return self._identity(thing)
@@ -100,7 +121,7 @@ def reaches_variables(thing) -> bool:
         known = [layer for layer in inside if is_builtin(layer)]
         own |= {id(v) for la in known for v in vars(la).values() if isinstance(v, tf.Variable)}
         things: list = [value for layer in inside for _, value in own_attributes(layer)]
-        things += [getattr(type(layer), "call", None) for layer in inside]
+        things += [type(layer) for layer in inside if not is_graph(layer)]
     else:
         things = [thing]
     seen: set[int] = set()
@@ -112,10 +133,10 @@ def reaches_variables(thing) -> bool:
 
 
 @functools.cache
-def _bare_attributes() -> frozenset[str]:
-    """What every layer and model has, where Keras counts calls and keeps its own caches."""
-    bare = keras.layers.Layer(), keras.Model(), keras.Sequential()
-    return TRAINER_ATTRIBUTES.union(*map(vars, bare))
+def _bare_attributes(model: bool) -> frozenset[str]:
+    """What every layer or model has, where Keras counts calls and keeps its own caches."""
+    bare = [keras.Model(), keras.Sequential()] if model else [keras.layers.Layer()]
+    return (TRAINER_ATTRIBUTES if model else frozenset()).union(*map(vars, bare))
 
 
 def own_attributes(layer) -> list[tuple[str, Any]]:
@@ -127,12 +148,13 @@ def own_attributes(layer) -> list[tuple[str, Any]]:
     found += [(name, own[name]) for name in set_by_keras if name in own]
     if is_graph(layer):
         return found  # what it does is what its layers do
-    return found + [(name, own[name]) for name in _own_names(tuple(own))]
+    model = isinstance(layer, keras.Model)
+    return found + [(name, own[name]) for name in _own_names(tuple(own), model)]
 
 
 @functools.lru_cache(maxsize=256)
-def _own_names(names: tuple[str, ...]) -> list[str]:
-    skipped = _bare_attributes()
+def _own_names(names: tuple[str, ...], model: bool) -> list[str]:
+    skipped = _bare_attributes(model)
     return [n for n in names if n not in skipped and not n.startswith("_self_")]  # TensorFlow's
 
 
@@ -149,54 +171,92 @@ def held(thing, seen: set[int] | None = None) -> Iterator[Any]:
     if id(thing) in seen:
         return
     seen.add(id(thing))
+    # Objects that stay: the address of one that is made here may be another's a moment later.
+    parts: list = []
     if isinstance(thing, dict):
-        parts: list = [part for pair in thing.items() for part in pair]
+        parts = [part for pair in thing.items() for part in pair]
     elif isinstance(thing, (list, tuple, set, frozenset)):
         yield len(thing)
-        parts = list(thing)
+        parts = sorted(thing, key=repr) if isinstance(thing, (set, frozenset)) else list(thing)
     elif isinstance(thing, functools.partial):
         parts = [thing.func, thing.args, thing.keywords]
     elif isinstance(thing, types.MethodType):
         parts = [thing.__func__, thing.__self__]
+    elif isinstance(thing, _DESCRIPTORS):
+        parts = [getattr(thing, name, None) for name in ("fget", "__func__", "func")]
+    elif isinstance(thing, weakref.ref):
+        parts = [thing()]
     elif isinstance(thing, types.FunctionType):
         yield thing.__code__
         parts = [] if _is_of_a_library(thing.__module__) else _parts_of(thing)
-    elif isinstance(thing, (np.ndarray, *_VARIABLES, type, types.ModuleType)):
+    elif isinstance(thing, type):
         yield thing
-        return
+        parts = _members(thing)
+    elif isinstance(thing, (np.ndarray, *_VARIABLES, types.ModuleType, keras.layers.Layer)):
+        yield thing
+    elif type(thing).__module__.split(".")[0] in _LIBRARIES:
+        yield thing
+    elif hasattr(type(thing), "__array__"):  # of pandas
+        yield np.asarray(thing)
     else:
         yield thing
-        known = isinstance(thing, keras.layers.Layer) or _is_of_a_library(type(thing).__module__)
-        parts = [] if known else [getattr(thing, "__dict__", {}), *_calls_of(thing)]
+        parts = [*_state_of(thing), type(thing)]
     for part in parts:
         yield from held(part, seen)
 
 
-def _parts_of(function: Callable) -> list:
-    """What a function takes from outside: closure, defaults, and globals that its code names."""
-    parts: list = [function.__defaults__, function.__kwdefaults__]
+def _parts_of(function: types.FunctionType) -> list:
+    """What a function takes from outside: closure, defaults, globals, and what modules hold."""
+    parts: list = [function.__defaults__, function.__kwdefaults__, function.__dict__]
     for cell in function.__closure__ or ():
         try:
             parts.append(cell.cell_contents)
         except ValueError:  # a cell that is not filled yet
             parts.append(None)
-    names = _names_in(function.__code__)
-    space = function.__globals__
-    return parts + [space[name] for name in sorted(names) if name in space]
+    names, attributes = _names_in(function.__code__)
+    found = [function.__globals__[n] for n in sorted(names) if n in function.__globals__]
+    modules = [
+        m for m in found if isinstance(m, types.ModuleType) and not _is_of_a_library(m.__name__)
+    ]
+    return parts + found + [vars(m)[n] for m in modules for n in sorted(attributes) if n in vars(m)]
 
 
-def _names_in(code: types.CodeType) -> set[str]:
-    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    return set(code.co_names).union(*map(_names_in, inner))
+@functools.lru_cache(maxsize=4096)
+def _names_in(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of globals, and of attributes, that code and the code in it load."""
+    loads: dict[str, set] = {"GLOBAL": set(), "NAME": set(), "ATTR": set(), "METHOD": set()}
+    for instruction in dis.get_instructions(code):
+        kind, _, what = instruction.opname.partition("_")
+        if kind == "LOAD" and what in loads:
+            loads[what].add(instruction.argval)
+    names, attributes = loads["GLOBAL"] | loads["NAME"], loads["ATTR"] | loads["METHOD"]
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            more_names, more_attributes = _names_in(inner)
+            names, attributes = names | more_names, attributes | more_attributes
+    return frozenset(names), frozenset(attributes)
 
 
-def _calls_of(thing) -> list:
-    """The method that runs when `thing` is called, or what a loss or layer has in its place."""
-    names = ("__call__", "call")
-    found = [getattr(type(thing), name, None) for name in names]
-    return [f for f in found if isinstance(f, types.FunctionType)]
+def _members(kind: type) -> list:
+    """What somebody's class and its bases define."""
+    return [
+        value
+        for base in kind.__mro__
+        if not _is_of_a_library(base.__module__)
+        for name, value in vars(base).items()
+        if name == "__call__" or not (name.startswith("__") and name.endswith("__"))
+    ]
+
+
+def _state_of(thing) -> list:
+    """Attributes and entries of somebody's object."""
+    slots = [getattr(base, "__slots__", ()) for base in type(thing).__mro__]
+    names = [n for s in slots for n in ((s,) if isinstance(s, str) else s)]
+    state = [getattr(thing, "__dict__", None), *(getattr(thing, name, None) for name in names)]
+    return state + (list(thing) if isinstance(thing, Collection) else [])
 
 
 @functools.lru_cache(maxsize=1024)
 def _is_of_a_library(module: str | None) -> bool:
-    return (module or "").split(".")[0] in _LIBRARIES
+    top = (module or "").split(".")[0]
+    return top in _LIBRARIES or (top in sys.stdlib_module_names and top != "__main__")

@@ -95,6 +95,9 @@ def _copy_attributes(old, new, change: Change, dtype: str | None) -> None:
     for name, value in own_attributes(old):
         if name in change.config or name not in vars(new):
             continue
+        if _is_own_object(value) and not reaches_variables(value):
+            vars(new)[name] = copy.deepcopy(value)
+            continue
         if not _is_constant(value) or not _is_constant(vars(new)[name]):
             continue
         if change.config and not _is_function(value):
@@ -128,6 +131,13 @@ def _is_constant(value) -> bool:
     return isinstance(value, (*plain, *functions)) or (
         tf.is_tensor(value) and not isinstance(value, (tf.Variable, keras.Variable))
     )
+
+
+def _is_own_object(value) -> bool:
+    """Whether `value` is an object of somebody's class, which a configuration does not tell."""
+    kind = type(value)
+    ours = kind.__module__.split(".")[0] in ("keras", "tensorflow", "numpy", "builtins")
+    return not ours and not isinstance(value, (keras.layers.Layer, type)) and not callable(value)
 
 
 def _copy_variables(old, new, change: Change) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from asym_keras.fingerprint import held
+from asym_keras.graphs import mask_of
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +81,16 @@ class ExampleLoss:
         generator = np.random.default_rng(0)
         tried = tf.cast(generator.uniform(0.1, 0.9, (count, *shape)), self._dtype)
         try:
-            more, few = (tf.convert_to_tensor(self(y[:c], tried[:c])) for c in (count, count - 1))
+            values = [self(y[:c], tried[:c]) for c in (count, count - 1)]
+            more, few = map(tf.convert_to_tensor, values)
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
             raise self._refusal(labels, tuple(y.shape[1:]), shape, str(error)) from error
+        if mask_of(values[0]) is not None:
+            raise ValueError(
+                f"Expected a loss that counts all examples, received {self.name}, which leaves "
+                "some out (ignore_class): the mean over the others is not one example by example. "
+                "Drop these examples."
+            )
         single = more.shape[:1] == [count] and few.shape[:1] == [count - 1]
         if not single and labels and self._is_known():
             raise self._refusal(labels, tuple(y.shape[1:]), shape, f"values of shape {more.shape}")

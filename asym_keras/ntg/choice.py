@@ -72,7 +72,7 @@ def choose(model, x, output) -> Choice:
 
 
 def _names(model, everything, count: int) -> list[str]:
-    if isinstance(everything, dict):
+    if isinstance(everything, dict) and len(everything) == count:
         return sorted(everything)
     names = list(getattr(graph_of(model), "output_names", ()))
     return names if len(names) == count else [str(i) for i in range(count)]

@@ -6,18 +6,19 @@ import logging
 import weakref
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.evaluator import complete
+from asym_keras.evaluator import complete, require_stateless
 from asym_keras.fingerprint import PerModel
 from asym_keras.inputs import as_inputs
 from asym_keras.ntg.assembly import Compiled, assemble
 from asym_keras.ntg.choice import Choice, choose
-from asym_keras.ntg.evidence import agrees
+from asym_keras.ntg.evidence import agrees, pair_of
 from asym_keras.ntg.jacobian import jacobian_factors
 from asym_keras.ntg.precision import at_precision, computes_in_less
-from asym_keras.ntg.shallow import find_shallow_layer, shallow_gradients, shallow_ntg
+from asym_keras.ntg.shallow import find_shallow_layer, kept_for, shallow_gradients, shallow_ntg
 from asym_keras.ntg.structured import known_variables, structured_factors
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,6 @@ METHODS = ("auto", "jacobian", "structured", "closed_form")
 
 # Of each model as it is: a compiled function of another activation is not the model's.
 _compiled = PerModel()
-_closed: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def empirical_ntg(
@@ -84,6 +84,7 @@ def empirical_ntg(
         raise ValueError(
             f"empirical_ntg: expected batch_size of at least 1, or None, received {batch_size}."
         )
+    require_stateless(model)
     closed = method in ("auto", "closed_form") and variables is None
     layer = find_shallow_layer(model) if closed else None
     given, kind = (x, x2), dtype or (layer.variable_dtype if layer else None)
@@ -101,7 +102,9 @@ def empirical_ntg(
     if layer is not None:
         options = {"output": choice.column, "dtype": dtype, "batch_size": batch_size}
         return shallow_ntg(layer, x, x2, **options)
-    variables = list(model.trainable_variables if variables is None else variables)
+    if variables is None:
+        variables = model.trainable_variables
+    variables = [variables] if isinstance(variables, keras.Variable) else list(variables)
     exact, variables = _at_dtype(model, variables, dtype)
     if exact is not model or kind is not None:
         x, x2 = (None if a is None else as_inputs(exact, a) for a in given)
@@ -135,20 +138,25 @@ def _sizes(x) -> list:
 
 
 def _closed_form_holds(model, layer, x, choice: Choice) -> bool:
-    """Whether Eq. (7) gives the NTG of `model`, tried once for each activation that it gets."""
-    tried = _closed.setdefault(model, weakref.WeakKeyDictionary())
-    if layer.activation not in tried:
+    """Whether Eq. (7) gives the NTG of `model`, tried once for its activation as it is."""
+    kept = kept_for(layer)
+    holds, sure = kept.get("holds", (True, False))
+    if sure:
+        return holds
+    pair, telling = pair_of(x)
+    if telling or "holds" not in kept:
         column = choice.columns - 1 if isinstance(choice.column, str) else choice.column
         dtype = tf.as_dtype(layer.variable_dtype)
         exact = at_precision(model, dtype) if computes_in_less(model) else model
         [kernel] = exact.trainable_variables
         gradients = shallow_gradients(layer, column, dtype)
-        tried[layer.activation] = agrees(gradients, exact, x, [kernel], choice)
-        if not tried[layer.activation]:
+        holds = agrees(gradients, exact, pair, [kernel], choice)
+        kept["holds"] = holds, telling
+        if not holds:
             logger.warning(
                 "NTG of %s: the closed form is not what backward passes give; not taken", model.name
             )
-    return tried[layer.activation]
+    return holds
 
 
 def _at_dtype(model, variables: list, dtype):
@@ -156,7 +164,7 @@ def _at_dtype(model, variables: list, dtype):
     if not variables:
         raise ValueError("empirical_ntg: expected at least one variable, received none.")
     places = {id(w): place for place, w in enumerate(model.weights)}
-    strangers = [v.path for v in variables if id(v) not in places]
+    strangers = [str(getattr(v, "path", v)) for v in variables if id(v) not in places]
     if strangers:
         raise ValueError(
             f"empirical_ntg: expected variables of {model.name!r}, received "
@@ -181,9 +189,16 @@ def _compile(kept: dict, model, x, choice: Choice, variables, known, method: str
     signature = tf.nest.map_structure(_of_any_length, signature)
     specs = tuple(tf.nest.flatten(signature))
     key = (choice, *specs, tuple(map(id, variables)), tuple(map(id, known)), method)
-    if key not in kept:
-        kept[key] = _checked(model, x, signature, choice, variables, known, method)
-    return kept[key]
+    compiled, sure = kept.get(key, (None, False))
+    if not sure:
+        pair, sure = pair_of(x)
+        # What agreed on examples that could not tell is asked again where they can.
+        if compiled is None or (
+            sure and not agrees(compiled.factors, model, pair, variables, choice)
+        ):
+            compiled = _checked(model, pair, signature, choice, variables, known, method)
+        kept[key] = compiled, sure
+    return compiled
 
 
 def _of_any_length(spec):
@@ -194,7 +209,7 @@ def _of_any_length(spec):
     return tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
 
 
-def _checked(model, x, signature, choice, variables, known, method) -> Compiled:
+def _checked(model, pair, signature, choice, variables, known, method) -> Compiled:
     """The fastest way that gives, for two examples, what the definition gives."""
     every = choice.columns if choice.column == "all" else None
     ways = [(known, True)] if known else []
@@ -203,7 +218,7 @@ def _checked(model, x, signature, choice, variables, known, method) -> Compiled:
     for place, (taken, vectorised) in enumerate(ways):
         named = _describe(model, variables, taken, vectorised)
         compiled = Compiled(_factors(model, choice, variables, taken, vectorised), signature, every)
-        if agrees(compiled.factors, model, x, variables, choice):
+        if agrees(compiled.factors, model, pair, variables, choice):
             # Said aloud if it is not the way that was expected.
             logger.log(logging.WARNING if place else logging.INFO, "%s", named)
             return compiled

@@ -47,6 +47,8 @@ def layer_factors(layer, sites, names: set[str]) -> list[Factor]:
     if "embeddings" in names:
         indices = [tf.reshape(x, [tf.shape(x)[0], c.shape[1] or -1]) for x, c in sites]
         indices = tf.concat([tf.cast(i, "int32") for i in indices], axis=1)
+        # Negative ones count from the end, as in Keras.
+        indices = tf.where(indices < 0, indices + layer.input_dim, indices)
         factors.append(Lookup(indices, cotangents))
     if names & {"bias", "beta"}:
         factors.append(Vectors(tf.reduce_sum(cotangents, axis=1)))

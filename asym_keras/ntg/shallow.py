@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.fingerprint import reaches_variables
+from asym_keras.fingerprint import Fingerprint, PerModel, reaches_variables
 from asym_keras.graphs import does_as_its_class, graph_of, is_elementwise, is_graph, steps_of
 from asym_keras.layers import AsymScaledDense
 from asym_keras.ntg.assembly import Compiled, assemble
@@ -18,8 +17,7 @@ from asym_keras.ntg.factors import Outer
 
 logger = logging.getLogger(__name__)
 
-_compiled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-_simple: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_kept = PerModel()
 
 
 def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
@@ -36,16 +34,22 @@ def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
         return None
     if not layer.trainable_variables or len(graph_of(model).outputs) != 1:
         return None
-    return layer if _is_simple(layer.activation, layer.units) else None
+    return layer if _is_simple(layer) else None
 
 
-def _is_simple(activation, units: int) -> bool:
+def kept_for(layer: AsymScaledDense) -> dict:
+    """What was found out about `layer` with its activation as it is; its variables stay."""
+    return _kept(layer, Fingerprint((), (layer.activation,)))
+
+
+def _is_simple(layer: AsymScaledDense) -> bool:
     """Whether each output depends on its own input alone, and on no weights."""
-    if activation not in _simple:
+    kept, activation = kept_for(layer), layer.activation
+    if "simple" not in kept:
         weights = isinstance(activation, keras.layers.Layer) and bool(activation.weights)
         simple = not weights and not reaches_variables(activation)
-        _simple[activation] = simple and is_elementwise(activation, max(units, 4))
-    return _simple[activation]
+        kept["simple"] = simple and is_elementwise(activation, max(layer.units, 4))
+    return kept["simple"]
 
 
 def shallow_ntg(
@@ -75,9 +79,7 @@ def shallow_ntg(
 
 def _compile(layer: AsymScaledDense, output, dtype: tf.DType) -> Compiled:
     """Gradients of any number of inputs, compiled once."""
-    functions = _compiled.setdefault(layer, {})
-    # The layer's activation may be replaced; its variables stay.
-    key = (output, dtype, layer.activation)
+    functions, key = kept_for(layer), (output, dtype)
     if key not in functions:
         logger.info("NTG of %s: closed form in %s", layer.name, dtype.name)
         signature = tf.TensorSpec([None, layer.kernel.shape[0]], dtype)
@@ -110,7 +112,8 @@ def _slopes(activation, z: tf.Tensor) -> tf.Tensor:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(z)
         activations = activation(z)
-    return tape.gradient(activations, z)
+    # A step function has none, which TensorFlow tells by None.
+    return tape.gradient(activations, z, unconnected_gradients="zero")
 
 
 def split_ntg(

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
 from asym_keras.evaluator import Evaluator
 from asym_keras.graphs import layers_of
-from asym_keras.inputs import gather, stateless_call
+from asym_keras.inputs import call, gather, stateless_call
+
+# Operations of TensorFlow that draw numbers by a state of their own.
+_DRAWS = {
+    *("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal"),
+    *("RandomGamma", "RandomPoissonV2", "RandomShuffle", "Multinomial"),
+}
 
 
 class Objective(Evaluator):
@@ -45,12 +53,14 @@ class Objective(Evaluator):
             )
         self.variables = list(model.trainable_variables)
         self.constrained = [v.path for v in self.variables if v.constraint is not None]
-        changed, penalties = _in_training(self)
+        effects = _in_training(model, self.x)
+        self._require_listed(effects)
         self.state_variables = [
-            v for v, c in zip(model.non_trainable_variables, changed, strict=True) if c
+            v for v, c in zip(model.non_trainable_variables, effects.state, strict=True) if c
         ]
-        self._state_index = [i for i, c in enumerate(changed) if c]
+        self._state_index = [i for i, c in enumerate(effects.state) if c]
         self.stateful_layers = _owners(model, self.state_variables)
+        self.stateful_layers += [f"the operation {name}" for name in effects.operations]
         # Penalties of weights are the same in each part of the examples; others may sum over them.
         regularised = sum(v.regularizer is not None for v in self.variables)
         self.indivisible = None
@@ -59,10 +69,26 @@ class Objective(Evaluator):
                 f"{', '.join(self.stateful_layers)}, which draw numbers or update averages while "
                 "training"
             )
-        elif penalties > regularised:
+        elif effects.penalties > regularised:
             self.indivisible = "penalties of activations, or of add_loss in a layer"
         if self.indivisible:
             self.tile = self.examples
+
+    def _require_listed(self, effects: _Effects) -> None:
+        """Raises ValueError for writes that a step would lose, or that would undo it."""
+        if effects.weights:
+            raise ValueError(
+                f"Expected trained weights that only steps change, received {self.model.name!r}, "
+                f"which writes {', '.join(effects.weights)} while it is called, as "
+                "SpectralNormalization does. Freeze them, or take that layer out."
+            )
+        if effects.elsewhere:
+            raise ValueError(
+                f"Expected variables that model.variables lists, received {self.model.name!r}, "
+                "which writes others while training: random numbers without a seed generator of "
+                "the layer's own, or a variable from outside. Make them attributes of a layer "
+                "(self.seed = keras.random.SeedGenerator(), self.add_weight)."
+            )
 
     def weights(self) -> list[tf.Tensor]:
         """The model's trainable weights now."""
@@ -117,6 +143,7 @@ class Objective(Evaluator):
         predictions, values, penalties = stateless_call(
             self.model, variables, values, x, training=True
         )
+        [predictions] = keras.tree.flatten(predictions)
         return predictions, values[len(weights) :], penalties
 
     def _gradient(self, weights, state, x, y, share):
@@ -155,27 +182,46 @@ class Objective(Evaluator):
         return risk, gradient, list(state)
 
 
-def _in_training(objective: Objective) -> tuple[list[bool], int]:
-    """For each non-trainable variable, whether a training step writes it; how many penalties.
+@dataclasses.dataclass
+class _Effects:
+    """What a call of the model does in training, beside its predictions.
 
-    Read off the graph: a scope hands untouched state back as the same tensor.
+    Attributes:
+        state: for each non-trainable variable, whether it is written.
+        weights: paths of trainable variables that are written.
+        elsewhere: whether variables are written that the model does not list.
+        operations: of TensorFlow, which draw numbers or write.
+        penalties: int.
     """
-    changed: list[bool] = []
-    count = 0
-    model = objective.model
+
+    state: list[bool]
+    weights: list[str]
+    elsewhere: bool
+    operations: list[str]
+    penalties: int
+
+
+def _in_training(model, x) -> _Effects:
+    """Traces a call of `model` in training and notes what it does."""
+    effects = _Effects([], [], False, [], 0)
+    trained, others = model.trainable_variables, model.non_trainable_variables
 
     def trace(x):
-        nonlocal count
-        weights = [tf.convert_to_tensor(v.value) for v in model.trainable_variables]
-        state = [tf.convert_to_tensor(v.value) for v in model.non_trainable_variables]
-        _, new, penalties = objective._call(weights, state, x)
-        changed.extend(a is not b for a, b in zip(state, new, strict=True))
-        count = len(penalties)
+        before = [(v, tf.convert_to_tensor(v.value)) for v in (*trained, *others)]
+        with keras.StatelessScope(state_mapping=before, collect_losses=True) as scope:
+            call(model, x, training=True)
+            effects.penalties = len(model.losses)
+        written = {id(v) for v, value in before if scope.get_current_value(v) is not value}
+        effects.state = [id(v) in written for v in others]
+        effects.weights = [v.path for v in trained if id(v) in written]
+        effects.elsewhere = bool(set(scope.state_mapping) - {id(v) for v, _ in before})
         return tf.constant(0)
 
-    signature = keras.tree.map_structure(tf.type_spec_from_value, objective.x)
-    tf.function(trace, autograph=False).get_concrete_function(signature)
-    return changed, count
+    signature = keras.tree.map_structure(tf.type_spec_from_value, x)
+    traced = tf.function(trace, autograph=False).get_concrete_function(signature)
+    kinds = {operation.type for operation in traced.graph.get_operations()}
+    effects.operations = sorted(k for k in kinds if k in _DRAWS or k.startswith("Assign"))
+    return effects
 
 
 def _owners(model, variables) -> list[str]:

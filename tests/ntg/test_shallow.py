@@ -98,10 +98,19 @@ class Doubled(keras.Model):
         return 2.0 * self.layer(inputs)
 
 
+class Halved(AsymScaledDense):
+    def call(self, x):
+        return super().call(x) / 2.0
+
+
 def made_of(case):
     """A model of one `AsymScaledDense` and, but for the first two cases, something more or less."""
-    layer = AsymScaledDense(12, None if case == "features only" else 3, seed=3, dtype="float64")
+    kind = Halved if case == "layer of a subclass" else AsymScaledDense
+    layer = kind(12, None if case == "features only" else 3, seed=3, dtype="float64")
     inputs = keras.Input((3,), dtype="float64")
+    if case == "activation that reaches":
+        weight = keras.Variable(2.0, dtype="float64")
+        layer.activation = lambda z: weight * z
     if case == "sequential":
         return keras.Sequential([inputs, layer])
     if case == "subclass":
@@ -134,6 +143,8 @@ def test_find_shallow_layer_finds_a_layer_alone(case):
 MORE_OR_LESS = (
     "features only",
     "subclass",
+    "layer of a subclass",
+    "activation that reaches",
     "bare operation after",
     "bare operation before",
     "used twice",
