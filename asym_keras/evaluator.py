@@ -74,7 +74,7 @@ def _is_known_to_xla(model: keras.Model, x) -> bool:
         ]
 
     try:
-        tf.function(both, jit_compile=True, autograph=False)(one)
+        traced_once(both, jit_compile=True)(one)
     except Exception:  # of whatever kind: without XLA it will be told as it is
         return False
     return True

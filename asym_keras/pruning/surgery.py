@@ -173,10 +173,14 @@ class _Fit:
         target = self._layer
         if self._ending.reader not in (None, target):
             return None
-        dense = keras.layers.Dense(
-            self._targets.shape[1], dtype=target.dtype_policy, name=f"{target.name}_readout"
+        return keras.layers.Dense(
+            self._targets.shape[1],
+            # The kernel is fitted. Other initialisers have other arguments from version to version
+            # of Keras, and a saved model would be unknown to an older one.
+            kernel_initializer="zeros",
+            dtype=target.dtype_policy,
+            name=f"{target.name}_readout",
         )
-        return dense
 
     def into(self, small):
         """`small` with the fitted readout."""
