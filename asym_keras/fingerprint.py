@@ -54,12 +54,20 @@ class Fingerprint:
     def __init__(self, layers: Iterable, functions: Iterable = ()):
         self._references: list = []
         self._tokens: list = []
-        self._seen: set[int] = set()
-        self._layers = list(layers)
-        self._known = set(map(id, self._layers))
+        layers, seen = list(layers), set[int]()
+        known = set(map(id, layers))
+
+        def take_apart(value) -> None:
+            for thing in held(value, seen):
+                self._tokens.append(self._token(thing))
+                if isinstance(thing, keras.layers.Layer) and id(thing) not in known:
+                    found = [la for la in layers_of(thing) if id(la) not in known]
+                    layers.extend(found)
+                    known.update(map(id, found))
+
         for function in functions:
-            self._take_apart(function)
-        for layer in self._layers:  # which grows
+            take_apart(function)
+        for layer in layers:  # which grows
             self._tokens.append(self._identity(layer))
             for name, value in own_attributes(layer):
                 if value is None:
@@ -68,17 +76,9 @@ class Fingerprint:
                 if type(value) in _EXACTLY_PLAIN:
                     self._tokens += type(value), value
                 else:
-                    self._take_apart(value)
+                    take_apart(value)
             if not is_graph(layer):
-                self._take_apart(type(layer))
-
-    def _take_apart(self, value) -> None:
-        for thing in held(value, self._seen):
-            self._tokens.append(self._token(thing))
-            if isinstance(thing, keras.layers.Layer) and id(thing) not in self._known:
-                found = [la for la in layers_of(thing) if id(la) not in self._known]
-                self._layers += found
-                self._known |= set(map(id, found))
+                take_apart(type(layer))
 
     def holds(self, now: Fingerprint) -> bool:
         """Whether the model is `now` what it was."""
