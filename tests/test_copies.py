@@ -127,7 +127,8 @@ def test_copy_computes_what_the_model_does_and_shares_nothing(make, tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
     assert not {id(v) for v in copy.variables} & {id(v) for v in model.variables}
     parts = [set(map(id, getattr(graph_of(m), "operations", m.layers))) for m in (copy, model)]
-    assert parts[0] and not parts[0] & parts[1]
+    assert parts[0]
+    assert not parts[0] & parts[1]
     flags = [[v.trainable for v in m.variables] for m in (copy, model)]
     assert flags[0] == flags[1]
     assert [v.name for v in copy.variables] == [v.name for v in model.variables]
@@ -221,9 +222,25 @@ class Between(keras.Model):
         return 2 * super().call(x)
 
 
+def in_a_wrapper_and_in_the_graph():
+    dense = layers.Dense(4)
+    return sequential(layers.TimeDistributed(dense), dense, shape=(3, 4))
+
+
+def in_two_wrappers():
+    dense = layers.Dense(4)
+    stack = layers.TimeDistributed(dense, name="one"), layers.TimeDistributed(dense, name="two")
+    return sequential(*stack, shape=(3, 4))
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (
+            in_a_wrapper_and_in_the_graph,
+            r"in one place, .* in 'time_distributed.* and in the graph",
+        ),
+        (in_two_wrappers, r"in one place, .* in 'one' \(TimeDistributed\) and in 'two'"),
         (Plainest, "Plainest"),
         (Between, "Between"),
         (patched, r"'mine' \(Dense\), whose call was replaced"),
@@ -232,6 +249,40 @@ class Between(keras.Model):
 def test_what_no_configuration_tells_is_refused_by_name(make, words):
     with pytest.raises(ValueError, match=words):
         copy_model(make())
+
+
+class Settings:
+    factor = 1.0
+
+
+class Adjusted(layers.Layer):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.settings = Settings()
+
+    def call(self, x):
+        return x * self.settings.factor
+
+
+def test_objects_that_layers_hold_are_copied_as_they_are():
+    model = sequential(Adjusted(), layers.Dense(2))
+    model.layers[0].settings.factor = 3.0
+    copy = copy_model(model)
+    expected = model(X)
+    model.layers[0].settings.factor = 5.0
+    np.testing.assert_array_equal(copy(X), expected)
+
+
+class Stepping(keras.Model):
+    def predict_step(self, data):
+        return 2 * super().predict_step(data)
+
+
+def test_methods_that_a_copy_lacks_are_told(caplog):
+    inputs = keras.Input((4,))
+    with caplog.at_level(logging.WARNING):
+        copy_model(Stepping(inputs, layers.Dense(1)(inputs)))
+    assert "predict_step of Stepping are not carried over" in caplog.text
 
 
 def test_evidence_finds_what_neither_configuration_nor_weights_tell():

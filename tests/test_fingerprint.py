@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import functools
+import types
+import weakref
 
 import keras
 import numpy as np
@@ -15,6 +19,8 @@ from asym_keras.fingerprint import PerModel, reaches_variables
 layers = keras.layers
 X = examples()
 STATE = {"factor": 2.0}
+numbers = types.ModuleType("somebodys_numbers")
+numbers.FACTOR = 2.0
 DENSE = layers.Dense(3)
 DENSE.build((None, 3))
 
@@ -31,6 +37,48 @@ class Configured(layers.Layer):
 
     def call(self, x):
         return x * self.settings.factor * self.table
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    factor: float = 2.0
+
+
+class Shelf:
+    factor = 2.0
+
+
+FACTOR = 2.0
+OUTSIDE = layers.Dense(4, "tanh")
+OUTSIDE.build((None, 4))
+
+
+class Roundabout(layers.Layer):
+    """What it computes is told by its class, and by what that names."""
+
+    shared = 2.0
+
+    def __init__(self):
+        super().__init__()
+        self.slotted, self.queue = Slotted(), collections.deque([2.0])
+        self.history = 2.0  # Keras gives models such an attribute
+
+    @property
+    def doubled(self):
+        return FACTOR * self.helper.factor
+
+    def helper(self):
+        return None
+
+    helper.factor = 2.0
+
+    def call(self, x):
+        x = x * self.shared * self.slotted.factor * self.queue[0] * self.history
+        return x * self.doubled * Shelf.factor * numbers.FACTOR
+
+
+def set_global(model):
+    globals()["FACTOR"] += 1.0
 
 
 def lambda_of_a_global():
@@ -66,6 +114,22 @@ def change_policy(model):
         (lambda: sequential(layers.Dense(2)), lambda m: m.add(layers.Dense(2))),
         (lambda: sequential(layers.Dense(2)), lambda m: m.layers[0].enable_lora(1)),
         (lambda: sequential(layers.Dense(2)), change_policy),
+        (lambda: sequential(Roundabout()), set_global),
+        (lambda: sequential(Roundabout()), lambda m: setattr(Roundabout, "shared", 3.0)),
+        (lambda: sequential(Roundabout()), lambda m: setattr(Roundabout, "call", Scale.call)),
+        (lambda: sequential(Roundabout()), lambda m: setattr(Shelf, "factor", 3.0)),
+        (lambda: sequential(Roundabout()), lambda m: setattr(numbers, "FACTOR", 3.0)),
+        (lambda: sequential(Roundabout()), lambda m: setattr(m.layers[0].slotted, "factor", 3.0)),
+        (lambda: sequential(Roundabout()), lambda m: m.layers[0].queue.append(3.0)),
+        (lambda: sequential(Roundabout()), lambda m: setattr(m.layers[0], "history", 3.0)),
+        (
+            lambda: sequential(Roundabout()),
+            lambda m: setattr(Roundabout.helper, "factor", 3.0),
+        ),
+        (
+            lambda: sequential(layers.Lambda(lambda x: OUTSIDE(x))),
+            lambda m: setattr(OUTSIDE, "activation", keras.activations.linear),
+        ),
         (
             lambda: sequential(layers.Dense(2)),
             lambda m: vars(m.layers[0]).update(call=lambda x: x),
@@ -73,10 +137,15 @@ def change_policy(model):
     ],
     ids=[
         *("activation", "attribute", "attribute of an object", "entry of an array"),
-        *("adapted", "global of a lambda", "another layer", "low rank", "policy", "call"),
+        *("adapted", "global of a lambda", "another layer", "low rank", "policy"),
+        *("global of a property", "class attribute", "method", "another class", "module"),
+        *("slots", "queue", "name that models have", "attribute of a function"),
+        *("layer from outside", "call"),
     ],
 )
-def test_a_change_empties_what_is_kept(make, change):
+def test_a_change_empties_what_is_kept(make, change, monkeypatch):
+    for thing, name in ((Roundabout, "shared"), (Roundabout, "call"), (Shelf, "factor")):
+        monkeypatch.setattr(thing, name, getattr(thing, name))  # as it was, afterwards
     model, per_model = make(), PerModel()
     per_model(model)["key"] = 1
     assert per_model(model) == {"key": 1}
@@ -129,6 +198,25 @@ class Owning(layers.Layer):
         return self.dense(x)
 
 
+class Helped(layers.Layer):
+    def call(self, x):
+        return self.helper(x)
+
+    def helper(self, x):
+        return ops.matmul(x, DENSE.kernel)
+
+
+class Unhelped(layers.Layer):
+    """An attribute has the name of a global."""
+
+    def __init__(self):
+        super().__init__()
+        self.DENSE = 2.0
+
+    def call(self, x):
+        return x * self.DENSE
+
+
 class Holder:
     def __init__(self, held):
         self.held = held
@@ -155,6 +243,9 @@ def built(layer):
         (built(layers.Dense(2)), False),
         (built(Owning()), False),
         (built(Reaching()), True),
+        (built(Helped()), True),
+        (built(Unhelped()), False),
+        (Holder(weakref.ref(DENSE)), True),
         (layers.Lambda(lambda x: DENSE(x)), True),
         (layers.Lambda(lambda x: x + 1), False),
         (built(layers.Dense(2, activation=layers.PReLU())), False),

@@ -91,6 +91,12 @@ def test_other_losses_are_refused(loss, words):
         ExampleLoss(loss).check(tf.constant(Y), (3,), labels=False)
 
 
+def test_losses_that_leave_examples_out_are_refused():
+    loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=1)
+    with pytest.raises(ValueError, match=r"counts all examples, .* leaves some out"):
+        ExampleLoss(loss).check(tf.constant([0, 1, 2]), (3,), labels=True)
+
+
 @pytest.mark.parametrize("loss", ["mse", "categorical_crossentropy", "hinge", squared])
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_labels_are_refused_where_a_loss_wants_one_hot(loss, classes):

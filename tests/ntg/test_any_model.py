@@ -214,3 +214,37 @@ def test_text_goes_in():
     model = sequential(*stack, shape=(1,), dtype="string")
     x = np.array([["a b"], ["b"], ["c a"]])
     assert_close(empirical_ntg(model, x), ntg_by_definition(model, tf.constant(x)))
+
+
+def test_negative_indices_of_an_embedding_count_from_the_end():
+    model = sequential(layers.Embedding(5, 3), layers.Flatten(), layers.Dense(1), shape=(2,))
+    x = np.array([[-1, 0], [4, 1], [2, -5]], "int32")
+    for method in ("structured", "jacobian"):
+        assert_close(empirical_ntg(model, x, method=method), ntg_by_definition(model, x))
+
+
+def test_outputs_in_a_nested_dict_go_by_their_own_names():
+    inputs = keras.Input((4,))
+    made = [layers.Dense(1, name=name)(inputs) for name in ("one", "two", "three")]
+    model = keras.Model(inputs, {"a": made[:2], "b": made[2]})
+    expected = ntg_by_definition(model, X, output=lambda f: f["b"][:, 0])
+    assert_close(empirical_ntg(model, X, output="three"), expected)
+    with pytest.raises(ValueError, match="name or index of one of the 3 outputs"):
+        empirical_ntg(model, X, output="b")
+
+
+def test_variables_may_be_one_and_others_are_named():
+    model = sequential(layers.Dense(2))
+    kernel = model.layers[0].kernel
+    expected = ntg_by_definition(model, X, variables=[kernel])
+    assert_close(empirical_ntg(model, X, variables=kernel), expected)
+    with pytest.raises(ValueError, match="expected variables of"):
+        empirical_ntg(model, X, variables=["kernel"])
+
+
+def test_layers_that_remember_are_refused():
+    model = keras.Sequential(
+        [keras.Input(batch_shape=(8, 3, 4)), layers.GRU(2, stateful=True), layers.Dense(1)]
+    )
+    with pytest.raises(ValueError, match="layers that forget, received gru"):
+        empirical_ntg(model, np.ones((8, 3, 4)))

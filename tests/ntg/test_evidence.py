@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 
 import keras
+import numpy as np
 import pytest
 from keras import ops
 from wild_layers import (
@@ -134,3 +137,38 @@ def test_evidence_is_asked_once_for_a_model(monkeypatch):
             model.layers[-1].kernel.assign(2 * model.layers[-1].kernel)
         assert len(asked) == 1
         asked.clear()
+
+
+@pytest.mark.parametrize("blind", [X[:1], np.zeros_like(X), np.repeat(X[:1], 4, axis=0)])
+def test_evidence_waits_for_examples_that_can_tell(blind):
+    """Where examples meet in a batch, one of them, or several that are equal, do not show it."""
+    model = sequential(layers.Dense(4, "tanh"), Meeting())
+    with contextlib.suppress(ValueError):
+        empirical_ntg(model, blind)
+    with pytest.raises(ValueError, match="each, on its own example"):
+        empirical_ntg(model, X)
+
+
+def test_closed_form_follows_an_activation_that_changes():
+    model = shallow_network(4, 2, width=8, seed=0, activation=layers.LeakyReLU(0.1))
+    assert_close(empirical_ntg(model, X), ntg_by_definition(model, X))
+    model.layers[-1].activation.negative_slope = 0.7
+    assert_close(empirical_ntg(model, X), ntg_by_definition(model, X))
+
+
+@dataclasses.dataclass
+class Cubed:
+    """An object that has no hash."""
+
+    power: int = 3
+
+    def __call__(self, z):
+        return z**self.power
+
+
+@pytest.mark.parametrize("method", ["auto", "closed_form"])
+def test_closed_form_of_activations_without_a_hash_or_a_slope(method):
+    model = shallow_network(4, 2, width=8, seed=0, activation=Cubed())
+    assert_close(empirical_ntg(model, X, method=method), ntg_by_definition(model, X))
+    model = shallow_network(4, 2, width=8, seed=0, activation=ops.round)
+    assert not empirical_ntg(model, X, method=method).numpy().any()
