@@ -22,7 +22,10 @@ import tensorflow as tf
 from asym_keras.graphs import TRAINER_ATTRIBUTES, is_builtin, is_graph, layers_of
 
 # Code of these packages is not looked into: it does not change, and holds no weights.
-_LIBRARIES = {"asym_keras", "keras", "tensorflow", "numpy", "builtins", "math", "functools"}
+_LIBRARIES = {
+    *("asym_keras", "keras", "keras_cv", "keras_hub", "keras_nlp", "tensorflow", "numpy", "scipy"),
+    *("builtins", "math", "functools"),
+}
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 _EXACTLY_PLAIN = frozenset(_PLAIN)  # most attributes are; asking for these is quick
 _VARIABLES = (keras.Variable, tf.Variable)

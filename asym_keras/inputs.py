@@ -200,7 +200,8 @@ def _as_structure(x):
     if isinstance(x, dict):
         return {key: _as_structure(value) for key, value in x.items()}
     if isinstance(x, (list, tuple)) and any(map(_is_array, keras.tree.flatten(x))):
-        return [_as_structure(part) for part in x]
+        parts = [_as_structure(part) for part in x]
+        return tuple(parts) if isinstance(x, tuple) else parts  # somebody's call may ask which
     return _array(x, "x") if isinstance(x, (list, tuple)) else x
 
 

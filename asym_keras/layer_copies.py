@@ -45,8 +45,9 @@ def made_again(layer, change: Change, dtype: str | None):
     if reaches_variables(layer):
         raise ValueError(
             f"Expected layers that use their own weights alone, received {layer.name!r} "
-            f"({type(layer).__name__}), which uses weights of other layers. Hand them over as an "
-            "argument in the graph, or make one layer of both."
+            f"({type(layer).__name__}), which uses weights of other layers, or a tf.Variable, "
+            "which Keras does not list. Hand them over as an argument in the graph, make one "
+            "layer of both, or use add_weight."
         )
     if not does_as_its_class(layer):
         raise ValueError(

@@ -97,7 +97,8 @@ class ExampleLoss:
         if not single:
             raise ValueError(
                 f"Expected a loss with one value per example, received {self.name} with values of "
-                f"shape {more.shape} for {count} examples. {_EXAMPLES}."
+                f"shape {more.shape} for {count} examples. "
+                + (f"{_EXAMPLES}." if shape else "Let the model return (n, 1), not (n,).")
             )
         if labels and more.shape.rank > 1 + len(y.shape[1:]):
             raise self._refusal(labels, tuple(y.shape[1:]), shape, f"values of shape {more.shape}")

@@ -21,7 +21,7 @@ ROWS = (
     ("scaling", "initializers", "files", "graphs", "tracing"),
     ("layers", "fingerprint"),
     ("models", "inputs", "losses"),
-    ("targets", "layer_copies"),
+    ("targets", "layer_copies", "compilation"),
     ("same_outputs",),
     ("copies",),
     ("evaluator",),

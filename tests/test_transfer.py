@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from asym_keras import evaluator
+from asym_keras import compilation
 from asym_keras.importance import node_importance
 from asym_keras.layers import AsymScaledDense
 from asym_keras.models import shallow_network
@@ -88,13 +88,13 @@ def expected_rows(model, arrays, labels, *, features, hidden, steps, learning_ra
 @pytest.fixture(autouse=True)
 def no_jit(monkeypatch):
     """Compilation with XLA takes longer than these small runs."""
-    monkeypatch.setattr(evaluator, "JIT_LIMIT", 0)
+    monkeypatch.setattr(compilation, "JIT_LIMIT", 0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("hidden", "jit"), [((8,), True), ((8, 6), False)])
 def test_networks_trained_together_equal_each_trained_alone(dtype, hidden, jit, monkeypatch):
-    monkeypatch.setattr(evaluator, "JIT_LIMIT", np.inf if jit else 0)
+    monkeypatch.setattr(compilation, "JIT_LIMIT", np.inf if jit else 0)
     model, (arrays, labels) = network(dtype), data(dtype)
     settings = {**SMALL, "hidden": hidden, "steps": 30 if dtype == "float64" else 6}
     rows = transfer_curve(model, *arrays, **labels, **settings)

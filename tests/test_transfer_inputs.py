@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from asym_keras import evaluator
+from asym_keras import compilation
 from asym_keras.layers import AsymScaledDense
 from asym_keras.models import shallow_network
 from asym_keras.transfer import transfer_curve
@@ -19,7 +19,7 @@ SMALL = dict(features=(2, 5), hidden=(8,), steps=6, learning_rate=0.5, progress=
 @pytest.fixture(autouse=True)
 def no_jit(monkeypatch):
     """Compilation with XLA takes longer than these small runs."""
-    monkeypatch.setattr(evaluator, "JIT_LIMIT", 0)
+    monkeypatch.setattr(compilation, "JIT_LIMIT", 0)
 
 
 def network(outputs=K):

@@ -58,7 +58,7 @@ def train(
 ) -> None:
     """Trains once and fills the folder; `config.json` is there before training begins."""
     from asym_keras import plotting
-    from asym_keras.evaluator import compiles_with_xla
+    from asym_keras.compilation import compiles_with_xla
     from asym_keras.files import atomic_path
     from asym_keras.training.workers import Workers
 

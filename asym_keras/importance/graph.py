@@ -143,8 +143,8 @@ class _Walk:
     def run(self) -> None:
         if not is_graph(self._model):
             raise Obstacle(
-                f"{describe(self._model)}, which is not a functional or Sequential model. Make "
-                "its layers one, by keras.Model(inputs, outputs)"
+                f"{describe(self._model)}, which is not a functional or Sequential model, or whose "
+                "call is its own. Make its layers one, by keras.Model(inputs, outputs)"
             )
         inputs = graph_of(self._model).inputs
         self.paths.outputs = self._graph(self._model, [None] * len(inputs))

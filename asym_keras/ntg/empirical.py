@@ -162,7 +162,10 @@ def _closed_form_holds(model, layer, x, choice: Choice) -> bool:
 def _at_dtype(model, variables: list, dtype):
     """The model in `dtype`, and in it the counterparts of `variables`."""
     if not variables:
-        raise ValueError("empirical_ntg: expected at least one variable, received none.")
+        raise ValueError(
+            "empirical_ntg: expected at least one variable, received none. Unfreeze a layer "
+            "(trainable=True), or name variables=."
+        )
     places = {id(w): place for place, w in enumerate(model.weights)}
     strangers = [str(getattr(v, "path", v)) for v in variables if id(v) not in places]
     if strangers:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from problems import kernel, negative_gradient, tanh_problem
 
-from asym_keras import evaluator
+from asym_keras import compilation, evaluator
 from asym_keras.training import Objective
 
 TOLERANCE = {"float32": {"rtol": 2e-5, "atol": 1e-7}, "float64": {"rtol": 1e-12, "atol": 1e-14}}
@@ -208,14 +208,14 @@ def test_targets_may_be_a_vector_for_one_output():
 
 def test_jit_compile_is_chosen_by_the_size_of_a_step(monkeypatch):
     model, x, y = tanh_problem()  # 15 examples, 4 x 12 weights
-    monkeypatch.setattr(evaluator.tf.config, "list_logical_devices", lambda kind: [])
-    monkeypatch.setattr(evaluator, "JIT_LIMIT", 15 * 48)
+    monkeypatch.setattr(compilation.tf.config, "list_logical_devices", lambda kind: [])
+    monkeypatch.setattr(compilation, "JIT_LIMIT", 15 * 48)
     assert Objective(model, x, y).jit_compile is False
     assert Objective(model, x, y, jit_compile=True).jit_compile is True
     assert Objective(model, x, y, batch_size=14).jit_compile is True  # a step is of a mini-batch
-    monkeypatch.setattr(evaluator, "JIT_LIMIT", 15 * 48 + 1)
+    monkeypatch.setattr(compilation, "JIT_LIMIT", 15 * 48 + 1)
     assert Objective(model, x, y).jit_compile is True
     assert Objective(model, x, y, jit_compile=False).jit_compile is False
-    monkeypatch.setattr(evaluator, "JIT_LIMIT", 0)
-    monkeypatch.setattr(evaluator.tf.config, "list_logical_devices", lambda kind: ["GPU:0"])
+    monkeypatch.setattr(compilation, "JIT_LIMIT", 0)
+    monkeypatch.setattr(compilation.tf.config, "list_logical_devices", lambda kind: ["GPU:0"])
     assert Objective(model, x, y).jit_compile is True
