@@ -76,7 +76,7 @@ def _require_apart(model) -> None:
                 and layer not in layers_of(owner)
             ):
                 raise _shared(inner, owner, layer)
-    graphs = [la for la in layers_of(model) if is_graph(la)]
+    graphs = [la for la in layers_of(model) if is_graph(la) and id(la) not in owners]
     for layer in (la for graph in graphs for la in graph.layers):
         if id(layer) in owners:
             raise _shared(layer, owners[id(layer)], layer)

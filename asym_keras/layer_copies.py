@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -97,7 +98,9 @@ def _copy_attributes(old, new, change: Change, dtype: str | None) -> None:
         if name in change.config or name not in vars(new):
             continue
         if _is_own_object(value) and not reaches_variables(value):
-            vars(new)[name] = copy.deepcopy(value)
+            # A lock, for one, can't be copied: then the new layer's own stays.
+            with contextlib.suppress(TypeError, copy.Error):
+                vars(new)[name] = copy.deepcopy(value)
             continue
         if not _is_constant(value) or not _is_constant(vars(new)[name]):
             continue

@@ -222,6 +222,13 @@ class Between(keras.Model):
         return 2 * super().call(x)
 
 
+def test_a_wrapper_around_a_model_is_copied():
+    inner = sequential(layers.Dense(4, "tanh"), layers.Dense(2))
+    model = sequential(layers.TimeDistributed(inner), shape=(3, 4))
+    x = rng().normal(size=(2, 3, 4)).astype("float32")
+    np.testing.assert_array_equal(copy_model(model)(x), model(x))
+
+
 def in_a_wrapper_and_in_the_graph():
     dense = layers.Dense(4)
     return sequential(layers.TimeDistributed(dense), dense, shape=(3, 4))
