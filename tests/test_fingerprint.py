@@ -236,6 +236,7 @@ def built(layer):
         (keras.activations.relu, False),
         (lambda x: x * 2.0, False),
         (lambda x: x @ DENSE.kernel, True),
+        (lambda x: (lambda: x @ DENSE.kernel)(), True),
         (lambda x, dense=DENSE: x, True),
         (functools.partial(lambda w, x: x, DENSE.kernel), True),
         (Holder([{"deep": DENSE}]), True),
