@@ -9,10 +9,12 @@ from keras import ops
 from benchmarks.wild.entry import (
     SEVERAL,
     TIED,
+    UNKNOWN,
     WRAPPED,
     Case,
     case,
     model,
+    no,
     nodes,
     numbers,
     refuse,
@@ -113,6 +115,7 @@ def _():
 @model(
     "tied weights in the graph",
     "nested",
+    structured=no(UNKNOWN, "structured"),
     **refuse("keep all", "masking", reason=TIED, word="atmul"),
 )
 def _():
