@@ -53,7 +53,6 @@ class Evaluator:
                 f"(built: False, trainable variables: {len(model.trainable_variables)})."
             )
         self.model = model
-        require_stateless(model)
         self.x = as_inputs(model, x)
         complete(model, self.x)
         self.outputs = _one_output(model, self.x)
@@ -140,19 +139,19 @@ def complete(model: keras.Model, x) -> None:
 
     An activation with weights does that, in a layer of Keras's. Weights that come into being while
     a function is compiled are none that it trains.
+
+    Raises:
+        ValueError: Layers whose answers depend on what they were asked before.
     """
-    if not all(layer.built for layer in layers_of(model)):
-        call(model, take(x, slice(0, 1)))
-
-
-def require_stateless(model: keras.Model) -> None:
-    """Raises ValueError if what `model` answers depends on what it was asked before."""
-    stateful = [la.name for la in layers_of(model) if getattr(la, "stateful", False)]
+    layers = layers_of(model)
+    stateful = [la.name for la in layers if getattr(la, "stateful", False)]
     if stateful:
         raise ValueError(
             f"Expected layers that forget, received {', '.join(stateful)} in {model.name!r} with "
             "stateful=True: what is computed would depend on earlier batches. Use stateful=False."
         )
+    if not all(layer.built for layer in layers):
+        call(model, take(x, slice(0, 1)))
 
 
 def _one_output(model, x) -> tuple:

@@ -80,7 +80,7 @@ class Fingerprint:
                     self._tokens += type(value), value
                 else:
                     take_apart(value)
-            if not is_graph(layer):
+            if not is_of_a_library(type(layer).__module__) and not is_graph(layer):
                 take_apart(type(layer))
 
     def holds(self, now: Fingerprint) -> bool:
@@ -191,7 +191,7 @@ def held(thing, seen: set[int] | None = None) -> Iterator[Any]:
         parts = [thing()]
     elif isinstance(thing, types.FunctionType):
         yield thing.__code__
-        parts = [] if _is_of_a_library(thing.__module__) else _parts_of(thing)
+        parts = [] if is_of_a_library(thing.__module__) else _parts_of(thing)
     elif isinstance(thing, type):
         yield thing
         parts = _members(thing)
@@ -219,7 +219,7 @@ def _parts_of(function: types.FunctionType) -> list:
     names, attributes = _names_in(function.__code__)
     found = [function.__globals__[n] for n in sorted(names) if n in function.__globals__]
     modules = [
-        m for m in found if isinstance(m, types.ModuleType) and not _is_of_a_library(m.__name__)
+        m for m in found if isinstance(m, types.ModuleType) and not is_of_a_library(m.__name__)
     ]
     return parts + found + [vars(m)[n] for m in modules for n in sorted(attributes) if n in vars(m)]
 
@@ -245,7 +245,7 @@ def _members(kind: type) -> list:
     return [
         value
         for base in kind.__mro__
-        if not _is_of_a_library(base.__module__)
+        if not is_of_a_library(base.__module__)
         for name, value in vars(base).items()
         if name == "__call__" or not (name.startswith("__") and name.endswith("__"))
     ]
@@ -260,6 +260,7 @@ def _state_of(thing) -> list:
 
 
 @functools.lru_cache(maxsize=1024)
-def _is_of_a_library(module: str | None) -> bool:
+def is_of_a_library(module: str | None) -> bool:
+    """Whether code of `module` stays what it is: Keras's, ours, the standard library's."""
     top = (module or "").split(".")[0]
     return top in _LIBRARIES or (top in sys.stdlib_module_names and top != "__main__")

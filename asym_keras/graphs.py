@@ -136,6 +136,13 @@ def steps_of(model) -> list[Step]:
     return steps
 
 
+def only_operation(model):
+    """The operation of a graph with a single call, of one result; None: there is more to it."""
+    depths = graph_of(model)._nodes_by_depth.values()
+    nodes = [node for nodes in depths for node in nodes if not node.is_input]
+    return nodes[0].operation if len(nodes) == 1 and len(nodes[0].outputs) == 1 else None
+
+
 def perform(step: Step, values: list) -> list:
     """What the call of a step makes of `values` in the place of its inputs, in inference.
 

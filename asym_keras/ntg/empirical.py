@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.evaluator import complete, require_stateless
+from asym_keras.evaluator import complete
 from asym_keras.fingerprint import PerModel
 from asym_keras.inputs import as_inputs
 from asym_keras.ntg.assembly import Compiled, assemble
@@ -84,7 +84,6 @@ def empirical_ntg(
         raise ValueError(
             f"empirical_ntg: expected batch_size of at least 1, or None, received {batch_size}."
         )
-    require_stateless(model)
     closed = method in ("auto", "closed_form") and variables is None
     layer = find_shallow_layer(model) if closed else None
     given, kind = (x, x2), dtype or (layer.variable_dtype if layer else None)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import types
+import weakref
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.fingerprint import Fingerprint, PerModel, reaches_variables
-from asym_keras.graphs import does_as_its_class, graph_of, is_elementwise, is_graph, steps_of
+from asym_keras.fingerprint import Fingerprint, PerModel, is_of_a_library, reaches_variables
+from asym_keras.graphs import does_as_its_class, graph_of, is_elementwise, is_graph, only_operation
 from asym_keras.layers import AsymScaledDense
 from asym_keras.ntg.assembly import Compiled, assemble
 from asym_keras.ntg.factors import Outer
@@ -18,6 +20,7 @@ from asym_keras.ntg.factors import Outer
 logger = logging.getLogger(__name__)
 
 _kept = PerModel()
+_of_libraries: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # these never change
 
 
 def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
@@ -26,10 +29,7 @@ def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
     More are: other operations (`2 * layer(x)`), a second use of the layer, a `call` of one's own in
     a subclass, an activation with weights or one that reaches those of others.
     """
-    if not is_graph(model) or len(model.layers) > 2:  # there may be an InputLayer
-        return None
-    steps = steps_of(model)
-    layer = steps[0].operation if len(steps) == 1 and len(steps[0].outputs) == 1 else None
+    layer = only_operation(model) if is_graph(model) else None
     if type(layer) is not AsymScaledDense or not layer.outputs or not does_as_its_class(layer):
         return None
     if not layer.trainable_variables or len(graph_of(model).outputs) != 1:
@@ -39,7 +39,10 @@ def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
 
 def kept_for(layer: AsymScaledDense) -> dict:
     """What was found out about `layer` with its activation as it is; its variables stay."""
-    return _kept(layer, Fingerprint((), (layer.activation,)))
+    activation = layer.activation
+    if isinstance(activation, types.FunctionType) and is_of_a_library(activation.__module__):
+        return _of_libraries.setdefault(layer, {}).setdefault(activation, {})
+    return _kept(layer, Fingerprint((), (activation,)))
 
 
 def _is_simple(layer: AsymScaledDense) -> bool:
