@@ -198,15 +198,6 @@ def test_an_optimizer_that_cannot_be_made_again_is_dropped_with_a_warning(caplog
     assert not copy.compiled
 
 
-class Forgetful(layers.Layer):
-    def __init__(self, size, **options):
-        super().__init__(**options)
-        self.size = np.asarray(size)
-
-    def call(self, x):
-        return x + float(self.size.sum())
-
-
 def patched():
     model = sequential(layers.Dense(2, name="mine"))
     object.__setattr__(model.layers[0], "call", lambda x: x)
