@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from wild_layers import Plainest, Scale, Secret, examples, rng, sequential
+from wild_layers import Scale, Secret, examples, rng, sequential
 
 from asym_keras import AsymScaledDense
 from asym_keras.copies import copy_model
@@ -198,21 +198,6 @@ def test_an_optimizer_that_cannot_be_made_again_is_dropped_with_a_warning(caplog
     assert not copy.compiled
 
 
-def patched():
-    model = sequential(layers.Dense(2, name="mine"))
-    object.__setattr__(model.layers[0], "call", lambda x: x)
-    return model
-
-
-class Between(keras.Model):
-    def __init__(self):
-        inputs = keras.Input((4,))
-        super().__init__(inputs, layers.Dense(1)(inputs))
-
-    def call(self, x, training=None):
-        return 2 * super().call(x)
-
-
 def test_a_wrapper_around_a_model_is_copied():
     inner = sequential(layers.Dense(4, "tanh"), layers.Dense(2))
     model = sequential(layers.TimeDistributed(inner), shape=(3, 4))
@@ -220,33 +205,11 @@ def test_a_wrapper_around_a_model_is_copied():
     np.testing.assert_array_equal(copy_model(model)(x), model(x))
 
 
-def in_a_wrapper_and_in_the_graph():
-    dense = layers.Dense(4)
-    return sequential(layers.TimeDistributed(dense), dense, shape=(3, 4))
-
-
-def in_two_wrappers():
-    dense = layers.Dense(4)
-    stack = layers.TimeDistributed(dense, name="one"), layers.TimeDistributed(dense, name="two")
-    return sequential(*stack, shape=(3, 4))
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (
-            in_a_wrapper_and_in_the_graph,
-            r"in one place, .* in 'time_distributed.* and in the graph",
-        ),
-        (in_two_wrappers, r"in one place, .* in 'one' \(TimeDistributed\) and in 'two'"),
-        (Plainest, "Plainest"),
-        (Between, "Between"),
-        (patched, r"'mine' \(Dense\), whose call was replaced"),
-    ],
-)
-def test_what_no_configuration_tells_is_refused_by_name(make, words):
-    with pytest.raises(ValueError, match=words):
-        copy_model(make())
+def test_a_single_weight_may_be_frozen():
+    model = sequential(layers.Dense(2), layers.Dense(1))
+    model.layers[0].bias.trainable = False
+    flags = [v.trainable for v in copy_model(model).variables]
+    assert flags == [True, False, True, True]
 
 
 class Settings:
