@@ -172,3 +172,10 @@ def test_closed_form_of_activations_without_a_hash_or_a_slope(method):
     assert_close(empirical_ntg(model, X, method=method), ntg_by_definition(model, X))
     model = shallow_network(4, 2, width=8, seed=0, activation=ops.round)
     assert not empirical_ntg(model, X, method=method).numpy().any()
+
+
+def test_a_weight_that_an_operation_takes_has_no_rule():
+    inputs, dense = keras.Input((4,)), layers.Dense(4, "tanh")
+    model = keras.Model(inputs, ops.matmul(dense(inputs), dense.kernel))
+    assert known_variables(model, model.trainable_variables) == [dense.bias]
+    assert_close(empirical_ntg(model, X), ntg_by_definition(model, X))
