@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.ntg.factors import Lookup, gram
+from asym_keras.ntg.factors import Lookup, Vectors, gram
 
 # The bytes that may be held beside the result: a third for factors that are kept (twice while
 # their parts are joined), an eighth for computing more (which may take twice what is counted), and
@@ -45,14 +45,14 @@ class Compiled:
             return tf.add_n([tf.cast(gram(f, g, every is not None), self.dtype) for f, g in pairs])
 
         def whole(x):
-            rows = factors(x)
+            rows = self.factors(x)
             return products(rows, rows)
 
         self._later = {"products": (products, shapes, shapes), "whole": (whole, signature)}
-        self.every = every
+        self.every, self._outputs = every, shapes[0][-1].shape[-2]
         # By trial: what a Jacobian needs grows with the square of the examples.
-        self.batch_size = _MOST_EXAMPLES
-        while self.batch_size > 1 and _peak(self.factors, self.batch_size) > TILE_BYTES // 8:
+        self.batch_size, peak = _MOST_EXAMPLES, _peak(self.factors)
+        while self.batch_size > 1 and peak(self.batch_size) > TILE_BYTES // 8:
             self.batch_size = self.batch_size * 4 // 5
         one = sum(_bytes(t) for factor in shapes for t in factor)
         self.kept = max(1, TILE_BYTES // 6 // one)
@@ -69,6 +69,15 @@ class Compiled:
     def whole(self) -> Callable:
         """The NTG of so few examples that no tiles are needed."""
         return _concrete(*self._later["whole"])
+
+    def of_last_output(self, x) -> tf.Tensor:
+        """Inner products (n, n) of the gradients of the last of the outputs, for few examples."""
+        if self.every:
+            return self.whole(x)[:, -1, :, -1]
+        if self._outputs == 1:
+            return self.whole(x)
+        last = [_of_last_output(factor) for factor in self.factors(x)]
+        return tf.add_n([tf.cast(gram(f, f, False), self.dtype) for f in last])
 
 
 def _concrete(function: Callable, *signature):
@@ -113,25 +122,32 @@ def assemble(
     return tf.experimental.dlpack.from_dlpack(result.__dlpack__())
 
 
-def _peak(function, examples: int) -> int:
-    """Bytes that a concrete function needs at once for so many examples.
+def _peak(function) -> Callable:
+    """The bytes that a concrete function needs at once, as a function of the examples' number.
 
     Tensors live from the operation that makes them to the last one that takes them.
     """
     operations = function.graph.get_operations()
     last = {t.ref(): i for i, op in enumerate(operations) for t in op.inputs}
     kept = {t.ref() for t in function.outputs}
-    live = peak = 0
-    for i, op in enumerate(operations):
-        made = () if op.type in _CONSTANT else op.outputs
-        live += sum(_bytes(t, examples) for t in made)
-        peak = max(peak, live)
-        unused = {t.ref() for t in made if t.ref() not in last}
-        used = {t.ref() for t in op.inputs if t.op.type not in _CONSTANT and last[t.ref()] == i}
-        live -= sum(_bytes(r.deref(), examples) for r in (used | unused) - kept)
+    made = [
+        (i, t)
+        for i, op in enumerate(operations)
+        for t in (() if op.type in _CONSTANT else op.outputs)
+        if _bytes(t)
+    ]
+    powers = np.arange(1 + max((t.shape.rank for _, t in made), default=0))
+    # Bytes for each power of the number of examples; first what an operation adds.
+    live = np.zeros((len(operations) + 1, len(powers)))
+    for i, t in made:
+        power = list(t.shape).count(None)
+        live[i, power] += _bytes(t)
+        if t.ref() not in kept:
+            live[last.get(t.ref(), i) + 1, power] -= _bytes(t)
+    live = live.cumsum(axis=0)
     # Inside the loop over several outputs, which is not seen, about as much is alive again.
     loops = any(op.type in ("While", "StatelessWhile") for op in operations)
-    return 2 * peak if loops else peak
+    return lambda examples: (1 + loops) * (live @ float(examples) ** powers).max()
 
 
 def _fill(result, compiled: Compiled, rows, columns, i: int, k: int, *, mirror: bool) -> None:
@@ -191,11 +207,17 @@ def _slice(factors, start: int, count: int):
     return _take(factors, start, count)
 
 
-def _bytes(t, examples: int = 1) -> int:
-    """Of a tensor; unknown sizes are numbers of examples."""
+def _bytes(t) -> int:
+    """Of a tensor, for one example; unknown sizes are numbers of examples."""
     if t.shape.rank is None or not (t.dtype.is_floating or t.dtype.is_integer or t.dtype.is_bool):
         return 0
-    return t.dtype.size * math.prod(examples if size is None else size for size in t.shape)
+    return t.dtype.size * math.prod(size or 1 for size in t.shape)
+
+
+def _of_last_output(factor):
+    if isinstance(factor, Vectors):
+        return Vectors(factor.gradients[:, -1:])
+    return type(factor)(factor[0], factor.cotangents[:, :, -1:])
 
 
 def _pair_size(factor) -> int:

@@ -16,6 +16,7 @@ from asym_keras.inputs import as_inputs
 from asym_keras.ntg.assembly import Compiled, assemble
 from asym_keras.ntg.choice import Choice, choose
 from asym_keras.ntg.evidence import agrees, pair_of
+from asym_keras.ntg.factors import gram
 from asym_keras.ntg.jacobian import jacobian_factors
 from asym_keras.ntg.precision import at_precision, computes_in_less
 from asym_keras.ntg.shallow import find_shallow_layer, kept_for, shallow_gradients, shallow_ntg
@@ -148,8 +149,8 @@ def _closed_form_holds(model, layer, x, choice: Choice) -> bool:
         dtype = tf.as_dtype(layer.variable_dtype)
         exact = at_precision(model, dtype) if computes_in_less(model) else model
         [kernel] = exact.trainable_variables
-        gradients = shallow_gradients(layer, column, dtype)
-        holds = agrees(gradients, exact, pair, [kernel], choice)
+        [gradients] = shallow_gradients(layer, column, dtype)(pair)
+        holds = agrees(gram(gradients, gradients, False), exact, pair, [kernel], choice)
         kept["holds"] = holds, telling
         if not holds:
             logger.warning(
@@ -196,7 +197,7 @@ def _compile(kept: dict, model, x, choice: Choice, variables, known, method: str
         pair, sure = pair_of(x)
         # What agreed on examples that could not tell is asked again where they can.
         if compiled is None or (
-            sure and not agrees(compiled.factors, model, pair, variables, choice)
+            sure and not agrees(compiled.of_last_output(pair), model, pair, variables, choice)
         ):
             compiled = _checked(model, pair, signature, choice, variables, known, method)
         kept[key] = compiled, sure
@@ -220,7 +221,7 @@ def _checked(model, pair, signature, choice, variables, known, method) -> Compil
     for place, (taken, vectorised) in enumerate(ways):
         named = _describe(model, variables, taken, vectorised)
         compiled = Compiled(_factors(model, choice, variables, taken, vectorised), signature, every)
-        if agrees(compiled.factors, model, pair, variables, choice):
+        if agrees(compiled.of_last_output(pair), model, pair, variables, choice):
             # Said aloud if it is not the way that was expected.
             logger.log(logging.WARNING if place else logging.INFO, "%s", named)
             return compiled

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.graphs import layers_of
 from asym_keras.inputs import call, example_count, gather, take
 from asym_keras.ntg.choice import Choice
-from asym_keras.ntg.factors import Lookup, Outer, Vectors, gram
 
 # Largest difference, as a share of the largest entry. What is left out shows as far more, unless
 # it is as small as rounding.
@@ -45,44 +45,35 @@ def _as_numbers(tensor) -> np.ndarray:
     return array.reshape(len(array), -1).astype("float64")
 
 
-def agrees(factors, model, pair, variables, choice: Choice) -> bool:
-    """Whether gradients in factors have the inner products of those of `model`, on two examples.
+def agrees(received, model, pair, variables, choice: Choice) -> bool:
+    """Whether inner products of gradients are those of `model`, by one backward pass an example.
 
     Args:
-        factors: function of examples that returns their gradients in factors.
+        received: of the gradients of the examples `pair`. With several columns, of the last.
         pair: of `pair_of`.
         variables: what is differentiated by.
-        choice: the outputs that `factors` is of. With several columns, the last is compared.
+        choice: the outputs that `received` is of.
     """
     column = choice.columns - 1 if isinstance(choice.column, str) else choice.column
     single = Choice(choice.place, column, choice.columns)
-    expected = np.stack(
-        [
-            _gradient(model, take(pair, slice(i, i + 1)), variables, single)
-            for i in range(example_count(pair))
-        ]
-    )
-    expected = expected @ expected.T
-    last = [_of_last_column(factor) for factor in factors(pair)]
-    products = [np.asarray(gram(f, f, False), "float64") for f in last]
-    received = np.sum(products, axis=0)
-    tolerance = max(_CLOSE[tf.as_dtype(f[-1].dtype).name] for f in last)
-    largest = np.abs(expected).max()
-    return bool(np.allclose(received, expected, rtol=0, atol=tolerance * largest, equal_nan=True))
+    gradients = [
+        _gradient(model, take(pair, slice(i, i + 1)), variables, single)
+        for i in range(example_count(pair))
+    ]
+    products = [[[a @ b for b in rows] for a in rows] for rows in zip(*gradients, strict=True)]
+    expected = np.sum(products, axis=0, dtype="float64")
+    kinds = [*(v.dtype for v in variables), *(la.compute_dtype for la in layers_of(model))]
+    tolerance = max(_CLOSE.get(str(kind), 0.0) for kind in kinds) * np.abs(expected).max()
+    received = np.asarray(received, "float64")
+    return bool(np.allclose(received, expected, rtol=0, atol=tolerance, equal_nan=True))
 
 
-def _gradient(model, x, variables, choice: Choice) -> np.ndarray:
-    """Gradient of one output for one example, by one backward pass: float64 (weights,)."""
+def _gradient(model, x, variables, choice: Choice) -> list[np.ndarray]:
+    """Gradient of one output for one example, by one backward pass: a vector for each variable."""
     values = [v.value for v in variables]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
         f = choice.outputs(call(model, x))
     parts = tape.gradient(f, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return np.concatenate([np.ravel(tf.convert_to_tensor(g)) for g in parts]).astype("float64")
-
-
-def _of_last_column(factor):
-    if isinstance(factor, Vectors):
-        return Vectors(factor.gradients[:, -1:])
-    kind = Outer if isinstance(factor, Outer) else Lookup
-    return kind(factor[0], factor[1][:, :, -1:])
+    flat = [np.ravel(tf.convert_to_tensor(part)) for part in parts]
+    return [a.astype(np.result_type(a.dtype, "float32"), copy=False) for a in flat]

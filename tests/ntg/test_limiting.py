@@ -158,11 +158,14 @@ def test_ntg_in_numpy_is_that_of_the_network(activation, protocol, stddev):
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("gamma", [1.0, 0.0])
 def test_network_ntg_approaches_its_mean_as_root_width_for_gamma_1_only(gamma, activation):
+    """In NumPy, which the test above shows to give what a network does."""
     mean = mean_ntg(X, activation=activation)
     widths, seeds = (32, 256, 2048), range(40)
     errors = []
     for width in widths:
-        draws = [network_ntg(activation, gamma, width, seed)[0] for seed in seeds]
+        scalings = node_scalings(width, gamma, 0.4)
+        kernels = (np.random.default_rng(seed).normal(size=(1, 3, width)) for seed in seeds)
+        draws = [ntgs(X, kernel, scalings, activation)[0] for kernel in kernels]
         errors.append(np.mean([np.sum((ntg - mean) ** 2) for ntg in draws]) ** 0.5)
     exponent = np.polyfit(np.log(widths), np.log(errors), 1)[0]
     # One squared error varies by as much as its mean: 40 leave the exponent 0.03 of noise.

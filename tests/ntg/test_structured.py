@@ -30,16 +30,18 @@ ACTIVATIONS = ("relu", "tanh", "softplus", "silu")
 
 
 def whole_jacobian(model, x, variables=None):
-    """Inner products (n, K, n, K) of the rows of `tape.jacobian`, the plainest way."""
+    """Inner products (n, K, n, K) of the gradients of each output, one backward pass for each.
+
+    Not `tape.jacobian`, which is traced anew at each eager call.
+    """
     values = [v.value for v in (model.trainable_variables if variables is None else variables)]
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         tape.watch(values)
         f = model(tf.convert_to_tensor(x), training=False)
-    total = 0.0
-    for rows in tape.jacobian(f, values, unconnected_gradients="zero"):
-        flat = np.reshape(rows, (f.shape[0] * f.shape[1], -1))
-        total = total + flat @ flat.T
-    return total.reshape(*f.shape, *f.shape)
+        single = tf.unstack(tf.reshape(f, [-1]))
+    gradients = (tape.gradient(output, values, unconnected_gradients="zero") for output in single)
+    rows = [np.concatenate([np.ravel(tf.convert_to_tensor(g)) for g in row]) for row in gradients]
+    return np.reshape(np.array(rows) @ np.transpose(rows), (*f.shape, *f.shape))
 
 
 def check(model, x, dtype="float64", method="structured"):

@@ -100,6 +100,6 @@ def test_blocks_and_batches_are_sized_by_memory(monkeypatch):
     compiled = empirical._compile({}, model, x, choice, weights, known, "structured")
     # By hand, for two outputs: a kernel on 4 positions, another on one, two offsets.
     assert compiled.block == int((2**18 / (4 * 12 * (16 + 1 + 1 + 1))) ** 0.5)
-    peak = assembly._peak(compiled.factors, compiled.batch_size)
+    peak = assembly._peak(compiled.factors)
     assert 1 < compiled.batch_size < 1000
-    assert peak <= 2**17
+    assert peak(compiled.batch_size) <= 2**17
