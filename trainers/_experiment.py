@@ -53,11 +53,11 @@ def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
     return folder.read("metrics.json")
 
 
-def train(
-    config, dataset, folder: RunFolder, facts: dict, *, figures: bool = True, workers=None
-) -> None:
-    """Trains once and fills the folder; `config.json` is there before training begins."""
-    from asym_keras import plotting
+def train(config, dataset, folder: RunFolder, facts: dict, *, workers=None) -> None:
+    """Trains once and fills the folder; `config.json` is there before training begins.
+
+    Figures are drawn when the curves are there, by `write_curves`.
+    """
     from asym_keras.compilation import compiles_with_xla
     from asym_keras.files import atomic_path
     from asym_keras.training.workers import Workers
@@ -101,8 +101,6 @@ def train(
     history.arrays_to_npz(folder.path / "nodes.npz")
     with atomic_path(folder.path / "model.keras") as temporary:
         model.save(temporary)
-    if figures:
-        plotting.learning_curves(folder.path)
     metrics = {
         "gamma": config.gamma,
         "alpha": config.alpha,

@@ -148,7 +148,7 @@ class Trials:
                 began = time.monotonic()
                 try:
                     watched = with_probe(config, "test", watch)
-                    _experiment.train(watched, dataset, run, facts, figures=False)
+                    _experiment.train(watched, dataset, run, facts)
                 finally:
                     self._trained = time.monotonic() - began - watch.seconds
             rows = validation.curve(load_run(run.path).load_model())

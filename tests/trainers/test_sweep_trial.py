@@ -198,7 +198,7 @@ def test_an_old_folder_of_another_proposal_gives_way(tmp_path, monkeypatch):
     folder.open(config, "")
     (folder.run_path("0") / "figures").mkdir(parents=True)
 
-    def train(config, dataset, run: RunFolder, facts, *, figures):
+    def train(config, dataset, run: RunFolder, facts):
         run.open(config, {**facts, "dataset": {"fingerprint": "0"}})
         raise ValueError("that is enough")
 
