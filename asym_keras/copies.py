@@ -14,13 +14,18 @@ from typing import Any
 
 import keras
 
-from asym_keras.graphs import compile_arguments, graph_of, is_graph, layers_of, rerun, unused
+from asym_keras.graphs import (
+    compile_arguments,
+    graph_of,
+    is_graph,
+    layers_of,
+    own_training,
+    rerun,
+    unused,
+)
 from asym_keras.layer_copies import FLOATS, Change, made_again, transfer
 
 logger = logging.getLogger(__name__)
-
-# By which a subclass of a functional model may train and predict otherwise.
-_METHODS = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
 
 def copy_model(
@@ -56,7 +61,7 @@ def copy_model(
     _require_apart(model)
     _warn_of_methods(model)
     copying = _Copying(dtype, changes or {}, shapes or {})
-    with _default_dtype(dtype):
+    with default_dtype(dtype):
         new = copying.graph(model)
     copying.transfer()
     if compiled:
@@ -94,7 +99,7 @@ def _shared(inner, owner, other) -> ValueError:
 def _warn_of_methods(model) -> None:
     """Says what a copy, a plain Functional or Sequential model, does not do as a subclass does."""
     for graph in (la for la in layers_of(model) if is_graph(la)):
-        own = [n for n in _METHODS if getattr(type(graph), n) is not getattr(keras.Model, n)]
+        own = own_training(graph)
         if own:
             logger.warning(
                 "copy of %s is a plain model: %s of %s are not carried over.",
@@ -105,8 +110,8 @@ def _warn_of_methods(model) -> None:
 
 
 @contextlib.contextmanager
-def _default_dtype(dtype: str | None) -> Iterator[None]:
-    """While open, layers that layers make without a dtype have this one; None: as it is."""
+def default_dtype(dtype: str | None) -> Iterator[None]:
+    """While open, layers and inputs made without a dtype have this one; None: as it is."""
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     if dtype is not None:
         keras.config.set_floatx(dtype)

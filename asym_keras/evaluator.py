@@ -13,6 +13,7 @@ from asym_keras.fingerprint import PerModel
 from asym_keras.graphs import graph_of, input_structure, layers_of, mask_of, output_structure
 from asym_keras.inputs import as_inputs, call, example_count, take
 from asym_keras.losses import ExampleLoss
+from asym_keras.pairs import examples_meet
 from asym_keras.targets import as_labels, as_targets, hits, labels_in
 from asym_keras.tracing import traced_once
 
@@ -37,7 +38,7 @@ class Evaluator:
         outputs: shape of the prediction of one example.
         risk_dtype: float64 for float64 weights, else float32.
         jit_compile: bool, whether solvers should compile with XLA here.
-        tile: examples that go through the model at once.
+        tile: examples that go through the model at once: all, if they meet in it.
 
     Raises:
         ValueError: Model not built, more outputs than one, no examples, lengths that differ,
@@ -68,6 +69,8 @@ class Evaluator:
             else jit_compile
         )
         self.tile = _tile(model, self.examples)
+        if self.tile < self.examples and examples_meet(model, self.x):
+            self.tile = self.examples
         self._infer = PerModel()
 
     def evaluate(self) -> tuple[float, np.ndarray]:

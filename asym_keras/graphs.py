@@ -18,6 +18,8 @@ from keras import ops
 from keras.src import backend
 from keras.src.models.functional import Functional
 
+# By which a subclass of a model may train and predict otherwise.
+_TRAINING = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 # How Keras calls a layer, in the order in which it gets there.
 _CALLS = ("__call__", "call", "quantized_call")
 # What `compile`, `fit`, `evaluate` and `predict` leave behind on a model.
@@ -32,6 +34,11 @@ TRAINER_ATTRIBUTES = frozenset(
 def layers_of(model) -> list:
     """`model` and every layer in it, at any depth, each once."""
     return list(model._flatten_layers())
+
+
+def own_training(model) -> list[str]:
+    """Methods of training and prediction that the class of `model` has replaced."""
+    return [n for n in _TRAINING if getattr(type(model), n) is not getattr(keras.Model, n)]
 
 
 def sublayers(layer) -> list:

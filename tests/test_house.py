@@ -21,7 +21,7 @@ ROWS = (
     ("scaling", "initializers", "files", "graphs", "tracing"),
     ("layers", "fingerprint"),
     ("models", "inputs", "losses"),
-    ("targets", "layer_copies", "compilation"),
+    ("targets", "layer_copies", "compilation", "pairs"),
     ("same_outputs",),
     ("copies",),
     ("evaluator",),

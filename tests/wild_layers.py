@@ -55,6 +55,16 @@ class Temperature(layers.Layer):
         return x * self.t
 
 
+class Meeting(layers.Layer):
+    """Examples of a batch meet, also in inference."""
+
+    def build(self, shape):
+        self.w = self.add_weight(shape=(4, 1))
+
+    def call(self, x):
+        return (x - ops.mean(x, axis=0)) @ self.w
+
+
 class Plainest(keras.Model):
     """A `call` without `training`, and a Dropout, which Keras then leaves out."""
 

@@ -11,13 +11,14 @@ from keras import ops
 
 from asym_keras.graphs import output_shapes, replaced
 from asym_keras.inputs import as_inputs, call, example_count
+from asym_keras.pairs import examples_meet
 
 # Numbers of the widest layer that a tile of examples may make: 16 MB in float32.
 TILE_NUMBERS = 2**22
 
 
 def tiles(model: keras.Model, x, units: int, batch_size: int | None = None) -> list[slice]:
-    """Slices over the examples of `x`, of `batch_size` or as memory allows.
+    """Slices over the examples of `x`, of `batch_size` or as memory allows; all if they meet.
 
     Args:
         units: numbers an example that the caller will hold beside what the model's layers do.
@@ -27,6 +28,8 @@ def tiles(model: keras.Model, x, units: int, batch_size: int | None = None) -> l
     shapes = output_shapes(model)
     widest = max(units, *(int(np.prod([size or 1 for size in shape])) for shape in shapes), 1)
     rows, count = batch_size or max(1, TILE_NUMBERS // widest), example_count(x)
+    if rows < count and examples_meet(model, x):
+        rows = count
     return [slice(first, first + rows) for first in range(0, count, rows)]
 
 

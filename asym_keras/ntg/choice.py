@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.graphs import graph_of, output_structure
+from asym_keras.graphs import graph_of, input_structure, output_structure
 from asym_keras.inputs import call, take
 
 
@@ -43,8 +43,17 @@ def choose(model, x, output) -> Choice:
             several: the name or index of one, or a pair of that and one of these.
 
     Raises:
-        ValueError: No such output, or outputs that are not (n, K) or (n,).
+        ValueError: No such output, outputs that are not (n, K) or (n,), or integers; a model that
+            takes one number of examples only.
     """
+    inputs = [] if input_structure(model) is None else graph_of(model).inputs
+    fixed = {t.shape[0] for t in inputs} - {None}
+    if fixed:
+        raise ValueError(
+            f"empirical_ntg: expected a model that takes any number of examples, received "
+            f"{model.name!r}, made for {fixed.pop()}. Make it with keras.Input(shape), without a "
+            "batch size."
+        )
     everything = output_structure(model)
     if everything is None:
         everything = call(model, take(x, slice(0, 1)))
@@ -67,6 +76,12 @@ def choose(model, x, output) -> Choice:
         raise ValueError(
             f"empirical_ntg: expected outputs of shape (n, K) or (n,), and output below K, "
             f"'trace' or 'all', received shape {(None, *shape[1:])} and output={output!r}."
+        )
+    dtype = keras.backend.standardize_dtype(flat[place].dtype)
+    if not tf.as_dtype(dtype).is_floating:
+        raise ValueError(
+            f"empirical_ntg: expected floating-point outputs, which have gradients, received "
+            f"{dtype} of {model.name!r}. Take the outputs before the argmax or the rounding."
         )
     return Choice(place, int(column) if index else column, count)
 

@@ -15,12 +15,13 @@ from asym_keras.fingerprint import PerModel
 from asym_keras.inputs import as_inputs
 from asym_keras.ntg.assembly import Compiled, assemble
 from asym_keras.ntg.choice import Choice, choose
-from asym_keras.ntg.evidence import agrees, pair_of
+from asym_keras.ntg.evidence import agrees
 from asym_keras.ntg.factors import gram
 from asym_keras.ntg.jacobian import jacobian_factors
 from asym_keras.ntg.precision import at_precision, computes_in_less
 from asym_keras.ntg.shallow import find_shallow_layer, kept_for, shallow_gradients, shallow_ntg
 from asym_keras.ntg.structured import known_variables, structured_factors
+from asym_keras.pairs import pair_of
 
 logger = logging.getLogger(__name__)
 

@@ -5,44 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.graphs import layers_of
-from asym_keras.inputs import call, example_count, gather, take
+from asym_keras.inputs import call, example_count, take
 from asym_keras.ntg.choice import Choice
-
-# Largest difference, as a share of the largest entry. What is left out shows as far more, unless
-# it is as small as rounding.
-_CLOSE = {"float16": 5e-2, "bfloat16": 2e-1, "float32": 2e-3, "float64": 1e-8}
-
-
-# Examples at either end of which a pair is chosen.
-_CANDIDATES = 128
-
-
-def pair_of(x):
-    """Two of the examples `x`, and whether they can tell: neither is zero, and they differ.
-
-    On others gradients may agree by chance, for example where a layer joins the examples of a
-    batch. Of a single example, that alone.
-    """
-    count = example_count(x)
-    rows = sorted({*range(count)[:_CANDIDATES], *range(count)[-_CANDIDATES:]})
-    some = gather(x, tf.constant(rows))
-    numbers = np.concatenate([_as_numbers(t) for t in tf.nest.flatten(some)], axis=1)
-    sizes = np.abs(numbers).sum(axis=1)
-    one = int(sizes.argmax())
-    away = np.abs(numbers - numbers[one]).sum(axis=1) * (sizes > 0)
-    other = int(away.argmax())
-    telling = bool(away[other] > 0)
-    ends = sorted([one, other] if telling else {0, len(rows) - 1})
-    return gather(some, tf.constant(ends)), telling
-
-
-def _as_numbers(tensor) -> np.ndarray:
-    """An input of examples as float64 (n, ...), texts by their order."""
-    array = tensor.numpy()
-    if array.dtype.kind == "O":
-        array = np.unique(array, return_inverse=True)[1].reshape(array.shape)
-    return array.reshape(len(array), -1).astype("float64")
+from asym_keras.pairs import rounding
 
 
 def agrees(received, model, pair, variables, choice: Choice) -> bool:
@@ -62,8 +27,8 @@ def agrees(received, model, pair, variables, choice: Choice) -> bool:
     ]
     products = [[[a @ b for b in rows] for a in rows] for rows in zip(*gradients, strict=True)]
     expected = np.sum(products, axis=0, dtype="float64")
-    kinds = [*(v.dtype for v in variables), *(la.compute_dtype for la in layers_of(model))]
-    tolerance = max(_CLOSE.get(str(kind), 0.0) for kind in kinds) * np.abs(expected).max()
+    # What a fast way leaves out shows as far more, unless it is as small as rounding.
+    tolerance = rounding(model, variables) * np.abs(expected).max()
     received = np.asarray(received, "float64")
     return bool(np.allclose(received, expected, rtol=0, atol=tolerance, equal_nan=True))
 

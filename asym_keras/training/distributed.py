@@ -72,6 +72,9 @@ class DistributedObjective(Objective):
             part = tf.nest.map_structure(lambda a, rows=rows: a[rows], (self.x, self.y))
             self._replicas[number] = _Replica(model, *part, device=device, **options)
 
+    def _by_parts(self) -> bool:
+        return True
+
     def gradient(self, weights, state, rows=None):
         """Risk, its gradient and the (empty) state, on the examples `rows` or on all.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from asym_keras.graphs import own_training
 from asym_keras.training.checkpoint import Checkpoint
 from asym_keras.training.descent import GradientDescent
 from asym_keras.training.distributed import DistributedObjective
@@ -22,6 +24,8 @@ from asym_keras.training.history import History
 from asym_keras.training.objective import Objective
 from asym_keras.training.progress import Bar, announce
 from asym_keras.training.workers import Workers
+
+logger = logging.getLogger(__name__)
 
 
 def record_times(end_time: float, count: int = 50, *, time_step: float = 1.0) -> np.ndarray:
@@ -176,6 +180,15 @@ def train(
 
 
 def _objective(model, x, y, loss, method, workers: Workers) -> Objective:
+    own = [name for name in own_training(model) if name in ("train_step", "compute_loss")]
+    if own:
+        logger.warning(
+            "train: %s of %s (%s) not used, as by fit: what falls is the mean of loss=%r",
+            " and ".join(own),
+            model.name,
+            type(model).__name__,
+            loss,
+        )
     options = {
         **{"loss": loss, "batch_size": method.batch_size},
         **{"jit_compile": method.jit_compile},

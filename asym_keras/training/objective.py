@@ -10,6 +10,7 @@ import tensorflow as tf
 from asym_keras.evaluator import Evaluator
 from asym_keras.graphs import layers_of
 from asym_keras.inputs import call, gather, stateless_call
+from asym_keras.pairs import examples_meet
 
 # Operations of TensorFlow that draw numbers by a state of their own.
 _DRAWS = {
@@ -71,8 +72,14 @@ class Objective(Evaluator):
             )
         elif effects.penalties > regularised:
             self.indivisible = "penalties of activations, or of add_loss in a layer"
+        elif self._by_parts() and examples_meet(model, self.x, training=True):
+            self.indivisible = "layers in which the examples of a batch meet"
         if self.indivisible:
             self.tile = self.examples
+
+    def _by_parts(self) -> bool:
+        """Whether the risk is computed as a mean over parts of the examples."""
+        return self.tile < self.examples
 
     def _require_listed(self, effects: _Effects) -> None:
         """Raises ValueError for writes that a step would lose, or that would undo it."""
@@ -156,9 +163,18 @@ class Objective(Evaluator):
             risk = tf.reduce_mean(tf.cast(self.loss(y, predictions), self.risk_dtype))
             risk += sum(tf.cast(penalty, self.risk_dtype) for penalty in penalties)
             risk *= share
-        gradient = tape.gradient(risk, weights, unconnected_gradients="zero")
+        gradient = tape.gradient(risk, weights)
+        if all(g is None for g in gradient):
+            raise ValueError(
+                f"Expected a risk that changes with the weights, received {self.model.name!r}, "
+                f"whose outputs ({predictions.dtype.name}) have no gradient by any of them. Train "
+                "the outputs before an argmax or a rounding."
+            )
         # Of an embedding it comes as the rows that were looked up.
-        gradient = [tf.convert_to_tensor(g) for g in gradient]
+        gradient = [
+            tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
+            for g, w in zip(gradient, weights, strict=True)
+        ]
         return risk, gradient, [others[i] for i in self._state_index]
 
     def _tiled_gradient(self, weights, state):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from asym_keras.copies import default_dtype
 from asym_keras.layers import AsymScaledDense
 
 EXAMPLES = 5
@@ -79,20 +79,6 @@ def model(name: str, kind: str, *, rate=0.05, recurrent=False, **refusals: Refus
         return build
 
     return add
-
-
-@contextmanager
-def default_dtype(dtype: str | None) -> Iterator[None]:
-    """While open, Keras makes layers and inputs of `dtype` where nothing else is asked."""
-    before = keras.config.floatx(), keras.config.dtype_policy()
-    if dtype is not None:
-        keras.config.set_floatx(dtype)
-        keras.config.set_dtype_policy(dtype)
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before[0])
-        keras.config.set_dtype_policy(before[1])
 
 
 # What is not for every model, and why.

@@ -248,3 +248,13 @@ def test_layers_that_remember_are_refused():
     )
     with pytest.raises(ValueError, match="layers that forget, received gru"):
         empirical_ntg(model, np.ones((8, 3, 4)))
+
+
+def test_integer_outputs_and_one_number_of_examples_are_refused():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, ops.argmax(layers.Dense(3)(inputs), axis=-1))
+    with pytest.raises(ValueError, match=r"floating-point outputs.*received int32"):
+        empirical_ntg(model, X)
+    fixed = keras.Sequential([keras.Input(batch_shape=(8, 4)), layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"any number of examples, received .* made for 8"):
+        empirical_ntg(fixed, X)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 from wild_layers import (
+    Meeting,
     Scale,
     Twice,
     assert_close,
@@ -100,16 +101,6 @@ def test_evidence_overrules_the_closed_form(monkeypatch, caplog):
         matrix = empirical_ntg(model, X)
     assert_close(matrix, ntg_by_definition(model, X))
     assert "the closed form is not what backward passes give" in caplog.text
-
-
-class Meeting(layers.Layer):
-    """Examples of a batch meet, also in inference."""
-
-    def build(self, shape):
-        self.w = self.add_weight(shape=(4, 1))
-
-    def call(self, x):
-        return (x - ops.mean(x, axis=0)) @ self.w
 
 
 class Drawing(layers.Layer):

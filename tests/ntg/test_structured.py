@@ -55,8 +55,9 @@ def check(model, x, dtype="float64", method="structured"):
     assert_ntg_equal(last, expected[:, -1, :, -1], dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("activation", "dtype"), zip(ACTIVATIONS, ("float32", "float64") * 2, strict=True)
+)
 @pytest.mark.parametrize("make", KNOWN)
 def test_structured_equals_the_jacobian(make, activation, dtype):
     model = build(make, activation, dtype)
@@ -82,9 +83,10 @@ def test_closed_form_equals_the_jacobian(activation, dtype):
     check(model, examples(model, 5), dtype, method="closed_form")
 
 
-@pytest.mark.parametrize("batch_size", [2, 5])
-@pytest.mark.parametrize("output", [1, "all"])
-@pytest.mark.parametrize("method", ["structured", "jacobian"])
+@pytest.mark.parametrize(
+    ("method", "output", "batch_size"),
+    [("structured", 1, 5), ("structured", "all", 2), ("jacobian", 1, 2), ("jacobian", "all", 5)],
+)
 @pytest.mark.parametrize("make", [mlp, wide_cnn, embedding])
 def test_tiles_change_nothing(make, method, output, batch_size, monkeypatch):
     model = build(make)

@@ -71,6 +71,11 @@ def remembering():
     return keras.Sequential(stack)
 
 
+def class_of_each():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, ops.argmax(layers.Dense(3)(inputs), axis=-1)[:, None])
+
+
 def spectral():
     return sequential(layers.SpectralNormalization(layers.Dense(3)), layers.Dense(1))
 
@@ -78,6 +83,7 @@ def spectral():
 @pytest.mark.parametrize(
     ("make", "x", "y", "words"),
     [
+        (class_of_each, X, Y, r"changes with the weights, .* have no gradient by any"),
         (spectral, X, Y, r"only steps change, .* writes .*kernel"),
         (lambda: built(sequential(Counting())), X, X, r"only steps change, .* writes .*variable"),
         (lambda: noisy(keras.random.normal), X, Y, r"variables lists, .* random numbers without"),
@@ -92,6 +98,19 @@ def spectral():
 def test_what_has_no_one_risk_is_refused(make, x, y, words):
     with pytest.raises(ValueError, match=words):
         train(make(), x, y, method=GradientDescent(), end_time=1.0, progress=False)
+
+
+class OwnStep(keras.Model):
+    def train_step(self, data):
+        return {"loss": 0.0}
+
+
+def test_training_of_one_s_own_is_said_to_be_left_out(caplog):
+    inputs = keras.Input((4,))
+    for kind, said in ((keras.Model, False), (OwnStep, True)):
+        model = kind(inputs, layers.Dense(1)(inputs))
+        train(model, X, Y, method=GradientDescent(), end_time=1.0, progress=False)
+        assert ("train_step of own_step (OwnStep) not used" in caplog.text) is said
 
 
 def test_flow_refuses_what_tensorflow_draws_and_descent_draws_anew():
