@@ -35,11 +35,11 @@ def compiles_with_xla(model: keras.Model, examples: int, x=None) -> bool:
 
 
 def _is_known_to_xla(model: keras.Model, x) -> bool:
-    """Whether XLA does what TensorFlow does in layers that may use operations it does not know.
+    """Whether XLA computes what TensorFlow does, also in layers with operations of their own.
 
-    It also takes indices that are out of range, where TensorFlow on a CPU raises an error.
+    XLA takes indices that are out of range, where TensorFlow on a CPU raises an error.
     """
-    inputs = keras.tree.flatten(x)
+    inputs = [] if x is None else keras.tree.flatten(x)
     if any(tf.is_tensor(a) and not a.dtype.is_floating for a in inputs):
         return False
     unsure = [la for la in layers_of(model) if not is_graph(la) and not _is_common(la)]
@@ -64,7 +64,7 @@ def _compiles(model: keras.Model, one) -> bool:
 
     try:
         traced_once(both, jit_compile=True)(one)
-    except Exception:  # of whatever kind: without XLA it will be told as it is
+    except Exception:  # whatever fails here works without XLA, or raises its own error there
         return False
     return True
 

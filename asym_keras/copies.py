@@ -36,7 +36,7 @@ def copy_model(
     shapes: Mapping[int, tuple] | None = None,
     compiled: bool = True,
 ) -> keras.Model:
-    """A copy of `model`, a functional or Sequential model; nothing of it is shared.
+    """A copy of `model`, a functional or Sequential model; no weight or layer is shared.
 
     Args:
         model: built model; it is not changed.
@@ -47,7 +47,8 @@ def copy_model(
 
     Returns:
         `keras.Model` of the same kind, with the names and (without dtype) the dtype policies of
-        its layers. Compiled, it has the same loss and metrics, and an optimizer of its own.
+        its layers. Compiled, it has the same objects as loss and metrics, and an optimizer of its
+        own.
 
     Raises:
         ValueError: A layer that can't be made again from its configuration, or a model that is no
@@ -97,7 +98,7 @@ def _shared(inner, owner, other) -> ValueError:
 
 
 def _warn_of_methods(model) -> None:
-    """Says what a copy, a plain Functional or Sequential model, does not do as a subclass does."""
+    """Warns of methods of a subclass that its copy, a plain model, does not have."""
     for graph in (la for la in layers_of(model) if is_graph(la)):
         own = own_training(graph)
         if own:

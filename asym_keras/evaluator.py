@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.arrays import require_finite
 from asym_keras.compilation import compiles_with_xla
 from asym_keras.fingerprint import PerModel
 from asym_keras.graphs import graph_of, input_structure, layers_of, mask_of, output_structure
@@ -33,7 +34,7 @@ class Evaluator:
         jit_compile: True, False or "auto" (`compiles_with_xla`).
 
     Attributes:
-        x, y: the same as tensors, as the model takes them and in the dtype of the risk.
+        x, y: as tensors: x as the model takes it, y in the dtype of the risk.
         examples: int, n.
         outputs: shape of the prediction of one example.
         risk_dtype: float64 for float64 weights, else float32.
@@ -50,8 +51,8 @@ class Evaluator:
     ):
         if not model.built:
             raise ValueError(
-                f"Expected a built model with trainable variables, received {model.name!r} "
-                f"(built: False, trainable variables: {len(model.trainable_variables)})."
+                f"Expected a built model, received {model.name!r}, which has no weights yet. Call "
+                "it on an example first."
             )
         self.model = model
         self.x = as_inputs(model, x)
@@ -62,7 +63,9 @@ class Evaluator:
         self.examples = example_count(self.x, y)
         self.y = _as_tensor(y, self.risk_dtype)
         self.loss = ExampleLoss(loss, self.risk_dtype)
-        self.loss.check(self.y[:64], tuple(s or 4 for s in self.outputs), labels=labels)
+        sizes = [*self.y.shape[1:], *[4] * len(self.outputs)]  # for those that vary
+        shape = tuple(s or size for s, size in zip(self.outputs, sizes, strict=False))
+        self.loss.check(self.y[:64], shape, labels=labels)
         self.jit_compile = (
             compiles_with_xla(model, batch_size or self.examples, self.x)
             if jit_compile == "auto"
@@ -76,7 +79,7 @@ class Evaluator:
     def evaluate(self) -> tuple[float, np.ndarray]:
         """Mean loss (no penalties) and predictions (n, ...) of the model now, in inference."""
         losses, predictions = [], []
-        # Functions of another activation or attribute are no functions of the model now.
+        # Compiled functions are dropped when more of the model than its weights has changed.
         compiled: dict[int, Callable] = self._infer(self.model)
         for first in range(0, self.examples, self.tile):
             count = min(self.tile, self.examples - first)
@@ -140,8 +143,8 @@ class Evaluator:
 def complete(model: keras.Model, x) -> None:
     """Calls `model` on one example if a layer in it makes its weights only then.
 
-    An activation with weights does that, in a layer of Keras's. Weights that come into being while
-    a function is compiled are none that it trains.
+    An activation with weights, in one of Keras's own layers, does that. Weights made while a
+    function is compiled would not be trained by it.
 
     Raises:
         ValueError: Layers whose answers depend on what they were asked before.
@@ -189,7 +192,10 @@ def _risk_dtype(model) -> str:
 def _as_tensor(y, dtype: str) -> tf.Tensor:
     if tf.is_tensor(y):
         return y if y.dtype == dtype else tf.cast(y, dtype)
-    return tf.convert_to_tensor(np.asarray(y).astype(dtype, copy=False))
+    cast = np.asarray(y).astype(dtype, copy=False)
+    if np.asarray(y).dtype != cast.dtype:
+        require_finite(cast, f"y in {dtype}")
+    return tf.convert_to_tensor(cast)
 
 
 def _tile(model, examples: int) -> int:

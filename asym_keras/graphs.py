@@ -1,7 +1,7 @@
 """Models as graphs of layers: the one file that uses names which Keras keeps to itself.
 
-What a graph tells is all that happens only where nobody has written a `call` of their own. So
-`is_graph` comes first, and everything else here is for models that passed it.
+A graph tells all that happens only where nobody has written a `call` of their own: ask `is_graph`
+before `steps_of`, `only_operation`, `perform` or `rerun`.
 """
 
 from __future__ import annotations

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numbers
-from typing import Any
-
 import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.arrays import as_array, as_tensor
 from asym_keras.graphs import input_structure, takes_training
 
 
@@ -38,10 +36,10 @@ def stateless_call(model, variables, values, x, *, training: bool):
 def as_inputs(model, x, *, dtype=None):
     """Examples as tensors, paired with the inputs of `model` and cast as it casts them.
 
-    A functional or Sequential model tells its inputs: a dict goes by their names, a list by their
-    order, and each becomes the dtype of its `keras.Input` (so does a number that is none of an
-    integer input's, as in Keras). Of any other model, floating-point numbers become the dtype
-    that it computes in, everything else keeps its own.
+    A functional or Sequential model tells its inputs: a dict is matched by their names, a list by
+    their order. Each input gets the dtype of its `keras.Input`; floats for an integer input are cut
+    to integers, as in Keras. For any other model floats get the dtype that the model computes in,
+    and other values keep theirs.
 
     Args:
         model: built Keras model.
@@ -63,7 +61,7 @@ def as_inputs(model, x, *, dtype=None):
     expected = input_structure(model)
     if expected is None:
         tensors = keras.tree.map_structure(
-            lambda a: _tensor(a, _loose_dtype(model, a, dtype), "x"), _as_structure(x)
+            lambda a: as_tensor(a, _loose_dtype(model, a, dtype), "x"), _as_structure(x)
         )
     else:
         pairs = _paired(model, expected, x)
@@ -104,38 +102,17 @@ def take(x, rows):
 
 def gather(x, rows):
     """The examples `rows`, a tensor of indices, of a structure of tensors."""
+    if any(isinstance(a, tf.SparseTensor) for a in keras.tree.flatten(x)):
+        raise ValueError(
+            "Expected dense or ragged inputs where single examples are picked out, received a "
+            "tf.SparseTensor. Use tf.sparse.to_dense, or, in descent, no batch_size."
+        )
     return keras.tree.map_structure(lambda a: tf.gather(a, rows), x)
 
 
 def holds_strings(x) -> bool:
     """Whether there is text among the tensors of a structure, which XLA does not take."""
     return any(getattr(a, "dtype", None) == tf.string for a in keras.tree.flatten(x))
-
-
-def materialised(x, y):
-    """`x` and `y` of a `tf.data.Dataset` of batches (x, y), as arrays; others as they are.
-
-    Raises:
-        ValueError: The dataset does not give pairs, is infinite, or y is given beside it.
-    """
-    if not isinstance(x, tf.data.Dataset):
-        return x, y
-    if y is not None:
-        raise ValueError("Expected no y beside a tf.data.Dataset of batches (x, y), received one.")
-    if x.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError(
-            "Expected a tf.data.Dataset that ends, received one that repeats: take(k)."
-        )
-    spec = x.element_spec
-    if not isinstance(spec, tuple) or len(spec) != 2:
-        raise ValueError(
-            "Expected a tf.data.Dataset of batches (x, y), received elements of "
-            f"{keras.tree.map_structure(lambda s: s.shape, spec)}."
-        )
-    batches = list(x)
-    if not batches:
-        raise ValueError("Expected a tf.data.Dataset of at least one batch, received none.")
-    return keras.tree.map_structure(lambda *parts: tf.concat(parts, 0), *batches)
 
 
 def _paired(model, expected, x) -> list[tuple]:
@@ -202,7 +179,7 @@ def _as_structure(x):
     if isinstance(x, (list, tuple)) and any(map(_is_array, keras.tree.flatten(x))):
         parts = [_as_structure(part) for part in x]
         return tuple(parts) if isinstance(x, tuple) else parts  # somebody's call may ask which
-    return _array(x, "x") if isinstance(x, (list, tuple)) else x
+    return as_array(x, "x") if isinstance(x, (list, tuple)) else x
 
 
 def _is_array(value) -> bool:
@@ -213,13 +190,14 @@ def _loose_dtype(model, array, wanted):
     """Dtype of an input that a model does not tell: floats are cast, as by `model.predict`."""
     dtype = getattr(array, "dtype", None)
     kind = tf.as_dtype(dtype) if tf.is_tensor(array) else None
-    floating = kind.is_floating if kind is not None else _array(array, "x").dtype.kind == "f"
+    floating = kind.is_floating if kind is not None else as_array(array, "x").dtype.kind == "f"
     return (wanted or model.compute_dtype) if floating else None
 
 
 def _as_input(model, spec, value, dtype):
     floating = dtype is not None and "float" in spec.dtype
-    tensor = _tensor(value, dtype if floating else spec.dtype, f"x ({_shape(value)})")
+    named = f"x {tuple(value.shape)}" if hasattr(value, "shape") else "x"
+    tensor = as_tensor(value, dtype if floating else spec.dtype, named)
     shape, wanted = tuple(tensor.shape), tuple(spec.shape)
     if len(shape) == len(wanted) + 1 and shape[-1] == 1 and not isinstance(tensor, tf.RaggedTensor):
         tensor = tf.squeeze(tensor, -1)
@@ -235,66 +213,3 @@ def _as_input(model, spec, value, dtype):
             f"{shape}."
         )
     return tensor
-
-
-def _shape(value) -> tuple:
-    return tuple(value.shape) if hasattr(value, "shape") else np.shape(_array(value, "x"))
-
-
-def _array(value, name: str) -> np.ndarray:
-    """`value` as an array of numbers, truth values or text."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Expected {name} as an array of one shape, received {type(value).__name__}: {error}. "
-            "Pad rows of several lengths, or pass a tf.RaggedTensor."
-        ) from None
-    if array.dtype.kind == "O":  # a data frame of several types, or text
-        flat = array.ravel()
-        if all(isinstance(a, (numbers.Number, np.bool_)) for a in flat):
-            return array.astype("float64")
-        if all(isinstance(a, (str, bytes)) for a in flat):
-            return array.astype("S" if all(isinstance(a, bytes) for a in flat) else "U")
-        strange = next(a for a in flat if not isinstance(a, (numbers.Number, str, bytes)))
-        raise ValueError(
-            f"Expected {name} as an array of numbers, received {type(value).__name__} with entries "
-            f"such as {strange!r} ({type(strange).__name__}). Of a generator, pass np.concatenate "
-            "of its batches; fill in what is missing."
-        )
-    return array
-
-
-def _tensor(value, dtype, name: str) -> Any:
-    """`value` as a tensor of `dtype`, None: its own; `value` itself, not a copy, if it is that."""
-    if isinstance(value, np.ndarray) or not tf.is_tensor(value):
-        value = _array(value, name)
-        text = value.dtype.kind in "SU"
-    else:
-        text = value.dtype == tf.string
-    if dtype is not None and text != (tf.as_dtype(dtype) == tf.string):
-        raise ValueError(
-            f"Expected {name} as an array of {'text' if dtype == 'string' else 'numbers'}, "
-            f"received {'text' if text else f'numbers ({value.dtype})'}."
-        )
-    require_finite(value, name)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and dtype is not None:
-        wanted = tf.as_dtype(dtype)
-        return tf.constant(value, wanted) if wanted.is_floating else tf.cast(value, wanted)
-    tensor = tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
-    return tensor if dtype in (None, tensor.dtype) else tf.cast(tensor, dtype)
-
-
-def require_finite(value, name: str) -> None:
-    """Raises ValueError for NaN or infinity among the examples of an array or dense tensor."""
-    if isinstance(value, tf.RaggedTensor):
-        value = value.flat_values
-    array = np.asarray(value.values if isinstance(value, tf.SparseTensor) else value)
-    if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
-        finite = np.isfinite(array)
-        if not finite.all():
-            rows = np.argwhere(~finite)[:, 0] if array.ndim else [0]
-            raise ValueError(
-                f"Expected finite numbers, received {name} with NaN or infinity in "
-                f"{len(np.unique(rows))} rows, the first being {rows[0]}. Repair or drop them."
-            )

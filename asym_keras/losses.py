@@ -146,17 +146,25 @@ class ExampleLoss:
         """
         if isinstance(self._given, str):
             return self._given
-        if isinstance(self._given, keras.losses.Loss):
-            try:
-                found = keras.saving.serialize_keras_object(self._given)
-                return json.loads(json.dumps(found))
-            except (TypeError, ValueError, NotImplementedError, AttributeError):
-                pass  # no config, or one with what JSON does not hold: known by its code
+        if _is_of_keras(self._given):
+            return json.loads(json.dumps(_told(self._given)))
         return {"name": _qualified(self._given), "code": _digest(self._given)}
 
 
 def _categorical(y, predictions):
     return keras.losses.categorical_crossentropy(y, predictions)
+
+
+def _is_of_keras(thing) -> bool:
+    return isinstance(thing, keras.losses.Loss) and type(thing).__module__.startswith("keras.")
+
+
+def _told(loss: keras.losses.Loss) -> dict:
+    """The configuration of one of Keras's losses, and arguments that it forgets: Huber's delta."""
+    found = keras.saving.serialize_keras_object(loss)
+    kept = [value for value in vars(loss).values() if isinstance(value, dict)]
+    arguments = {k: v for value in kept for k, v in value.items() if k not in found["config"]}
+    return found | ({"arguments": arguments} if arguments else {})
 
 
 def _values_of(loss):
@@ -188,17 +196,26 @@ def _qualified(thing) -> str:
 
 def _digest(thing) -> str:
     digest = hashlib.sha256()
+    if isinstance(thing, keras.losses.Loss):  # its name counts the losses of a process
+        thing = [type(thing), {k: v for k, v in vars(thing).items() if k != "name"}]
     for part in held(thing):
         if isinstance(part, (keras.Variable, tf.Variable, tf.Tensor, np.ndarray)):
             digest.update(np.ascontiguousarray(part).reshape(-1).view("uint8").data)
         elif isinstance(part, types.CodeType):
-            constants = [c for c in part.co_consts if not isinstance(c, types.CodeType)]
+            constants = [
+                # The order in which a set is told changes from process to process.
+                sorted(c, key=repr) if isinstance(c, frozenset) else c
+                for c in part.co_consts
+                if not isinstance(c, types.CodeType)
+            ]
             digest.update(part.co_code + repr((part.co_names, constants)).encode())
         elif isinstance(part, keras.layers.Layer):
             for variable in part.variables:
                 digest.update(np.ascontiguousarray(variable).reshape(-1).view("uint8").data)
         elif isinstance(part, (bool, int, float, complex, str, bytes, type(None), np.generic)):
             digest.update(repr(part).encode())
+        elif _is_of_keras(part):
+            digest.update(repr(_told(part)).encode())
         else:  # a module, a class, an object of a library
             named = part if hasattr(part, "__name__") else type(part)
             digest.update(named.__name__.encode())

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.graphs import layers_of
+from asym_keras.graphs import is_graph, layers_of
 from asym_keras.inputs import as_inputs, example_count, gather, stateless_call, take
 
 # Examples at either end of which a pair is chosen.
@@ -71,5 +71,7 @@ def examples_meet(model: keras.Model, x, *, training: bool = False) -> bool:
 
 def rounding(model, variables) -> float:
     """The share of the largest number that rounding explains in what `model` computes."""
-    kinds = [*(v.dtype for v in variables), *(la.compute_dtype for la in layers_of(model))]
+    layers = [la for la in layers_of(model) if not is_graph(la)]
+    computing = [la for la in layers if not isinstance(la, keras.layers.InputLayer)]
+    kinds = [*(v.dtype for v in variables), *(la.compute_dtype for la in computing)]
     return max(_ROUNDING.get(str(kind), 0.0) for kind in kinds)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from asym_keras.files import user_path
 from asym_keras.training.history import History
 
 # `python -m trainers.theory` ends with the second.
@@ -103,7 +104,7 @@ def load_run(folder: str | os.PathLike) -> Run:
         >>> run.label, run.history[-1]["train_risk"]
         ('gamma = 0, alpha = 0.4', 0.0135)
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     facts = _config(folder)
     finished = any((folder / name).is_file() for name in _LAST_FILES)
     history = _table(folder / "history.csv", "step", "time", "train_risk")
@@ -133,7 +134,7 @@ def find_runs(folder: str | os.PathLike) -> list[Path]:
     Raises:
         FileNotFoundError: There is none.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     if (folder / "config.json").is_file():
         return [folder]
     found = sorted(path.parent for path in folder.rglob("config.json") if _is_run(path.parent))

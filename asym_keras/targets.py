@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.inputs import require_finite
+from asym_keras.arrays import require_finite
 
 
 def as_targets(y, outputs: tuple, *, model: str) -> tuple[np.ndarray | tf.Tensor, bool]:
@@ -32,7 +32,9 @@ def as_targets(y, outputs: tuple, *, model: str) -> tuple[np.ndarray | tf.Tensor
             f"Expected targets as numbers, received {array.dtype} {array.shape}. Give the labels "
             "as integers from 0, for example by np.unique(y, return_inverse=True)[1]."
         )
-    require_finite(array, f"y ({array.shape})")
+    if not array.size:
+        raise ValueError(f"Expected targets of at least one example, received {array.shape}.")
+    require_finite(array, f"y {array.shape}")
     if array.ndim == len(outputs) and outputs[-1:] == (1,):
         array = array[..., None]
     classes = outputs[-1] if outputs else 1

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from asym_keras import AsymScaledDense, shallow_network
+from asym_keras.graphs import layers_of
 from asym_keras.importance import find_layer
 
 layers = keras.layers
@@ -243,7 +244,7 @@ def outputs(model, x):
 
 
 def asym_layers(model):
-    return [la for la in model._flatten_layers() if isinstance(la, AsymScaledDense)]
+    return [la for la in layers_of(model) if isinstance(la, AsymScaledDense)]
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ import tensorflow as tf
 from keras import ops
 from wild_layers import Plainest, Product, examples, sequential
 
+from asym_keras.arrays import materialised, require_finite
 from asym_keras.graphs import takes_training
-from asym_keras.inputs import as_inputs, call, example_count, materialised, stateless_call
+from asym_keras.inputs import as_inputs, call, example_count, stateless_call
 
 layers = keras.layers
 X = examples()
@@ -210,3 +211,21 @@ def test_stateless_call_is_a_call():
     assert penalties == []
     assert new[0] is not model.variables[0]
     np.testing.assert_array_equal(model.w, np.ones((4, 2)))
+
+
+def test_what_no_model_computes_with_is_refused():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"x \(2, 4\) in float32 with NaN or infinity in 1 rows"):
+        as_inputs(model, np.array([[0.0] * 4, [1e300] * 4]))
+    with pytest.raises(ValueError, match=r"entries such as 'a' \(str\)"):
+        as_inputs(model, np.array([[1.0, 2.0, 3.0, "a"]], dtype=object))
+    ragged = tf.ragged.constant([[1.0, 2.0], [np.nan]])
+    with pytest.raises(ValueError, match=r"with NaN or infinity\. Repair"):
+        require_finite(ragged, "x")
+
+
+def test_single_pairs_are_no_batches():
+    for y in (X[:, 0], X[:, :2]):
+        pairs = tf.data.Dataset.from_tensor_slices((X[:, 0], y))
+        with pytest.raises(ValueError, match=r"Call batch\(n\)"):
+            materialised(pairs, None)

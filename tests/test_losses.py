@@ -36,6 +36,25 @@ class OwnLoss(keras.losses.Loss):
         return ops.mean((y - f) ** 2, axis=-1)
 
 
+class Weighted(keras.losses.Loss):
+    """Its configuration does not tell its number."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, y, f):
+        return self.factor * ops.mean((y - f) ** 2, axis=-1)
+
+
+def around(loss):
+    return lambda y, f: loss.call(y, f)
+
+
+def in_a_set(y, f):
+    return squared(y, f) if str(y.dtype) in {"float16", "float32", "float64"} else 0.0
+
+
 class WholeLoss(keras.losses.Loss):
     def __call__(self, y, f, sample_weight=None):
         return ops.mean((y - f) ** 2, axis=-1)
@@ -154,6 +173,13 @@ DIFFERENT = {
     "object": Callable(2.0),
     "other object": Callable(3.0),
     "own": OwnLoss(name="own"),
+    "own of 2": Weighted(2.0),
+    "own of 3": Weighted(3.0),
+    "huber": keras.losses.Huber(0.1),
+    "huber of 5": keras.losses.Huber(5.0),
+    "around one": around(keras.losses.Huber(0.1)),
+    "around another": around(keras.losses.Huber(5.0)),
+    "in a set": in_a_set,
     "logits": keras.losses.CategoricalCrossentropy(from_logits=True),
     "probabilities": keras.losses.CategoricalCrossentropy(),
     "name": "mse",
@@ -168,6 +194,7 @@ def test_different_losses_have_different_identities(monkeypatch):
     found = identities()
     assert len(set(found.values())) == len(found), found
     assert found == identities()
+    assert ExampleLoss(Weighted(2.0)).identity == ExampleLoss(Weighted(2.0)).identity
     monkeypatch.setitem(globals(), "SCALE", 3.0)
     assert identities()["global"] != found["global"]
 

@@ -11,7 +11,7 @@ from wild_layers import Meeting, examples, sequential
 
 from asym_keras import AsymScaledDense, importance, pruning
 from asym_keras.evaluator import Evaluator
-from asym_keras.pairs import examples_meet
+from asym_keras.pairs import examples_meet, rounding
 from asym_keras.training import GradientDescent, Objective, train
 
 layers = keras.layers
@@ -68,7 +68,7 @@ def small_tiles(monkeypatch):
 def test_risks_and_gradients_are_of_the_whole_batch():
     model = sequential(Meeting())
     evaluator = Evaluator(model, X, Y)
-    np.testing.assert_allclose(evaluator.evaluate()[1], model(X), rtol=1e-6)
+    np.testing.assert_allclose(evaluator.evaluate()[1], model(X), rtol=1e-5, atol=1e-6)
     apart = sequential(layers.Dense(1))
     assert Evaluator(apart, X, Y).tile < len(X)
     for stack in ([Meeting()], [MeetingInTraining(), layers.Dense(1)]):
@@ -108,3 +108,10 @@ def test_importance_and_curves_are_of_the_whole_batch(request):
 class MeetingAlways(layers.Layer):
     def call(self, x):
         return x - ops.mean(x, axis=0)
+
+
+def test_rounding_is_that_of_the_layers_that_compute():
+    model = keras.Sequential([keras.Input((4,), dtype="float64"), layers.Dense(1, dtype="float64")])
+    assert rounding(model, model.variables) == 1e-8
+    model.add(layers.Activation("tanh", dtype="float32"))
+    assert rounding(model, model.variables) == 2e-3

@@ -7,6 +7,7 @@ import pytest
 from synthetic_runs import write_json, write_run
 
 from asym_keras.models import shallow_network
+from asym_keras.plotting import learning_curves
 from asym_keras.runs import find_runs, load_run
 
 
@@ -152,3 +153,11 @@ def test_a_damaged_model_is_told(tmp_path):
     (folder / "model.keras").write_bytes(b"PK\x03\x04 half of a model")
     with pytest.raises(ValueError, match=r"expected a trained model in .*model\.keras, received"):
         load_run(folder).load_model()
+
+
+def test_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_run(tmp_path / "run")
+    assert load_run("~/run").path == tmp_path / "run"
+    assert find_runs("~") == [tmp_path / "run"]
+    assert learning_curves("~/run")[0].parent == tmp_path / "run" / "figures"

@@ -74,3 +74,27 @@ def test_inputs_go_by_name_and_the_layer_may_be_in_a_subclass():
     # Its inputs are rounded to the float32 of its own policy.
     for row, other in zip(transfer_curve(subclass, *arrays, **SMALL), expected, strict=True):
         assert row == pytest.approx(other, rel=1e-6)
+
+
+def test_features_are_no_classes_and_a_subclass_tells_its_outputs():
+    (x, y, x_test, y_test), labels = data()
+    classes, classes_test = labels.values()
+    inputs = keras.Input((D,), dtype="float64")
+    layer = AsymScaledDense(M, gamma=0.5, alpha=0.5, seed=3, dtype="float64")
+    features = keras.Model(inputs, layer(inputs))
+    rows = transfer_curve(features, x, classes, x_test, classes_test, **SMALL)
+    numbers = transfer_curve(features, x, 1.0 * classes, x_test, 1.0 * classes_test, **SMALL)
+    assert rows == numbers
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.last = layer, keras.layers.Dense(K, dtype="float64")
+
+        def call(self, x):
+            return self.last(self.hidden(x))
+
+    own = Own()
+    own(x)
+    expected = transfer_curve(own, x, y, x_test, y_test, **labels, **SMALL)
+    assert transfer_curve(own, x, classes, x_test, classes_test, **SMALL) == expected

@@ -148,12 +148,10 @@ def _saved(name: str, image_size: int | None) -> Backbone:
 def _application(name: str, image_size: int | None) -> Backbone:
     import keras
 
-    module = next(m for m in _application_modules(keras.applications) if hasattr(m, name))
+    module, make = _constructor(keras.applications, name)
     size = (image_size or _APPLICATION_SIZE,) * 2
     with _downloading(name):
-        network = getattr(module, name)(
-            include_top=False, weights="imagenet", input_shape=(*size, 3)
-        )
+        network = make(include_top=False, weights="imagenet", input_shape=(*size, 3))
     return Backbone(
         name=name,
         network=network,
@@ -217,9 +215,14 @@ def _check_preset(name: str, presets) -> None:
     )
 
 
-def _application_modules(applications) -> list[types.ModuleType]:
-    modules = [m for m in vars(applications).values() if isinstance(m, types.ModuleType)]
-    return [module for module in modules if hasattr(module, "preprocess_input")]
+def _constructor(applications, name: str) -> tuple[types.ModuleType, Callable]:
+    """The module with the preprocessing of the network `name`, and what makes the network."""
+    for module in vars(applications).values():
+        if hasattr(module, "preprocess_input") and hasattr(module, name):
+            return module, getattr(module, name)
+    # The public module of MobileNetV3 holds the preprocessing only.
+    make = getattr(applications, name)
+    return getattr(applications, make.__module__.rsplit(".", 1)[-1]), make
 
 
 def _application_names(applications) -> list[str]:
@@ -233,6 +236,8 @@ def _downloading(name: str) -> Iterator[None]:
     socket.setdefaulttimeout(_CONNECT_SECONDS)
     try:
         yield
+    except ValueError as error:  # an image size that the network does not take
+        raise ValueError(f"backbone {name!r}: {error}") from error
     except Exception as error:  # Keras raises Exception itself, kagglehub errors of its own
         raise OSError(
             f"backbone {name!r}: expected its weights, received an error "

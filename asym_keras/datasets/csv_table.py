@@ -170,6 +170,11 @@ def _records(text: str, delimiter: str, origin: str) -> Iterator[tuple[int, list
             record = next(reader, None)
         except csv.Error:  # above the limit for a cell: here all before that line
             before = io.StringIO(text, newline="").readlines()[start - 1 : reader.line_num]
+            if not any('"' in line for line in before):
+                raise ValueError(
+                    f"{origin}: expected cells of at most {csv.field_size_limit()} characters, "
+                    f"received a longer one in line {start}; is this a table?"
+                ) from None
             before[-1] = before[-1][: csv.field_size_limit()] if len(before) == 1 else ""
             record, ended = next(csv.reader(before, delimiter=delimiter)), True
         if record is None:

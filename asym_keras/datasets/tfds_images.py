@@ -116,7 +116,10 @@ def builder_of(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.
 
 
 def _damaged_place(name: str, base: Path, error: Exception) -> Path | None:
-    """The folder in `base` whose files made TFDS fail; None where it fails in any: by the name."""
+    """The folder in `base` whose files made TFDS fail.
+
+    None if TFDS fails in an empty folder, too: then the name is at fault.
+    """
     import tensorflow_datasets as tfds
 
     elsewhere = base / ".elsewhere"

@@ -210,16 +210,15 @@ class _Walk:
         self._note(operation, first, returned)
         return [returned or Sum(operation, step.outputs[0])]
 
-    def _note(self, layer, received: Nodes, returned: Nodes | None) -> Cut:
+    def _note(self, layer, received: Nodes, returned: Nodes | None) -> None:
         """Notes a layer that is cut: the same at every call of it."""
         for cut in self.paths.cuts:
             if cut.layer is layer:
                 if not cut.received.same_as(received):
                     raise Obstacle(f"{describe(layer)}, which takes other inputs, too. Use two")
                 cut.calls += 1
-                return cut
+                return
         self.paths.cuts.append(Cut(layer, received, returned))
-        return self.paths.cuts[-1]
 
     def _check_others(self) -> None:
         """Nothing else may use the layers that are cut, or their weights."""

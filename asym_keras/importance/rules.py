@@ -28,11 +28,11 @@ def node_importance(
     - `"paper"`: `lambda_j ||w_j||^2`, Section 6.
     - `"scalings"`: `lambda_j`, as in the published figures.
     - `"magnitude"`: `||w_j||`, what is common without scalings.
-    - `"output"`: the mean over the examples `x` of the squared change of what the readout
-      computes when node j goes. With `outputs` that is
-      `lambda_j mean_i sigma(z_ij)^2 sum_k a_jk^2`; features that `Dense` layers take, alone,
-      count with those kernels in place of `a`, whatever without weights is between; otherwise the
-      change of the features counts, without the sum.
+    - `"output"`: how much the readout changes, squared and averaged over the examples `x`, when
+      node j goes. A layer with `outputs` is its own readout:
+      `lambda_j mean_i sigma(z_ij)^2 sum_k a_jk^2`. If only `Dense` layers read the features, their
+      kernels take the place of `a`; layers that keep nodes apart may be between. Otherwise the
+      change of the features themselves is measured.
 
     Args:
         model: built Keras model with an `AsymScaledDense`.

@@ -74,12 +74,15 @@ class _Trial:
         fixed = {t.shape[0] for t in step.inputs if t.shape and t.shape[0]}
         largest = max(int(np.prod(shape)) for shape in self._shapes.values())
         most = int(np.clip(_NUMBERS // max(largest, 1), 2, len(_SIZES)))
+        # As many as no axis has: what joins examples must not pass for what joins nodes.
+        sizes = {size for shape in self._shapes.values() for size in shape}
+        most = next((count for count in range(most, 1, -1) if count not in sizes), most)
         self._examples = fixed.pop() if fixed else most
+        self._rounds = -(-len(_SIZES) // self._examples)  # until each size has been drawn
         self._eps = max(_precision(t.dtype) for t in (*step.inputs, *step.outputs))
 
     def outcome(self) -> list[Nodes | None]:
-        rounds = -(-len(_SIZES) // self._examples)
-        found = zip(*map(self._touched, range(rounds)), strict=True)
+        found = zip(*map(self._touched, range(self._rounds)), strict=True)
         results = self._constants([self._labels(np.any(changed, axis=0)) for changed in found])
         self._check_cut(results)
         return results
@@ -130,18 +133,21 @@ class _Trial:
 
     def _constants(self, found: list) -> list[Nodes | None]:
         """Adds to axes and labels what is left where nodes are masked."""
-        arrays = self._draw(0)
+        arrays = [self._draw(2 * seed) for seed in range(self._rounds)]
         for key, nodes in self._held.items():
             if nodes is not None:
                 places = np.flatnonzero(nodes.labels >= 0)
-                whole = np.moveaxis(arrays[key], nodes.axis, -1)
-                whole[..., places] = nodes.constants[places]
+                for drawn in arrays:
+                    whole = np.moveaxis(drawn[key], nodes.axis, -1)
+                    whole[..., places] = nodes.constants[places]
         results: list[Nodes | None] = []
-        for output, pair in zip(self._run(arrays), found, strict=True):
+        runs = list(map(self._run, arrays))
+        for place, pair in enumerate(found):
             if pair is None:
                 results.append(None)
                 continue
             axis, labels = pair
+            output = np.concatenate([outputs[place] for outputs in runs])
             rows = np.moveaxis(output, axis, 0).reshape(len(labels), -1)
             constants = np.where(labels >= 0, rows[:, 0], 0.0)
             away = np.abs(rows - rows[:, :1]).max(axis=1)

@@ -26,6 +26,12 @@ class Choice:
     column: int | str
     columns: int
 
+    @property
+    def last(self) -> Choice:
+        """The column that is chosen; of several, the last."""
+        column = self.columns - 1 if isinstance(self.column, str) else self.column
+        return dataclasses.replace(self, column=column)
+
     def outputs(self, everything) -> tf.Tensor:
         """What the model returned, as the (n, K) that is differentiated; K = 1 for one column."""
         f = keras.tree.flatten(everything)[self.place]

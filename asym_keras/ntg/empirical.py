@@ -61,7 +61,7 @@ def empirical_ntg(
             Conv2D, BatchNormalization and Embedding layers; the Jacobian for other weights, if
             there are any;
             `"closed_form"`, Eq. (7), for `shallow_network`;
-            `"auto"`: the last of these that applies.
+            `"auto"`: the fastest of these that applies.
         batch_size: examples that go through the model at once. Changes speed and memory,
             not the result. None: by size; what is held beside the result is about 256 MiB.
         dtype: to compute in, model and all. None: that of the variables, also under mixed
@@ -90,6 +90,7 @@ def empirical_ntg(
     layer = find_shallow_layer(model) if closed else None
     given, kind = (x, x2), dtype or (layer.variable_dtype if layer else None)
     x, x2 = (None if a is None else as_inputs(model, a, dtype=kind) for a in given)
+    _require_dense(x, x2)
     complete(model, x)
     choice = choose(model, x, output)
     if layer is not None and not _closed_form_holds(model, layer, x, choice):
@@ -105,7 +106,8 @@ def empirical_ntg(
         return shallow_ntg(layer, x, x2, **options)
     if variables is None:
         variables = model.trainable_variables
-    variables = [variables] if isinstance(variables, keras.Variable) else list(variables)
+    variables = [variables] if isinstance(variables, keras.Variable) else variables
+    variables = list({id(v): v for v in variables}.values())  # each once
     exact, variables = _at_dtype(model, variables, dtype)
     if exact is not model or kind is not None:
         x, x2 = (None if a is None else as_inputs(exact, a) for a in given)
@@ -113,10 +115,11 @@ def empirical_ntg(
     same = x2 is None or _sizes(x) == _sizes(x2)
     known = [] if method == "jacobian" or not same else _known(kept, model, variables)
     if method == "structured" and not known:
+        fault = f"{model.name!r} without any" if same else f"sizes {_sizes(x)} and {_sizes(x2)}"
         raise ValueError(
             "empirical_ntg: expected for method='structured' a functional or Sequential model "
             "with weights in layers of known classes, which reach no other weights, and x2 of the "
-            f"sizes of x, received none of these in {model.name!r}. Use method='jacobian'."
+            f"sizes of x, received {fault}. Use method='jacobian'."
         )
     compiled = _compile(kept, model, x, choice, variables, known, method)
     columns = None if same else _compile(kept, model, x2, choice, variables, known, method)
@@ -146,11 +149,10 @@ def _closed_form_holds(model, layer, x, choice: Choice) -> bool:
         return holds
     pair, telling = pair_of(x)
     if telling or "holds" not in kept:
-        column = choice.columns - 1 if isinstance(choice.column, str) else choice.column
         dtype = tf.as_dtype(layer.variable_dtype)
         exact = at_precision(model, dtype) if computes_in_less(model) else model
         [kernel] = exact.trainable_variables
-        [gradients] = shallow_gradients(layer, column, dtype)(pair)
+        [gradients] = shallow_gradients(layer, choice.last.column, dtype)(pair)
         holds = agrees(gram(gradients, gradients, False), exact, pair, [kernel], choice)
         kept["holds"] = holds, telling
         if not holds:
@@ -172,7 +174,7 @@ def _at_dtype(model, variables: list, dtype):
     if strangers:
         raise ValueError(
             f"empirical_ntg: expected variables of {model.name!r}, received "
-            f"{', '.join(strangers)}, which its outputs don't depend on."
+            f"{', '.join(strangers)}, which are not among its weights."
         )
     if dtype is None and not computes_in_less(model):
         return model, variables
@@ -190,7 +192,9 @@ def _compile(kept: dict, model, x, choice: Choice, variables, known, method: str
         kept: what has been compiled for the model as it is now.
     """
     signature = tf.nest.map_structure(tf.type_spec_from_value, x)
-    signature = tf.nest.map_structure(_of_any_length, signature)
+    signature = tf.nest.map_structure(
+        lambda spec: tf.TensorSpec([None, *spec.shape[1:]], spec.dtype), signature
+    )
     specs = tuple(tf.nest.flatten(signature))
     key = (choice, *specs, tuple(map(id, variables)), tuple(map(id, known)), method)
     compiled, sure = kept.get(key, (None, False))
@@ -205,12 +209,13 @@ def _compile(kept: dict, model, x, choice: Choice, variables, known, method: str
     return compiled
 
 
-def _of_any_length(spec):
-    if not isinstance(spec, tf.TensorSpec):
-        raise ValueError(
-            f"empirical_ntg: expected dense arrays, received {type(spec).__name__}. Pad them."
-        )
-    return tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
+def _require_dense(*structures) -> None:
+    for tensor in tf.nest.flatten(structures):
+        if isinstance(tensor, (tf.RaggedTensor, tf.SparseTensor)):
+            raise ValueError(
+                f"empirical_ntg: expected dense arrays, received a {type(tensor).__name__}. Pad it "
+                "(to_tensor, tf.sparse.to_dense)."
+            )
 
 
 def _checked(model, pair, signature, choice, variables, known, method) -> Compiled:
@@ -234,9 +239,14 @@ def _checked(model, pair, signature, choice, variables, known, method) -> Compil
     )
 
 
+def _others(variables, known) -> list:
+    """Those of `variables` that are none of `known`."""
+    known_ids = set(map(id, known))
+    return [v for v in variables if id(v) not in known_ids]
+
+
 def _describe(model, variables, known, vectorised: bool) -> str:
-    known_ids = {id(v) for v in known}
-    others = [v for v in variables if id(v) not in known_ids]
+    others = _others(variables, known)
     named = f" ({', '.join(v.path for v in others)})" if known and others else ""
     rows = "" if vectorised else ", row by row"
     return (
@@ -246,8 +256,7 @@ def _describe(model, variables, known, vectorised: bool) -> str:
 
 
 def _factors(model, choice: Choice, variables, known, vectorised: bool) -> Callable:
-    known_ids = {id(v) for v in known}
-    others = [v for v in variables if id(v) not in known_ids]
+    others = _others(variables, known)
     # A strong reference would keep the model alive for as long as the cache.
     reference = weakref.ref(model)
 

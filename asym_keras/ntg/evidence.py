@@ -11,24 +11,26 @@ from asym_keras.pairs import rounding
 
 
 def agrees(received, model, pair, variables, choice: Choice) -> bool:
-    """Whether inner products of gradients are those of `model`, by one backward pass an example.
+    """Whether `received` holds inner products of the gradients of `model`.
+
+    They are computed here by the definition, by one backward pass for each example.
 
     Args:
-        received: of the gradients of the examples `pair`. With several columns, of the last.
+        received: (n, n), for the examples `pair` and the column that is chosen; of several
+            columns, the last.
         pair: of `pair_of`.
         variables: what is differentiated by.
         choice: the outputs that `received` is of.
     """
-    column = choice.columns - 1 if isinstance(choice.column, str) else choice.column
-    single = Choice(choice.place, column, choice.columns)
     gradients = [
-        _gradient(model, take(pair, slice(i, i + 1)), variables, single)
+        _gradient(model, take(pair, slice(i, i + 1)), variables, choice.last)
         for i in range(example_count(pair))
     ]
     products = [[[a @ b for b in rows] for a in rows] for rows in zip(*gradients, strict=True)]
     expected = np.sum(products, axis=0, dtype="float64")
     # What a fast way leaves out shows as far more, unless it is as small as rounding.
-    tolerance = rounding(model, variables) * np.abs(expected).max()
+    largest = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
+    tolerance = rounding(model, variables) * largest
     received = np.asarray(received, "float64")
     return bool(np.allclose(received, expected, rtol=0, atol=tolerance, equal_nan=True))
 

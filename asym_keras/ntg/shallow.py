@@ -32,7 +32,9 @@ def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
     layer = only_operation(model) if is_graph(model) else None
     if type(layer) is not AsymScaledDense or not layer.outputs or not does_as_its_class(layer):
         return None
-    if not layer.trainable_variables or len(graph_of(model).outputs) != 1:
+    if list(map(id, layer.trainable_variables)) != [id(layer.kernel)]:
+        return None
+    if len(graph_of(model).outputs) != 1:
         return None
     return layer if _is_simple(layer) else None
 
@@ -74,7 +76,12 @@ def shallow_ntg(
 
     Returns:
         Tensor (n, n2), or (n, K, n2, K) for `output="all"`.
+
+    Raises:
+        ValueError: A layer without outputs, or no such output.
     """
+    if output not in ("trace", "all"):
+        _require_output(layer, output)
     dtype = tf.as_dtype(dtype or layer.variable_dtype)
     x, x2 = tf.cast(x, dtype), None if x2 is None else tf.cast(x2, dtype)
     return assemble(_compile(layer, output, dtype), x, x2, batch_size=batch_size)
@@ -235,13 +242,17 @@ def leading_share(layer: AsymScaledDense, x, k, *, output: int = 0, order=None):
 
 def _node_factors(layer: AsymScaledDense, output: int) -> np.ndarray:
     """`lambda_j a_jk^2`, float64 (m,)."""
+    _require_output(layer, output)
+    return layer.scalings * layer.readout.numpy().astype("float64")[:, output] ** 2
+
+
+def _require_output(layer: AsymScaledDense, output) -> None:
     index = isinstance(output, (int, np.integer)) and not isinstance(output, bool)
     if not layer.outputs or not index or not 0 <= output < layer.outputs:
         raise ValueError(
             f"Expected a layer with outputs, and output to be one of them, received outputs="
             f"{layer.outputs} in {layer.name!r} and output={output}."
         )
-    return layer.scalings * layer.readout.numpy().astype("float64")[:, output] ** 2
 
 
 def _inputs_and_slopes(layer: AsymScaledDense, x, dtype) -> tuple[tf.Tensor, tf.Tensor]:

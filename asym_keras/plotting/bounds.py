@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asym_keras.files import atomic_path
+from asym_keras.files import atomic_path, user_path
 from asym_keras.plotting.curves import QUANTITIES
 from asym_keras.training.history import History
 
@@ -28,7 +28,7 @@ def theory_bounds(folder: str | os.PathLike) -> Path:
     """
     from matplotlib.figure import Figure
 
-    folder = Path(folder)
+    folder = user_path(folder)
     history = History.from_csv(folder / "history.csv")
     bounds = json.loads((folder / "theory.json").read_text(encoding="utf-8"))["bounds"]
     with np.load(folder / "nodes.npz", allow_pickle=False) as file:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asym_keras.files import user_path
 from asym_keras.plotting.curves import QUANTITIES, Quantity, table_curve
 from asym_keras.plotting.panels import Line, Panel, draw_panels
 from asym_keras.training.history import History
@@ -27,7 +28,7 @@ def learning_curves(folder: str | os.PathLike) -> list[Path]:
     Returns:
         The files written to its `figures/`: one PNG a curve, and `learning_curves.png` with all.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     tables = {"history": History.from_csv(folder / "history.csv")}
     for name in ("pruning", "transfer"):
         if (folder / f"{name}.csv").is_file():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asym_keras.files import write_text
+from asym_keras.files import user_path, write_text
 from asym_keras.plotting.curves import QUANTITIES
 from asym_keras.plotting.means import MeanCurve
 from asym_keras.plotting.panels import Line, Panel, draw_panels
@@ -103,7 +103,7 @@ def paper_figure(
     """
     if number not in PAPER_FIGURES:
         raise ValueError(f"expected a figure from 1 to 11, received {number}.")
-    path = Path(path)
+    path = user_path(path)
     if number == 5:
         panels, rows = _concentration()
     else:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from asym_keras.files import user_path
 from asym_keras.plotting.curves import QUANTITIES, has_curve
 from asym_keras.plotting.means import MeanCurve, mean_curve
 from asym_keras.plotting.panels import Line, Panel, draw_panels
@@ -51,8 +52,9 @@ def several_runs(
         runs_panel(name, groups, labels=labels, published=published, refit=True)[0]
         for name in shared
     ]
-    draw_panels(Path(path), panels, title=title)
-    return Path(path)
+    path = user_path(path)
+    draw_panels(path, panels, title=title)
+    return path
 
 
 def runs_panel(

@@ -66,13 +66,14 @@ def pruning_curve(
             or `"auto"`: by what follows the sums.
         layer: name of the `AsymScaledDense`; None: it is the only one.
         seed: int, breaks ties in the importance.
-        batch_size: examples at once; None: by the sizes of the layers.
+        batch_size: examples at once; None: by the sizes of the layers. All at once if what the
+            model makes of one depends on the others.
 
     Returns:
         One dict a width, by increasing `pruned`: `pruned`, `kept`, `train_risk`, `test_risk`, with
         labels `train_accuracy`, `test_accuracy`, and with `refit` the same with suffix
-        `_refit`. The last row, without nodes, is the risk of the bias, which is zero unless
-        fitted or a `Dense`'s.
+        `_refit`. With all nodes pruned, what is left is the bias, what the `Dense` reads beside
+        nodes, and what masked nodes leave.
 
     Raises:
         ValueError: A model with another end, arrays that do not fit, numbers out of range, or a
@@ -98,9 +99,8 @@ def pruning_curve(
         examples = (len(part.y) for part in parts.values())
         widest = ending.arranged(np.arange(ending.layer.units))[1][widths[skipped]]
         outputs = None if by == "ridge" else ending.outputs
-        require_refit(
-            *examples, widest=int(widest), dtype=ending.layer.compute_dtype, outputs=outputs
-        )
+        sizes = {"widest": int(widest), "nodes": widths[skipped]}
+        require_refit(*examples, **sizes, dtype=ending.layer.compute_dtype, outputs=outputs)
     targets = parts["train"].one_hot()
     if by != "ridge":
         require_probabilities(targets, by)

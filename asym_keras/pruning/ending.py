@@ -201,8 +201,9 @@ def find_ending(model: keras.Model, layer: str | None = None, *, readout=True) -
         fault = f"{end.layer.name!r} ({type(end.layer).__name__}) after them"
     raise ValueError(
         f"Expected model {model.name!r} to end in the AsymScaledDense {target.name!r} with "
-        "outputs, or in its features (outputs=None) and a Dense, and layers without weights, with "
-        f"outputs of shape (n, K). Received {fault}. Take the part of the model that ends so."
+        "outputs, or in one Dense that reads its features (outputs=None), and after that in layers "
+        f"without weights, with outputs of shape (n, K). Received {fault}. Take the part of the "
+        "model that ends so."
     )
 
 

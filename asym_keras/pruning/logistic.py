@@ -59,7 +59,7 @@ def refit_logits(
         >>> x = np.array([[-1.0], [1.0], [2.0], [-2.0]])
         >>> [fit] = asym_keras.pruning.refit_logits(x, np.eye(2)[[0, 1, 0, 1]])
         >>> round(fit.risk, 2)
-        0.69
+        0.64
     """
     features, targets = np.asarray(features), np.asarray(targets, dtype="float64")
     if features.ndim != 2 or targets.ndim != 2 or len(features) != len(targets) or not len(targets):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from asym_keras.inputs import as_inputs, materialised
+from asym_keras.arrays import materialised
+from asym_keras.inputs import as_inputs
 from asym_keras.losses import ExampleLoss
 from asym_keras.pruning.ending import Ending
 from asym_keras.targets import as_labels, hits, labels_in, one_hot

@@ -82,9 +82,13 @@ def widest_refit(
 
 
 def require_refit(
-    train: int, test: int = 0, *, widest: int, dtype="float32", outputs: int | None = None
+    train: int, test: int = 0, *, widest: int, nodes: int, dtype="float32", outputs=None
 ) -> None:
     """Refuses a refit that takes more than `REFIT_BYTES`.
+
+    Args:
+        widest: features of the widest refit, those of its `nodes`, which may be several for each.
+        train, test, dtype, outputs: as for `refit_bytes`.
 
     Raises:
         ValueError: It does; says how many nodes would fit.
@@ -93,7 +97,8 @@ def require_refit(
     if size > REFIT_BYTES:
         most = widest_refit(train, test, width=widest, dtype=dtype, outputs=outputs)
         raise ValueError(
-            f"Expected refits that take up to {REFIT_BYTES / 1e9:.1f} GB, received {widest} nodes "
-            f"and {train + test} examples, which take {size / 1e9:.1f} GB. Refit at most {most} "
-            "nodes (refit_widest= or pruned= of pruning_curve, keep= of prune), or fewer examples."
+            f"Expected refits that take up to {REFIT_BYTES / 1e9:.1f} GB, received {nodes} nodes "
+            f"({widest} features) and {train + test} examples, which take {size / 1e9:.1f} GB. "
+            f"Refit at most {most * nodes // widest} nodes (refit_widest= or pruned= of "
+            "pruning_curve, keep= of prune), or fewer examples."
         )

@@ -6,12 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from asym_keras.arrays import materialised
 from asym_keras.copies import compile_as, copy_model
 from asym_keras.graphs import input_structure, is_elementwise, layers_of
 from asym_keras.importance.graph import NodePaths, find_layer, node_paths
 from asym_keras.importance.nodes import Nodes
 from asym_keras.importance.rules import order_nodes
-from asym_keras.inputs import as_inputs, materialised, stateless_call
+from asym_keras.inputs import as_inputs, stateless_call
 from asym_keras.layers import AsymScaledDense
 from asym_keras.pruning.cutting import changes_for, shapes_for
 from asym_keras.pruning.ending import Ending, find_ending, fit_readouts
@@ -133,11 +134,11 @@ def _require_masking(model, target, paths: NodePaths, kept, small) -> None:
         expected, again = (
             _numbers(stateless_call(model, [root], [masked], x, training=False)) for _ in range(2)
         )
-        received = _numbers(stateless_call(small, [], [], x, training=False))
-    except Exception:  # no such category or range: nothing can be compared
+    except Exception:  # the model does not take made-up inputs: a category it does not know, say
         return
     if not all(np.array_equal(a, b) for a, b in zip(expected, again, strict=True)):
         return  # random also in inference, or not a number for made-up inputs
+    received = _numbers(stateless_call(small, [], [], x, training=False))
     for i, held in enumerate(paths.outputs):
         if isinstance(held, Nodes):
             expected[i] = np.take(expected[i], held.entries(kept), axis=held.axis)
@@ -164,9 +165,8 @@ class _Fit:
             require_probabilities(self._targets, self._by)
         columns = self._ending.arranged(np.arange(target.units))[1][keep]
         count = None if self._by == "ridge" else outputs
-        require_refit(
-            len(self._targets), widest=int(columns), dtype=target.compute_dtype, outputs=count
-        )
+        sizes = {"widest": int(columns), "nodes": keep}
+        require_refit(len(self._targets), **sizes, dtype=target.compute_dtype, outputs=count)
 
     def new_readout(self) -> keras.layers.Dense | None:
         """A `Dense` for the features, where the model has none after them."""

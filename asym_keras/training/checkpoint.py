@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asym_keras.files import atomic_path
+from asym_keras.files import atomic_path, user_path
 from asym_keras.training.errors import CheckpointError
 
 FORMAT = "asym_keras checkpoint 1"
@@ -26,7 +26,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | os.PathLike, identity: dict):
-        self.path = Path(folder) / FILE_NAME
+        self.path = user_path(folder) / FILE_NAME
         self._identity = json.loads(json.dumps(identity))
 
     def exists(self) -> bool:
@@ -42,13 +42,9 @@ class Checkpoint:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for stale in self.path.parent.glob(".*.tmp.npz"):
             stale.unlink(missing_ok=True)
-        # NumPy's files do not know bfloat16: its bits are kept as integers.
-        halves = sorted(name for name, a in arrays.items() if _dtype(a) == "bfloat16")
-        arrays = arrays | {name: np.asarray(arrays[name]).view("uint16") for name in halves}
         header = {"format": FORMAT, "identity": self._identity, "values": values}
-        header |= {"bfloat16": halves} if halves else {}
         with atomic_path(self.path) as temporary:
-            np.savez(temporary, **arrays, header=np.array(json.dumps(header)))
+            save_arrays(temporary, arrays, header)
 
     def load(self) -> tuple[dict[str, np.ndarray], dict]:
         """Returns the saved arrays and values.
@@ -57,14 +53,10 @@ class Checkpoint:
             CheckpointError: Damaged, or of another run; says which and what to do.
         """
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            header = json.loads(str(arrays.pop("header")))
+            arrays, header = load_arrays(self.path)
             if header["format"] != FORMAT:
                 raise KeyError(header["format"])
             theirs, values = header["identity"], header["values"]
-            for name in header.get("bfloat16", ()):
-                arrays[name] = arrays[name].view("bfloat16")
         except Exception as error:  # a flipped bit can make NumPy and zipfile raise almost any
             raise CheckpointError(
                 f"Expected {self.path} to be a whole checkpoint ({FORMAT!r}), received one that "
@@ -82,6 +74,38 @@ class Checkpoint:
                 + ". Resume with the settings of that run, or use another folder."
             )
         return arrays, values
+
+
+def digest(arrays) -> str:
+    """What arrays are known by in a checkpoint's identity."""
+    found = hashlib.sha256()
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        if array.dtype.kind == "O":  # text
+            found.update(repr(array.tolist()).encode())
+            continue
+        # A view of the bytes: these are as large as the weights and the data.
+        found.update(array.reshape(-1).view("uint8").data)
+    return found.hexdigest()[:16]
+
+
+def save_arrays(file, arrays: dict[str, Any], header: dict) -> None:
+    """Writes arrays and JSON values as `.npz`, into a path or an open file."""
+    # NumPy's files do not know bfloat16: its bits are kept as integers.
+    halves = sorted(name for name, a in arrays.items() if _dtype(a) == "bfloat16")
+    arrays = arrays | {name: np.asarray(arrays[name]).view("uint16") for name in halves}
+    header = header | ({"bfloat16": halves} if halves else {})
+    np.savez(file, **arrays, header=np.array(json.dumps(header)))
+
+
+def load_arrays(file) -> tuple[dict[str, np.ndarray], dict]:
+    """What `save_arrays` wrote."""
+    with np.load(file, allow_pickle=False) as content:
+        arrays = {name: content[name] for name in content.files}
+    header = json.loads(str(arrays.pop("header")))
+    for name in header.pop("bfloat16", ()):
+        arrays[name] = arrays[name].view("bfloat16")
+    return arrays, header
 
 
 def _dtype(array) -> str:

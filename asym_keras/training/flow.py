@@ -224,7 +224,6 @@ class FlowRun:
         return weights, slope, float(risk), float(error)
 
     def _accept(self, step, stages, error, weights, slope, grow: float) -> None:
-        self._last_time, self._last_weights, self._last_slope = self.time, self.weights, self._slope
         self.time, self.weights, self._slope = self.time + step, weights, slope
         self._steps += 1
         error = max(error, 1e-6)

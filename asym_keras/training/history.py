@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from asym_keras.files import atomic_path, write_text
+from asym_keras.files import atomic_path, user_path, write_text
 
 
 class History:
@@ -55,11 +55,12 @@ class History:
         """Writes `step`, `time` and the arrays, stacked along a first axis of records."""
         stacked: dict[str, Any] = {name: np.stack(v) for name, v in self.arrays.items()}
         stacked |= {name: self.column(name) for name in ("step", "time")}
-        with atomic_path(path) as temporary:
-            np.savez(temporary, **stacked)
+        # An open file, as NumPy would put .npz behind any other name.
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **stacked)
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike) -> History:
         """Reads a table that `to_csv` wrote."""
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(user_path(path), newline="", encoding="utf-8") as file:
             return cls([{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)])

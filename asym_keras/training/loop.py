@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import os
 import time
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from asym_keras.graphs import own_training
-from asym_keras.training.checkpoint import Checkpoint
+from asym_keras.training.checkpoint import Checkpoint, digest
 from asym_keras.training.descent import GradientDescent
 from asym_keras.training.distributed import DistributedObjective
 from asym_keras.training.errors import TrainingError, WorkerLostError
@@ -95,7 +94,9 @@ def train(
         CheckpointError: The checkpoint is damaged or of another run.
         TrainingError: Divergence. The model and the checkpoint hold the last good state.
         WorkerLostError: Another worker is gone. The checkpoint stays as it was last written.
-        KeyboardInterrupt: Ctrl-C. The same.
+        FileExistsError: There is a checkpoint, and `resume` is False (RuntimeError on workers
+            other than the first).
+        KeyboardInterrupt: Ctrl-C. The model and the checkpoint hold the last good state.
     """
     workers = Workers(strategy)
     with workers.loss_told():
@@ -206,7 +207,7 @@ def _restored(saved: Checkpoint | None, resume: bool, workers: Workers) -> tuple
             return None
         if not resume:
             raise FileExistsError(
-                f"Expected no checkpoint in {saved.path.parent}, received one of another run. "
+                f"Expected no checkpoint in {saved.path.parent}, received one. "
                 "Set resume=True to go on from it, or choose another folder."
             )
         return saved.load()
@@ -220,8 +221,10 @@ def _check_times(times, end_time: float, method) -> list[float]:
     if times is None:
         times = record_times(end_time, time_step=method.time_step)
     array = np.asarray(times, dtype="float64")
-    if array.ndim != 1 or not array.size or (array < 0).any() or (array > end_time).any():
-        raise ValueError(f"Expected record times between 0 and end_time={end_time}.")
+    if array.ndim != 1 or not array.size or not ((array >= 0) & (array <= end_time)).all():
+        raise ValueError(
+            f"Expected record times between 0 and end_time={end_time}, received {times!r}."
+        )
     array = np.append(array, end_time)
     if isinstance(method, GradientDescent):
         steps = np.round(array / method.time_step)
@@ -245,26 +248,14 @@ def _identity(method, objective: Objective, times) -> dict:
         "method": {"name": type(method).__name__, **dataclasses.asdict(method)},
         "loss": objective.loss.identity,
         "end time": times[-1],
-        "record times": _digest([np.asarray(times)]),
+        "record times": digest([np.asarray(times)]),
         # Not their names, which Keras counts up within a process.
         "model": [[list(v.shape), str(v.dtype)] for v in model.variables],
-        "initial weights": _digest(v.value for v in model.variables),
-        "training data": _digest(
+        "initial weights": digest(v.value for v in model.variables),
+        "training data": digest(
             tf.nest.flatten((objective.x, objective.y), expand_composites=True)
         ),
     }
-
-
-def _digest(arrays) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        array = np.ascontiguousarray(array)
-        if array.dtype.kind == "O":  # text
-            digest.update(repr(array.tolist()).encode())
-            continue
-        # A view of the bytes: these are as large as the weights and the data.
-        digest.update(array.reshape(-1).view("uint8").data)
-    return digest.hexdigest()[:16]
 
 
 def _own_risk(objective: Objective) -> Callable:

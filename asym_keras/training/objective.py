@@ -31,8 +31,9 @@ class Objective(Evaluator):
 
     Attributes:
         variables: the model's trainable variables, in whose order weights are listed.
-        stateful_layers: names of layers whose state changes in training (dropout, batch
-            normalisation); their variables are `state_variables`.
+        stateful_layers: names of layers, and of TensorFlow's operations, that draw numbers or
+            update averages in training (dropout, batch normalisation).
+        state_variables: what these layers change.
         indivisible: why the risk of all examples is no mean over parts of them, in words; None: it
             is one.
         constrained: names of weights with a constraint.
@@ -242,11 +243,13 @@ def _in_training(model, x) -> _Effects:
 
 def _owners(model, variables) -> list[str]:
     """The layers, as a user knows them, that hold `variables`: not a cell in a recurrent one."""
-    names, inside = [], set()
-    for layer in layers_of(model)[1:]:
+    names, inside = [], set[int]()
+    for layer in layers_of(model):
         own = {id(v) for v in layer.non_trainable_variables}
-        named = any(id(v) in own for v in variables) and not isinstance(layer, keras.Model)
-        if named and id(layer) not in inside:
+        if isinstance(layer, keras.Model):  # named for what none of its layers holds
+            own -= {id(v) for la in layers_of(layer)[1:] for v in la.non_trainable_variables}
+        if id(layer) not in inside and any(id(v) in own for v in variables):
             names.append(f"{layer.name} ({type(layer).__name__})")
-            inside |= set(map(id, layers_of(layer)))
+            if not isinstance(layer, keras.Model):
+                inside |= set(map(id, layers_of(layer)))
     return names

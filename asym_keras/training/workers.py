@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from asym_keras.tracing import traced_once
+from asym_keras.training.checkpoint import load_arrays, save_arrays
 from asym_keras.training.errors import WorkerLostError
 
 # What a collective operation ends with where a process at its other end is gone.
@@ -128,15 +128,13 @@ class Workers:
             if result is None:
                 return b""
             file = io.BytesIO()
-            np.savez(file, **result[0], header=np.array(json.dumps(result[1])))
+            save_arrays(file, *result)
             return file.getvalue()
 
         content = self.from_first(encoded)
         if not content:
             return None
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return arrays, json.loads(str(arrays.pop("header")))
+        return load_arrays(io.BytesIO(content))
 
     def require_equal(self, facts: dict) -> None:
         """Checks that all workers hold the same `facts` (names and numbers or texts).
@@ -184,7 +182,7 @@ class Workers:
             ) from error
 
     def _broadcast(self, content: bytes, size: int) -> bytes:
-        """`content` of worker 0; only the zeros of the others are looked at."""
+        """`content` of worker 0, on every worker; the others send zeros of the same length."""
         length = -(-size // 4)
         numbers = np.zeros(length, "int32")
         if self.is_first:

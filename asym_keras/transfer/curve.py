@@ -8,13 +8,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from asym_keras.graphs import is_graph, output_structure
-from asym_keras.importance.graph import find_layer, require_features
+from asym_keras.arrays import materialised
+from asym_keras.graphs import output_structure
+from asym_keras.importance.graph import find_layer, node_paths, require_features
+from asym_keras.importance.nodes import Nodes
 from asym_keras.importance.rules import order_nodes
 from asym_keras.importance.taps import received, tiles
-from asym_keras.inputs import as_inputs, example_count, materialised, take
+from asym_keras.inputs import as_inputs, call, example_count, take
 from asym_keras.targets import as_labels, as_targets, hits, labels_in, one_hot
-from asym_keras.transfer.networks import TransferNetworks
+from asym_keras.transfer.networks import TransferNetworks, squared_errors
 from asym_keras.transfer.solvers import METHODS, TransferTraining
 
 PROTOCOLS = ("paper", "authors")
@@ -129,8 +131,8 @@ def transfer_curve(
     features = _check_features(features, target)
     _check_choices(hidden, steps, learning_rate, method, seed)
     parts = {
-        "train": _Part(model, "train", x_train, y_train, labels_train),
-        "test": _Part(model, "test", x_test, y_test, labels_test),
+        "train": _Part(model, target, "train", x_train, y_train, labels_train),
+        "test": _Part(model, target, "test", x_test, y_test, labels_test),
     }
     _check_parts(parts["train"], parts["test"], labels_train, labels_test)
     order = order_nodes(model, target, importance, x=parts["train"].x, seed=seed)[: max(features)]
@@ -159,7 +161,7 @@ def transfer_curve(
 class _Part:
     """Examples, targets and labels of one part, checked."""
 
-    def __init__(self, model, name: str, x, y, labels):
+    def __init__(self, model, target, name: str, x, y, labels):
         x, y = materialised(x, y)
         self.x = as_inputs(model, x)
         examples, y = example_count(self.x), np.asarray(y)
@@ -169,7 +171,7 @@ class _Part:
                 f"the {examples} examples of x_{name}, received shape {y.shape}."
             )
         # Integers for a model of several outputs are classes, as everywhere; else they are numbers.
-        outputs = _outputs_of(model)
+        outputs = _outputs_of(model, target, self.x)
         integers = y.dtype.kind in "iu" and y.size == examples and outputs > 1
         columns = outputs if integers else y.shape[1] if y.ndim == 2 else 1
         targets, are_labels = as_targets(y, (columns,), model=model.name)
@@ -187,18 +189,21 @@ class _Part:
     def score(self, quantity: str, predictions: np.ndarray) -> list[float]:
         """Risk or accuracy of each network on this part; no accuracy without labels."""
         if quantity == "risk":
-            difference = predictions.astype("float64") - self.y[:, None]
-            return np.mean(difference**2, axis=(0, 2)).tolist()
+            return squared_errors(predictions, self.y).tolist()
         if self.labels is None:
             return []
         return np.mean(hits(predictions, self.labels[:, None]), axis=0).tolist()
 
 
-def _outputs_of(model) -> int:
-    """K of a model (n, ...) -> (n, K); 1: another, or one that returns features."""
-    outputs = keras.tree.flatten(output_structure(model) if is_graph(model) else [])
-    [shape] = [tuple(t.shape) for t in outputs] if len(outputs) == 1 else [()]
-    return shape[-1] or 1 if len(shape) == 2 else 1
+def _outputs_of(model, target, x) -> int:
+    """K of a model (n, ...) -> (n, K); 1: another, or one that returns features of `target`."""
+    outputs = output_structure(model)
+    if outputs is None:
+        outputs = call(model, take(x, slice(0, 1)))
+    elif any(isinstance(held, Nodes) for held in node_paths(model, target).outputs):
+        return 1
+    shapes = [tuple(t.shape) for t in keras.tree.flatten(outputs)]
+    return shapes[0][-1] or 1 if len(shapes) == 1 and len(shapes[0]) == 2 else 1
 
 
 def _features(model, target, x, order) -> np.ndarray:

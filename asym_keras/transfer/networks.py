@@ -74,8 +74,12 @@ class TransferNetworks:
 
     def risks(self, phi: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Mean squared error of each network, float64 (T,)."""
-        difference = self.predict(phi).astype("float64") - y[:, None]
-        return np.mean(difference**2, axis=(0, 2))
+        return squared_errors(self.predict(phi), y)
+
+
+def squared_errors(predictions: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Mean squared error of predictions (n, T, K) of each network, float64 (T,)."""
+    return np.mean((predictions.astype("float64") - y[:, None]) ** 2, axis=(0, 2))
 
 
 def summed_risk(y, predictions):

@@ -26,7 +26,8 @@ from benchmarks.wild.cells import Cell
 from benchmarks.wild.table import TABLE, quick_operations
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str], list[str]]:
+    """The flags, and the names of the models and of the operations that they ask for."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.wild",
         description=__doc__,
@@ -36,9 +37,23 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kind", help="models of this kind")
     parser.add_argument("--operations", help="some of them, by semicolons")
     parser.add_argument("--quick", action="store_true", help="the cells of the quick suite")
-    parser.add_argument("--cells", type=Path, help="JSON of cells: right ones are not run again")
+    parser.add_argument("--cells", type=Path, help="JSON of cells; only wrong ones run again")
     parser.add_argument("--out", type=Path, help="file to write; none: stdout")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    known = list(operations.OPERATIONS)
+    asked = arguments.operations.split(";") if arguments.operations else known
+    if not set(asked) <= set(known):
+        parser.error(
+            f"--operations: expected some of {';'.join(known)}, received {';'.join(asked)}"
+        )
+    names = [
+        name
+        for name, entry in TABLE.items()
+        if arguments.only in name and arguments.kind in (None, entry.kind)
+    ]
+    if not names:
+        parser.error(f"expected models, received none with {arguments.only!r} of {arguments.kind}")
+    return arguments, names, asked
 
 
 def _load(path: Path | None) -> dict[tuple[str, str], Cell]:
@@ -55,15 +70,12 @@ def _save(path: Path | None, cells: dict[tuple[str, str], Cell]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parse(argv)
+    arguments, names, asked = parse(argv)
     tf.get_logger().setLevel("ERROR")  # each model is traced anew, on purpose
-    asked = arguments.operations.split(";") if arguments.operations else list(operations.OPERATIONS)
     kept = _load(arguments.cells)
     rows: dict[str, dict[str, Cell]] = {}
-    for name, entry in TABLE.items():
-        if arguments.only not in name or arguments.kind not in (None, entry.kind):
-            continue
-        quick = quick_operations(name)
+    for name in names:
+        entry, quick = TABLE[name], quick_operations(name)
         chosen = [o for o in asked if not arguments.quick or o in quick]
         began = time.monotonic()
         rows[name] = {o: kept.get((name, o)) or operations.run(entry, o) for o in chosen}

@@ -30,7 +30,7 @@ class Recipe:
     Attributes:
         inputs: kinds of inputs, 0 to 3: a row of numbers, a series, tokens, small integers.
         steps: one layer each.
-        outputs: columns of each of one or two outputs; 0: of the last output as it is.
+        outputs: columns of each of one or two outputs, at least 1.
         nodes: whether the last hidden tensor goes through an `AsymScaledDense`.
         seed: of weights and examples.
     """
@@ -146,7 +146,7 @@ def _again(tensors, tensor, option, made):
         return None
     layer = made[option % len(made)]
     fits = tensor.shape[-1] == layer.kernel.shape[0]
-    return layer(tensor) if fits and isinstance(layer, (kl.Dense, AsymScaledDense)) else None
+    return layer(tensor) if fits else None
 
 
 def _activation(tensors, tensor, option, made):

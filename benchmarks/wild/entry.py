@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from asym_keras.copies import default_dtype
+from asym_keras.graphs import layers_of
 from asym_keras.layers import AsymScaledDense
 
 EXAMPLES = 5
@@ -47,7 +48,7 @@ class Entry:
     """A row of the table.
 
     Attributes:
-        kind: the file that it stands in, and the test that runs it.
+        kind: which test file runs it.
         refusals: operation -> what is refused of it.
         rate: of descent.
         recurrent: whether loops in it make the tracing of a Jacobian long.
@@ -85,7 +86,7 @@ def model(name: str, kind: str, *, rate=0.05, recurrent=False, **refusals: Refus
 
 STATE = "it draws numbers or updates averages in training; a flow is of the weights alone"
 CONSTRAINT = "a constraint, which a flow does not keep"
-HALF = "weights of less than float32, in which a flow's steps are not as exact as its tolerance"
+HALF = "weights neither all float32 nor all float64: a flow's steps would be less exact than asked"
 OWN_CALL = "a call of one's own: there is no graph of layers to read"
 SEVERAL = "several outputs: a risk is of one"
 MASKED = "an output with a mask: which positions count is not one risk an example"
@@ -100,7 +101,6 @@ UNKNOWN = "no weights in layers that the structured rules know, or weights that 
 LOW_RANK = "low-rank updates, which Keras keeps in the dtype that they were made in"
 FIXED_DTYPE = "a layer with a dtype of its own, which a copy does not change"
 ROWS = "nodes along an axis that the layer does not read"
-NO_CONFIG = "a layer without a configuration that makes it again"
 NOTHING = "no trainable weights"
 
 
@@ -114,9 +114,12 @@ def refuse(*operations: str, reason: str, word: str) -> dict[str, Refusal]:
     return {operation: Refusal(word, reason) for operation in operations}
 
 
-# What a model whose `call` is its own is refused, by its name.
+def cut(word: str, reason: str = MIXED) -> dict[str, Refusal]:
+    """A refusal of pruning."""
+    return refuse("keep all", "masking", reason=reason, word=word)
 
 
+# The operations that refuse a model with a `call` of its own; the message holds its class.
 def own_call(word: str) -> dict[str, Refusal]:
     operations = ("structured", "float64", "ntg_predict", "keep all", "masking")
     return refuse(*operations, reason=OWN_CALL, word=word)
@@ -161,7 +164,7 @@ def case(model_, x=None, *, columns: int = 1, loss: str = "mse", seed: int = 7, 
 def scatter_statistics(model_) -> None:
     """Gives normalisations other statistics and scales than they begin with."""
     generator = np.random.default_rng(3)
-    for layer in model_._flatten_layers():
+    for layer in layers_of(model_):
         if isinstance(layer, keras.layers.BatchNormalization):
             for variable in layer.variables:
                 positive = "variance" in variable.path or "gamma" in variable.path

@@ -183,6 +183,7 @@ def _():
     **refuse(
         "auto", "structured", "jacobian", "float64", "ntg_predict", reason=NOTHING, word="variable"
     ),
+    **refuse("closed form", reason=NOTHING, word="trainable"),
 )
 def _():
     found = sequential(nodes(6, 1))

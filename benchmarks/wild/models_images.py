@@ -6,16 +6,15 @@ import keras
 from keras import layers as kl
 
 from benchmarks.wild.entry import (
-    MIXED,
     ROWS,
     STATE,
     case,
+    cut,
     integers,
     model,
     no,
     nodes,
     numbers,
-    refuse,
     scatter_statistics,
     sequential,
 )
@@ -25,10 +24,6 @@ IMAGE = (6, 6, 2)
 
 def images(*shape: int):
     return numbers(5, *(shape or IMAGE))
-
-
-def cut(word: str, reason: str = MIXED):
-    return refuse("keep all", "masking", reason=reason, word=word)
 
 
 @model("CNN with BatchNormalization", "images", flow=no(STATE, "norm (BatchNormalization)"))

@@ -67,7 +67,7 @@ def _():
     return case(keras.Model([left, right], distance), [numbers(5, 4), numbers(5, 4, seed=1)])
 
 
-@model("a nested model used twice, nodes in two readers", "nested")
+@model("a nested model used twice, its nodes read by one Dense", "nested")
 def _():
     left, right = _two()
     inner = sequential(kl.Dense(4, "tanh"), nodes())

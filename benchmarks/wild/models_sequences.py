@@ -9,11 +9,11 @@ from keras import ops
 from benchmarks.wild.entry import (
     EXAMPLES,
     MASKED,
-    MIXED,
     POSITIONS,
     STATE,
     Case,
     case,
+    cut,
     integers,
     model,
     no,
@@ -33,10 +33,6 @@ def series():
 
 def tokens(high: int = 6, length: int = 4):
     return integers(high, EXAMPLES, length)
-
-
-def cut(word: str, reason: str = MIXED):
-    return refuse("keep all", "masking", reason=reason, word=word)
 
 
 @model("LSTM", "sequences", recurrent=True)

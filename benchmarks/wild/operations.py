@@ -54,7 +54,9 @@ def refusal_of(entry: Entry, operation: str) -> Refusal | None:
     if operation in entry.refusals:
         return entry.refusals[operation]
     if operation == "closed form" and entry.kind != "shallow":
-        return Refusal("closed_form", "not one AsymScaledDense with outputs, and nothing else")
+        return Refusal(
+            "closed_form", "the model is more than one trainable AsymScaledDense with outputs"
+        )
     if operation in ("keep all", "masking") and not _widths(entry)[0]:
         return Refusal("AsymScaledDense", "no AsymScaledDense in it: there are no nodes to cut")
     return None
@@ -191,7 +193,7 @@ def _prune(entry: Entry, *, everything: bool) -> None:
 
 @functools.cache
 def _widths(entry: Entry) -> list[int]:
-    """Nodes of each layer that has some; one of none for a model without."""
+    """How many nodes each `AsymScaledDense` has; `[0]` for a model without one."""
     return [layer.units for layer in references.node_layers(entry.fresh().model)] or [0]
 
 

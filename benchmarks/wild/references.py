@@ -11,6 +11,7 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
+from asym_keras.graphs import layers_of
 from asym_keras.layers import AsymScaledDense
 from benchmarks.wild.entry import TABLE, Case
 
@@ -59,7 +60,7 @@ def outputs(model, x) -> list[np.ndarray]:
 
 def precision(case: Case) -> str:
     """The coarsest dtype that the model has or computes in."""
-    dtypes = {la.compute_dtype for la in case.model._flatten_layers() if la.weights}
+    dtypes = {la.compute_dtype for la in layers_of(case.model) if la.weights}
     dtypes |= {v.dtype for v in case.model.weights}
     order = ("bfloat16", "float16", "float32", "float64")
     return next((d for d in order if d in dtypes), "float32")
@@ -172,12 +173,12 @@ def known(name: str) -> dict[str, Any]:
     found = entry.fresh()
     exact = entry.fresh("float64")
     wide = all(v.dtype in ("float64", "int64", "int32", "uint32") for v in exact.model.weights)
-    computes = {la.compute_dtype for la in exact.model._flatten_layers()} <= {"float64", "int64"}
+    computes = {la.compute_dtype for la in layers_of(exact.model)} <= {"float64", "int64"}
     same = [v.shape for v in exact.model.weights] == [v.shape for v in found.model.weights]
     if wide and computes and same:
         for variable, original in zip(exact.model.weights, found.model.weights, strict=True):
             variable.assign(tf.cast(original.value, variable.dtype))
-        for layer in exact.model._flatten_layers():
+        for layer in layers_of(exact.model):
             if hasattr(layer, "finalize_state"):
                 layer.finalize_state()
         found = exact
@@ -217,7 +218,7 @@ def predicted(name: str, y: np.ndarray, train: int, time: float) -> np.ndarray:
 
 def node_layers(model) -> list[AsymScaledDense]:
     """Every `AsymScaledDense` in the model, in the order of its layers."""
-    return [la for la in model._flatten_layers() if isinstance(la, AsymScaledDense)]
+    return [la for la in layers_of(model) if isinstance(la, AsymScaledDense)]
 
 
 def masked(case: Case, place: int, kept) -> list[np.ndarray]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmarks.wild import (
-    models_dense,
-    models_images,
-    models_inputs,
-    models_nested,
-    models_own,
-    models_precision,
-    models_sequences,
-)
+# Each of these puts its models into the table.
+import benchmarks.wild.models_dense
+import benchmarks.wild.models_images
+import benchmarks.wild.models_inputs
+import benchmarks.wild.models_nested
+import benchmarks.wild.models_own
+import benchmarks.wild.models_precision
+import benchmarks.wild.models_sequences  # noqa: F401
 from benchmarks.wild.entry import TABLE
 
-# One cell a model: what it costs is tracing, about a second of a core for a Jacobian. The models
-# of every file meet every operation; all cells are in the slow suite.
+# One cell a model: what it costs is tracing, about a second of a core for a Jacobian. Each
+# operation but the closed form meets at least five models; all cells are in the slow suite.
 TURNS = (
     *("descent", "probes", "masking", "auto", "keep all", "masking", "descent", "probes"),
     *("float64", "masking", "export", "probes", "structured", "masking", "jacobian", "descent"),
@@ -24,16 +23,6 @@ TURNS = (
 )
 # What takes long to trace where there are loops.
 TRACED = ("auto", "structured", "jacobian", "float64", "ntg_predict", "save, load", "flow")
-FILES = (
-    models_dense,
-    models_nested,
-    models_images,
-    models_sequences,
-    models_inputs,
-    models_nested,
-    models_own,
-    models_precision,
-)
 
 
 def of_kinds(kinds: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import socket
 import sys
@@ -188,3 +189,17 @@ def test_fingerprint_of_weights_sees_one_bit():
     kernel = network.weights[0]
     kernel.assign(np.nextafter(kernel.numpy(), np.float32(9)))
     assert backbones._fingerprint(network) != before
+
+
+def test_constructors_that_their_public_module_lacks(monkeypatch):
+    made = []
+    monkeypatch.setattr(keras.applications, "MobileNetV3Small", fake := lambda **o: made.append(o))
+    fake.__module__ = "keras.src.applications.mobilenet_v3"
+    with contextlib.suppress(AttributeError):  # what it makes is no network
+        load_backbone("MobileNetV3Small", image_size=40)
+    assert made[0]["input_shape"] == (40, 40, 3)
+
+
+def test_an_image_size_that_a_network_does_not_take_is_no_fault_of_the_connection():
+    with pytest.raises(ValueError, match=r"ResNet50.*at least 32x32"):
+        load_backbone("ResNet50", image_size=16)

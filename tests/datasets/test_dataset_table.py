@@ -284,3 +284,9 @@ def test_home_folder_is_found(write, monkeypatch):
     assert read_header("~/my.csv") == NAMES
     with pytest.raises(FileNotFoundError, match=rf"received {path.parent}/other\.csv, which is no"):
         load_table("~/other.csv", target="y")
+
+
+def test_cells_without_an_end_and_without_a_quote_are_no_table():
+    long = b"a,b\n1," + b"1" * 200_000 + b"\n3,2\n"
+    with pytest.raises(ValueError, match=r"cells of at most 131072 characters, .* in line 2"):
+        parse_csv(long, "t.csv")

@@ -258,3 +258,36 @@ def test_integer_outputs_and_one_number_of_examples_are_refused():
     fixed = keras.Sequential([keras.Input(batch_shape=(8, 4)), layers.Dense(1)])
     with pytest.raises(ValueError, match=r"any number of examples, received .* made for 8"):
         empirical_ntg(fixed, X)
+
+
+def test_ragged_and_sparse_examples_are_refused():
+    model = shallow_network(4, width=8, seed=0)
+    for x in (tf.RaggedTensor.from_tensor(X), tf.sparse.from_dense(X)):
+        with pytest.raises(
+            ValueError, match=f"expected dense arrays, received a {type(x).__name__}"
+        ):
+            empirical_ntg(model, x)
+
+
+def test_a_variable_named_twice_counts_once(caplog):
+    model = sequential(layers.Dense(2, "tanh"))
+    kernel = model.layers[0].kernel
+    expected = empirical_ntg(model, X, variables=[kernel]).numpy()
+    assert_close(empirical_ntg(model, X, variables=[kernel, kernel]), expected)
+    assert "not taken" not in caplog.text
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_gradients_that_are_not_numbers_are_given_as_they_are():
+    model = sequential(layers.Dense(1, activation=ops.sqrt, use_bias=False))
+    model.layers[0].kernel.assign(np.ones((4, 1)))
+    x = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [4.0, 0.0, 0.0, 0.0]])
+    matrix = empirical_ntg(model, x).numpy()
+    np.testing.assert_allclose(matrix[1:, 1:], [[0.25, 0.5], [0.5, 1.0]], rtol=1e-6)
+
+
+def test_sizes_of_the_other_examples_are_named():
+    model = sequential(layers.Dense(2), layers.GlobalAveragePooling1D(), shape=(None, 4))
+    x, x2 = np.ones((2, 3, 4)), np.ones((2, 5, 4))
+    with pytest.raises(ValueError, match=r"received sizes \[\(3, 4\)\] and \[\(5, 4\)\]"):
+        empirical_ntg(model, x, x2, method="structured")

@@ -129,3 +129,12 @@ def test_several_inputs():
         ValueError, match=r"same number of examples, at least one, received \{(3, 4|4, 3)\}"
     ):
         empirical_ntg(model, {"a": x["a"][:3], "b": x["b"]})
+
+
+def test_a_matrix_that_float16_does_not_hold_is_refused():
+    model = keras.Sequential([keras.Input((70_000,), dtype="float16")])
+    model.add(keras.layers.Dense(1, dtype="float16", kernel_initializer="zeros"))
+    x = np.ones((2, 70_000), "float16")
+    x[1, 0] = 2.0
+    with pytest.raises(ValueError, match="expected outputs of"):
+        empirical_ntg(model, x)

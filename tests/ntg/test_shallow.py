@@ -166,3 +166,21 @@ def test_softmax_is_not_elementwise_so_auto_takes_the_jacobian():
     np.testing.assert_allclose(ak.empirical_ntg(model, x).numpy(), exact, rtol=1e-11)
     with pytest.raises(ValueError, match="closed_form"):
         ak.empirical_ntg(model, x, method="closed_form")
+
+
+def test_a_readout_that_trains_counts_too():
+    model = ak.shallow_network(3, width=6, gamma=0.5, alpha=0.5, activation="tanh", seed=0)
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    before = ak.empirical_ntg(model, x)
+    model.layers[-1].readout.trainable = True
+    assert find_shallow_layer(model) is None
+    after = ak.empirical_ntg(model, x)
+    np.testing.assert_allclose(after, ak.empirical_ntg(model, x, method="jacobian"), rtol=1e-5)
+    assert np.abs(after - before).max() > 0.1
+
+
+@pytest.mark.parametrize("output", [-1, 1, 0.0, "mean"])
+def test_shallow_ntg_knows_its_outputs(output):
+    layer = ak.shallow_network(3, width=6, seed=0).layers[-1]
+    with pytest.raises(ValueError, match="output to be one of them"):
+        shallow_ntg(layer, np.ones((2, 3), "float32"), output=output)

@@ -103,3 +103,18 @@ def test_blocks_and_batches_are_sized_by_memory(monkeypatch):
     peak = assembly._peak(compiled.factors)
     assert 1 < compiled.batch_size < 1000
     assert peak(compiled.batch_size) <= 2**17
+
+
+def test_peak_by_hand():
+    """Of a chain two tensors live at once, and what is returned lives to the end."""
+    signature = tf.TensorSpec([None, 10], "float32")
+
+    def peak(function):
+        return assembly._peak(tf.function(function).get_concrete_function(signature))(7)
+
+    one = 4 * 10 * 7
+    assert peak(lambda x: tf.exp(tf.exp(tf.exp(tf.exp(x))))) == 2 * one
+    assert peak(lambda x: (tf.exp(x), tf.sin(tf.exp(tf.cos(x))))) >= 3 * one
+    assert peak(lambda x: tf.matmul(x, x, transpose_b=True)) >= 4 * 7 * 7
+    loop = peak(lambda x: tf.map_fn(tf.exp, x))
+    assert loop >= 2 * one

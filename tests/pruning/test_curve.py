@@ -9,6 +9,7 @@ import pytest
 
 from asym_keras import shallow_network
 from asym_keras.datasets import load_mnist
+from asym_keras.graphs import layers_of
 from asym_keras.importance import find_layer, importance_order, node_importance, taps
 from asym_keras.pruning import curve as module
 from asym_keras.pruning import pruning_curve
@@ -207,7 +208,7 @@ def test_refitted_columns_are_ridge_regressions(make, dtype):
 
 def node_features(model, x):
     """What the readout receives, (n, m), by masking all nodes but one."""
-    readout = [la for la in model._flatten_layers() if isinstance(la, keras.layers.Dense)]
+    readout = [la for la in layers_of(model) if isinstance(la, keras.layers.Dense)]
     layer = find_layer(model)
     if layer.outputs is not None:
         weight, ones = layer.readout, np.ones((models.UNITS, 3))

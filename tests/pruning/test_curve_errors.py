@@ -51,7 +51,7 @@ def test_models_with_another_end_are_refused(make, message):
         ({"labels_test": np.full(11, 3)}, "labels_test to be integers from 0 to 2.*to 3"),
         ({"y_train": np.full(23, 3)}, "labels to be integers from 0 to 2.*to 3"),
         ({"y_train": np.full(23, 0.5)}, r"shape \(n, 3\).*received \(23,\)"),
-        ({"y_test": np.full((11, 3), np.nan)}, r"finite numbers.*y \(\(11, 3\)\)"),
+        ({"y_test": np.full((11, 3), np.nan)}, r"finite numbers.*y \(11, 3\)"),
         ({"x_test": np.zeros((3, 4))}, "same number of examples.*{11, 3}"),
         ({"loss": "categorical_cross"}, "categorical_cross"),
         ({"loss": lambda y, f: keras.ops.mean((y - f) ** 2)}, "one value per example"),

@@ -240,3 +240,24 @@ def test_curves_say_what_stops_the_nodes():
     model = after(layers.LayerNormalization(), layers.Dense(2))
     with pytest.raises(ValueError, match=r"features that go to .*LayerNormalization"):
         pruning_curve(model, x, y, x, y)
+
+
+def test_models_for_one_batch_size_are_tried_on_several_examples():
+    """On one example anything that is added to nodes would pass for a constant."""
+    inputs = keras.Input(batch_shape=(1, 4))
+    sum_ = models.nodes("float32")(inputs) + layers.Dense(1)(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(sum_))
+    x = np.ones((1, 4), "float32")
+    with pytest.raises(ValueError, match="after which a masked node is no constant"):
+        prune(model, keep=4)
+    with pytest.raises(ValueError, match="no constant"):
+        pruning_curve(model, x, x[:, :2], x, x[:, :2])
+
+
+def test_as_many_nodes_as_examples_of_a_trial():
+    """A bias along the examples' axis would pass for one along the nodes'."""
+    inputs = keras.Input((4,))
+    hidden = AsymScaledDense(8, gamma=0.5, activation="tanh", seed=0)(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(hidden + layers.Dense(1)(inputs)))
+    with pytest.raises(ValueError, match="adds other things"):
+        prune(model, keep=4)

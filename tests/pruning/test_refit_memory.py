@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tracemalloc
 
+import keras
 import numpy as np
 import pytest
 
 import asym_keras as ak
+from asym_keras import AsymScaledDense
 from asym_keras.pruning import (
     prune,
     pruning_curve,
@@ -91,7 +93,9 @@ def test_a_refit_that_is_too_large_is_refused_before_any_work(monkeypatch):
     limit = refit_bytes(30, 30, widest=12)
     monkeypatch.setattr(refit_memory, "REFIT_BYTES", limit)
     monkeypatch.setattr(type(model), "__call__", lambda *a, **k: pytest.fail("it began"))
-    with pytest.raises(ValueError, match=r"received 40 nodes and 60 .* at most 12 nodes"):
+    with pytest.raises(
+        ValueError, match=r"received 40 nodes \(40 features\) and 60 .* at most 12 nodes"
+    ):
         pruning_curve(model, x, y, x, y, refit=True)
     with pytest.raises(ValueError, match=r"keep= of prune"):
         prune(model, 40, refit=(x, y))
@@ -103,3 +107,13 @@ def test_what_is_not_too_large_is_done(monkeypatch):
     rows = pruning_curve(model, x, y, x, y, refit=True, pruned=[28, 40])
     assert not any(np.isnan(row["test_risk_refit"]) for row in rows)
     assert pruning_curve(model, x, y, x, y)[0]["kept"] == 40
+
+
+def test_nodes_with_several_features_are_counted_as_nodes(monkeypatch):
+    nodes = AsymScaledDense(20, gamma=0.5, activation="tanh", seed=0)
+    stack = [keras.Input((4, 3)), nodes, keras.layers.Flatten(), keras.layers.Dense(1)]
+    model = keras.Sequential(stack)
+    x = np.random.default_rng(0).normal(size=(30, 4, 3)).astype("float32")
+    monkeypatch.setattr(refit_memory, "REFIT_BYTES", refit_bytes(30, widest=24))
+    with pytest.raises(ValueError, match=r"10 nodes \(40 features\) and 30 .* at most 6 nodes"):
+        prune(model, 10, refit=(x, x[:, 0, :1]))

@@ -8,6 +8,7 @@ import pruning_models as models
 import pytest
 
 from asym_keras import AsymScaledDense, shallow_network
+from asym_keras.graphs import layers_of
 from asym_keras.importance import find_layer, importance_order, node_importance
 from asym_keras.pruning import prune, pruning_curve
 
@@ -32,7 +33,7 @@ def test_pruned_model_equals_the_masked_one(make, dtype, tmp_path):
     np.testing.assert_array_equal(
         find_layer(small).scalings, find_layer(model).scalings[np.sort(kept)]
     )
-    policies = [[la.dtype_policy.name for la in m._flatten_layers()] for m in (small, model)]
+    policies = [[la.dtype_policy.name for la in layers_of(m)] for m in (small, model)]
     assert policies[0] == policies[1]
     for weight, old in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)
@@ -101,7 +102,7 @@ def targets(model, n, outputs=3):
 
 
 def last_dense(model):
-    return [la for la in model._flatten_layers() if isinstance(la, layers.Dense)][-1]
+    return [la for la in layers_of(model) if isinstance(la, layers.Dense)][-1]
 
 
 @pytest.mark.parametrize("dtype", models.TOLERANCE)

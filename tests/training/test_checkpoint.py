@@ -14,6 +14,7 @@ import pytest
 
 from asym_keras.training import Checkpoint, CheckpointError
 from asym_keras.training import checkpoint as module
+from asym_keras.training.workers import Workers
 
 IDENTITY = {
     "method": {"name": "GradientFlow", "rtol": 0.1},
@@ -179,3 +180,21 @@ def test_killed_process_leaves_a_whole_checkpoint(tmp_path, seed):
     assert all((array == values["count"]).all() for array in arrays.values())
     checkpoint.save(ARRAYS, VALUES)
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
+
+
+def test_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    checkpoint = Checkpoint("~/run", IDENTITY)
+    checkpoint.save(ARRAYS, VALUES)
+    assert checkpoint.path == tmp_path / "run" / "state.npz"
+    assert_loads(Checkpoint("~/run", IDENTITY))
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_workers_hand_on_what_a_checkpoint_holds():
+    halves = np.array([1.5, -2.0]).astype("bfloat16")
+    arrays, values = Workers().arrays_from_first(lambda: ({**ARRAYS, "w": halves}, VALUES))
+    assert values == VALUES
+    assert arrays["w"].dtype == "bfloat16"
+    np.testing.assert_array_equal(arrays["w"], halves)

@@ -82,3 +82,14 @@ def test_unknown_column_lists_the_known_ones():
     history = History([{"step": 0, "time": 0.0}])
     with pytest.raises(KeyError, match=r"one of the columns \['step', 'time'\], received 'risk'"):
         history.column("risk")
+
+
+def test_home_folder_and_any_suffix(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    history = History([{"step": 0, "time": 0.0}], {"nodes": [np.arange(3.0)]})
+    history.to_csv("~/h.csv")
+    assert History.from_csv("~/h.csv").rows == history.rows
+    history.arrays_to_npz("~/h.dat")
+    with np.load(tmp_path / "h.dat") as file:
+        np.testing.assert_array_equal(file["nodes"], [[0.0, 1.0, 2.0]])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["h.csv", "h.dat"]

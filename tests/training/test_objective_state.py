@@ -138,8 +138,8 @@ def with_value(array, value, row):
 @pytest.mark.parametrize(
     ("make", "x", "y", "message"),
     [
-        (around, with_value(X, np.nan, 5), Y, r"received x \(\(8, 3\)\) with NaN .* 1 rows.* 5\."),
-        (around, X, with_value(Y, -np.inf, 2), r"received y \(\(8, 1\)\) with NaN .* being 2\."),
+        (around, with_value(X, np.nan, 5), Y, r"received x \(8, 3\) with NaN .* 1 rows.* 5\."),
+        (around, X, with_value(Y, -np.inf, 2), r"received y \(8, 1\) with NaN .* being 2\."),
         (around, X[:5], Y, r"same number of examples, at least one, received \{(5, 8|8, 5)\}"),
         (around, X[:0], Y[:0], r"at least one, received \{0\}"),
         (around, X[:, :2], Y, r"inputs of shape \(None, 3\) .* received \(8, 2\)"),
@@ -147,7 +147,7 @@ def with_value(array, value, row):
         (around, X, np.ones((8, 1, 1)), r"targets of shape \(n, 1\), .* received \(8, 1, 1\)"),
         (two_inputs, X, Y, r"Expected 2 inputs of model .*, received 1, a ndarray"),
         (two_inputs, [X, X], Y, r"inputs of shape \(None, 2\) .* received \(8, 3\)"),
-        (lambda: keras.Sequential([dense(1)]), X, Y, r"a built model .* \(built: False, .*: 0\)"),
+        (lambda: keras.Sequential([dense(1)]), X, Y, "a built model.* has no weights yet"),
         (frozen, X, Y, r"with trainable variables, .* \(built: True, trainable variables: 0\)"),
     ],
 )
@@ -167,3 +167,33 @@ def test_vector_of_targets_is_refused_for_several_outputs(examples):
     model = keras.Sequential([keras.Input((3,)), dense(3)])
     with pytest.raises(ValueError, match=r"targets of shape \(n, 3\)"):
         Objective(model, X[:examples], Y[:examples, 0])
+
+
+class Averaging(keras.Model):
+    """Holds a moving average itself, and no layer of it does."""
+
+    def __init__(self):
+        super().__init__(name="averaging")
+        self.last = dense(1)
+
+    def build(self, shape):
+        self.mean = self.add_weight(shape=(), initializer="zeros", trainable=False)
+        self.last.build(shape)
+
+    def call(self, x, training=False):
+        if training:
+            self.mean.assign(0.5 * self.mean + 0.5 * keras.ops.mean(x))
+        return self.last(x)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_state_of_a_model_itself_is_named(nested, monkeypatch):
+    monkeypatch.setattr("asym_keras.evaluator.TILE_BYTES", 16)
+    inputs, model = keras.Input((3,)), Averaging()
+    model.build((None, 3))
+    whole = keras.Model(inputs, model(inputs)) if nested else model
+    problem = Objective(whole, X, Y)
+    assert problem.stateful_layers == ["averaging (Averaging)"]
+    assert problem.tile == len(X)
+    state = problem.gradient(problem.weights(), problem.state())[2]
+    np.testing.assert_allclose(state, [0.5 * X.mean()], rtol=1e-5)

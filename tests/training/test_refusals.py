@@ -143,3 +143,41 @@ def test_indices_out_of_range_are_an_error_as_in_fit():
     embedding = sequential(*stack, shape=(2,), dtype="int32")
     with pytest.raises(tf.errors.InvalidArgumentError, match="indices"):
         train(embedding, IDS + 3, Y, method=GradientDescent(), end_time=1.0, progress=False)
+
+
+def test_sparse_rows_are_not_picked_out():
+    inputs = keras.Input((4,), sparse=True)
+    model = keras.Model(inputs, layers.Dense(1)(inputs))
+    method = GradientDescent(batch_size=4, jit_compile=False)
+    with pytest.raises(ValueError, match=r"received a tf\.SparseTensor"):
+        train(model, tf.sparse.from_dense(X), Y, method=method, end_time=1.0, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "times", "words"),
+    [
+        (X, Y, [0.0, np.nan], r"record times between 0 and end_time=1\.0, received \[0\.0, nan\]"),
+        (X, np.float64(Y) * 1e200, None, "y in float32 with NaN or infinity"),
+        (X[:0], Y[:0], None, "at least one"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(x, y, times, words):
+    options = {"method": GradientDescent(), "end_time": 1.0, "times": times, "progress": False}
+    with pytest.raises(ValueError, match=words):
+        train(sequential(layers.Dense(1)), x, y, **options)
+
+
+def test_an_evaluator_needs_weights_and_no_training():
+    model = keras.Sequential([layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"built model, .* has no weights yet"):
+        RiskProbe("test", X, Y)(model)
+
+
+def test_outputs_of_any_length_are_trained():
+    model = sequential(layers.Dense(1), shape=(None, 3))
+    x = rng().normal(size=(5, 7, 3))
+    train(model, x, x[..., :1], method=GradientDescent(), end_time=1.0, progress=False)
+
+
+def test_xla_is_asked_without_examples_too():
+    assert compiles_with_xla(built(sequential(Temperature(), layers.Dense(1))), 8)

@@ -113,3 +113,15 @@ def test_page_in_the_docs_is_of_this_table_and_has_no_wrong_cell():
     count = len(table.TABLE) * len(operations.OPERATIONS)
     assert f"{len(table.TABLE)} models, {count} cells" in text
     assert " 0 wrong." in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [(["--operations", "foo"], "--operations: expected some of"), (["--only", "zzz"], "none with")],
+)
+def test_unknown_names_are_refused(argv, words, capsys):
+    from benchmarks.wild import __main__
+
+    with pytest.raises(SystemExit):
+        __main__.main(argv)
+    assert words in capsys.readouterr().err

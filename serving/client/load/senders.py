@@ -66,7 +66,7 @@ async def _rest(endpoint: Endpoint, bodies: list[bytes], connections: int) -> As
                 async with session.post(target, data=next(turn), timeout=limit) as answer:
                     await answer.read()
                     return OK if answer.status == 200 else code_of_status(answer.status)
-            except TimeoutError:  # not the built-in one before Python 3.11
+            except TimeoutError:
                 return "DEADLINE_EXCEEDED"
             except aiohttp.ClientError:
                 return "UNAVAILABLE"
