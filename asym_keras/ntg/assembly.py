@@ -125,11 +125,11 @@ def assemble(
 def _peak(function) -> Callable:
     """The bytes that a concrete function needs at once, as a function of the examples' number.
 
-    Tensors live from the operation that makes them to the last one that takes them.
+    Tensors live from the operation that makes them to the last one that takes them; what is
+    returned, to the end, where TensorFlow copies it.
     """
     operations = function.graph.get_operations()
     last = {t.ref(): i for i, op in enumerate(operations) for t in op.inputs}
-    kept = {t.ref() for t in function.outputs}
     made = [
         (i, t)
         for i, op in enumerate(operations)
@@ -142,8 +142,7 @@ def _peak(function) -> Callable:
     for i, t in made:
         power = list(t.shape).count(None)
         live[i, power] += _bytes(t)
-        if t.ref() not in kept:
-            live[last.get(t.ref(), i) + 1, power] -= _bytes(t)
+        live[last.get(t.ref(), i) + 1, power] -= _bytes(t)
     live = live.cumsum(axis=0)
     # Inside the loop over several outputs, which is not seen, about as much is alive again.
     loops = any(op.type in ("While", "StatelessWhile") for op in operations)

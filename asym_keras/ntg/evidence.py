@@ -26,8 +26,9 @@ def agrees(received, model, pair, variables, choice: Choice) -> bool:
         _gradient(model, take(pair, slice(i, i + 1)), variables, choice.last)
         for i in range(example_count(pair))
     ]
-    products = [[[a @ b for b in rows] for a in rows] for rows in zip(*gradients, strict=True)]
-    expected = np.sum(products, axis=0, dtype="float64")
+    with np.errstate(invalid="ignore"):  # of gradients that are infinite
+        products = [[[a @ b for b in rows] for a in rows] for rows in zip(*gradients, strict=True)]
+        expected = np.sum(products, axis=0, dtype="float64")
     # What a fast way leaves out shows as far more, unless it is as small as rounding.
     largest = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
     tolerance = rounding(model, variables) * largest

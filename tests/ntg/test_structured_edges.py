@@ -116,5 +116,5 @@ def test_peak_by_hand():
     assert peak(lambda x: tf.exp(tf.exp(tf.exp(tf.exp(x))))) == 2 * one
     assert peak(lambda x: (tf.exp(x), tf.sin(tf.exp(tf.cos(x))))) >= 3 * one
     assert peak(lambda x: tf.matmul(x, x, transpose_b=True)) >= 4 * 7 * 7
-    loop = peak(lambda x: tf.map_fn(tf.exp, x))
-    assert loop >= 2 * one
+    # What lives inside a loop is not seen: as much again as outside.
+    assert 4 * one <= peak(lambda x: tf.map_fn(tf.exp, x)) < 5 * one
