@@ -41,24 +41,23 @@ def as_tensor(value, dtype, name: str) -> Any:
     """`value` as a tensor of `dtype`, None: its own; `value` itself, not a copy, if it is that."""
     if isinstance(value, np.ndarray) or not tf.is_tensor(value):
         value = as_array(value, name)
-        text = value.dtype.kind in "SU"
+        own = tf.string if value.dtype.kind in "SU" else tf.as_dtype(value.dtype)
     else:
-        text = value.dtype == tf.string
-    if dtype is not None and text != (tf.as_dtype(dtype) == tf.string):
+        own = value.dtype
+    wanted = own if dtype is None else tf.as_dtype(dtype)
+    if (own is tf.string) != (wanted is tf.string):
         raise ValueError(
-            f"Expected {name} as an array of {'text' if dtype == 'string' else 'numbers'}, "
-            f"received {'text' if text else f'numbers ({value.dtype})'}."
+            f"Expected {name} as an array of {'text' if wanted is tf.string else 'numbers'}, "
+            f"received {'text' if own is tf.string else f'numbers ({own.name})'}."
         )
     require_finite(value, name)
-    wanted = None if dtype is None else tf.as_dtype(dtype)
-    if wanted is not None and wanted.is_floating and value.dtype != dtype:
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            value = value.astype(wanted.as_numpy_dtype)
-        cast = tf.cast(value, wanted)
-        require_finite(cast, f"{name} in {wanted.name}")  # too large for it
-        return cast
-    tensor = tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
-    return tensor if dtype in (None, tensor.dtype) else tf.cast(tensor, dtype)
+    if own is wanted:
+        return tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray) and own.is_floating and wanted.is_floating:
+        value = value.astype(wanted.as_numpy_dtype)  # faster than TensorFlow's
+    cast = tf.cast(value, wanted)
+    require_finite(cast, f"{name} in {wanted.name}")  # too large for it
+    return cast
 
 
 def require_finite(value, name: str) -> None:

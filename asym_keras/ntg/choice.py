@@ -83,11 +83,11 @@ def choose(model, x, output) -> Choice:
             f"empirical_ntg: expected outputs of shape (n, K) or (n,), and output below K, "
             f"'trace' or 'all', received shape {(None, *shape[1:])} and output={output!r}."
         )
-    dtype = keras.backend.standardize_dtype(flat[place].dtype)
-    if not tf.as_dtype(dtype).is_floating:
+    dtype = tf.as_dtype(flat[place].dtype)
+    if not dtype.is_floating:
         raise ValueError(
             f"empirical_ntg: expected floating-point outputs, which have gradients, received "
-            f"{dtype} of {model.name!r}. Take the outputs before the argmax or the rounding."
+            f"{dtype.name} of {model.name!r}. Take the outputs before the argmax or the rounding."
         )
     return Choice(place, int(column) if index else column, count)
 
