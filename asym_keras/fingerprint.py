@@ -143,7 +143,7 @@ def _bare_attributes(model: bool) -> frozenset[str]:
 
 
 def own_attributes(layer) -> list[tuple[str, Any]]:
-    """What sets `layer` apart from a bare one, and what it computes from others of its class."""
+    """Attributes that a bare layer does not have, and those by which others of its class differ."""
     own = vars(layer)
     # Keras sets these on a bare layer; where they differ from its class's they are somebody's.
     set_by_keras = ("call", "activity_regularizer")

@@ -22,7 +22,7 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Change:
-    """What is another in the copy of a layer.
+    """What differs in the copy of a layer.
 
     Attributes:
         config: entries of its configuration.

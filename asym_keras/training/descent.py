@@ -91,7 +91,7 @@ class DescentRun:
         return {"gradients": self.step}
 
     def estimate(self, end: float) -> tuple[int, float]:
-        """Gradients to time `end`, and seconds of one; runs up to three steps' worth of time."""
+        """Gradients to time `end`, and seconds of one, measured: takes two steps and drops them."""
         count = max(0, round(end / self._method.learning_rate) - self.step)
         seconds = 0.0
         for _ in range(2):  # the first call compiles

@@ -66,6 +66,9 @@ class WeightChange:
     Args:
         layer: name of the layer whose kernel (..., nodes) is followed. None: the first
             AsymScaledDense, else the first trainable variable of the model.
+
+    Raises:
+        ValueError: At the start of training: no layer of that name, or one without a kernel.
     """
 
     def __init__(self, layer: str | None = None):
@@ -93,7 +96,13 @@ class WeightChange:
     def _kernel(self, model) -> np.ndarray:
         """The kernel now: memory that TensorFlow shares and writes no more."""
         if self._layer is not None:
-            variable = model.get_layer(self._layer).kernel
+            named = [la for la in layers_of(model) if la.name == self._layer]
+            if len(named) != 1 or not hasattr(named[0], "kernel"):
+                raise ValueError(
+                    f"WeightChange: expected layer to be the name of one layer with a kernel, "
+                    f"received {self._layer!r}, which {len(named)} layers of {model.name!r} have."
+                )
+            variable = named[0].kernel
         else:
             layers = [la for la in layers_of(model) if isinstance(la, AsymScaledDense)]
             variable = layers[0].kernel if layers else model.trainable_variables[0]
