@@ -15,7 +15,7 @@ import tensorflow as tf
 from problems import tanh_problem
 
 from asym_keras.training import Checkpoint, GradientFlow, Objective, RiskProbe, memory, peak_bytes
-from asym_keras.training.loop import _digest
+from asym_keras.training.checkpoint import digest
 
 ROOT = Path(__file__).resolve().parents[2]
 MEBI = 2**20
@@ -86,10 +86,10 @@ def test_digest_is_of_all_bytes_and_copies_none():
     arrays = [np.arange(MEBI, dtype="float64"), np.float32(1.5), np.zeros((0, 3)), np.arange(6.0)]
     arrays[3] = arrays[3].reshape(2, 3).T  # not contiguous
     joined = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
-    assert _digest(arrays) == hashlib.sha256(joined).hexdigest()[:16]
-    assert _digest(map(tf.constant, arrays)) == _digest(arrays)
+    assert digest(arrays) == hashlib.sha256(joined).hexdigest()[:16]
+    assert digest(map(tf.constant, arrays)) == digest(arrays)
     tensor = tf.constant(arrays[0])
-    assert allocated(lambda: _digest([tensor])) < 1 * MEBI
+    assert allocated(lambda: digest([tensor])) < 1 * MEBI
 
 
 def test_checkpoint_of_tensors_holds_no_copy_of_them(tmp_path):

@@ -206,10 +206,11 @@ def kill_and_resume(kind, folder, *, records, seed):
 
 
 def test_killed_run_resumes_bit_identically(tmp_path):
-    kill_and_resume(XLA, tmp_path, records=60, seed=0)
+    kill_and_resume("stateful", tmp_path, records=60, seed=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", KINDS)
 def test_run_killed_at_any_moment_resumes_bit_identically(kind, seed, tmp_path):
     kill_and_resume(kind, tmp_path, records=300, seed=seed)
