@@ -107,7 +107,7 @@ def test_lazy_law(gamma):
     gaps = []
     for width in (100, 1600):
         squares = []
-        for seed in range(2):
+        for seed in range(3):
             model = network(1, width=width, gamma=gamma, seed=seed)
             lazy = ntg_predict(model, x, y, x_test, 20.0)
             method = training.GradientFlow(1e-6, 1e-8, jit_compile=False)
