@@ -50,16 +50,19 @@ def choose(model, x, output) -> Choice:
 
     Raises:
         ValueError: No such output, outputs that are not (n, K) or (n,), or integers; a model that
-            takes one number of examples only.
+            takes one number of examples only (its inputs may tell one, if others work).
     """
     inputs = [] if input_structure(model) is None else graph_of(model).inputs
     fixed = {t.shape[0] for t in inputs} - {None}
     if fixed:
-        raise ValueError(
-            f"empirical_ntg: expected a model that takes any number of examples, received "
-            f"{model.name!r}, made for {fixed.pop()}. Make it with keras.Input(shape), without a "
-            "batch size."
-        )
+        try:
+            call(model, take(x, slice(0, 1)))
+        except Exception as error:  # of a layer that knows the number, of whatever class
+            raise ValueError(
+                "empirical_ntg: expected a model that takes any number of examples, received "
+                f"{model.name!r}, which takes {fixed.pop()} and fails on one. Make it with "
+                "keras.Input(shape), without a batch size."
+            ) from error
     everything = output_structure(model)
     if everything is None:
         everything = call(model, take(x, slice(0, 1)))

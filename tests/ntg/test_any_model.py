@@ -255,9 +255,12 @@ def test_integer_outputs_and_one_number_of_examples_are_refused():
     model = keras.Model(inputs, ops.argmax(layers.Dense(3)(inputs), axis=-1))
     with pytest.raises(ValueError, match=r"floating-point outputs.*received int32"):
         empirical_ntg(model, X)
-    fixed = keras.Sequential([keras.Input(batch_shape=(8, 4)), layers.Dense(1)])
-    with pytest.raises(ValueError, match=r"any number of examples, received .* made for 8"):
+    inputs = keras.Input(batch_shape=(8, 4))
+    fixed = keras.Model(inputs, layers.Dense(1)(ops.reshape(inputs, (8, 4))))
+    with pytest.raises(ValueError, match=r"any number of examples, received .* takes 8 and fails"):
         empirical_ntg(fixed, X)
+    only_told = keras.Sequential([keras.Input(batch_shape=(8, 4)), layers.Dense(1)])
+    assert_close(empirical_ntg(only_told, X), ntg_by_definition(only_told, X))
 
 
 def test_ragged_and_sparse_examples_are_refused():
