@@ -229,3 +229,10 @@ def test_single_pairs_are_no_batches():
         pairs = tf.data.Dataset.from_tensor_slices((X[:, 0], y))
         with pytest.raises(ValueError, match=r"Call batch\(n\)"):
             materialised(pairs, None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_large_numbers_are_finite():
+    require_finite(np.full(8, 1e30, "float32"), "x")
+    with pytest.raises(ValueError, match="in 1 rows, the first being 3"):
+        require_finite(np.array([1e30, 1e30, 1e30, np.inf], "float32"), "x")
