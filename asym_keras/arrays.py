@@ -34,6 +34,11 @@ def as_array(value, name: str) -> np.ndarray:
             f"such as {strange!r} ({type(strange).__name__}). Of a generator, pass np.concatenate "
             "of its batches; fill in what is missing."
         )
+    if array.dtype.kind in "mM":
+        raise ValueError(
+            f"Expected {name} as an array of numbers, received {array.dtype}. Give days or seconds "
+            "as numbers."
+        )
     return array
 
 

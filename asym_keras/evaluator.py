@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.arrays import require_finite
+from asym_keras.arrays import as_tensor
 from asym_keras.compilation import compiles_with_xla
 from asym_keras.fingerprint import PerModel
 from asym_keras.graphs import graph_of, input_structure, layers_of, mask_of, output_structure
@@ -61,7 +61,7 @@ class Evaluator:
         self.risk_dtype = _risk_dtype(model)
         y, labels = as_targets(y, self.outputs, model=model.name)
         self.examples = example_count(self.x, y)
-        self.y = _as_tensor(y, self.risk_dtype)
+        self.y = as_tensor(y, self.risk_dtype, f"y {tuple(y.shape)}")
         self.loss = ExampleLoss(loss, self.risk_dtype)
         sizes = [*self.y.shape[1:], *[4] * len(self.outputs)]  # for those that vary
         shape = tuple(s or size for s, size in zip(self.outputs, sizes, strict=False))
@@ -187,15 +187,6 @@ def _risk_dtype(model) -> str:
     variables = [*model.trainable_variables, *model.variables]
     dtypes = [str(v.dtype) for v in variables if "float" in str(v.dtype)]
     return "float64" if dtypes[:1] == ["float64"] else "float32"
-
-
-def _as_tensor(y, dtype: str) -> tf.Tensor:
-    if tf.is_tensor(y):
-        return y if y.dtype == dtype else tf.cast(y, dtype)
-    cast = np.asarray(y).astype(dtype, copy=False)
-    if np.asarray(y).dtype != cast.dtype:
-        require_finite(cast, f"y in {dtype}")
-    return tf.convert_to_tensor(cast)
 
 
 def _tile(model, examples: int) -> int:

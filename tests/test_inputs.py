@@ -219,6 +219,8 @@ def test_what_no_model_computes_with_is_refused():
         as_inputs(model, np.array([[0.0] * 4, [1e300] * 4]))
     with pytest.raises(ValueError, match=r"entries such as 'a' \(str\)"):
         as_inputs(model, np.array([[1.0, 2.0, 3.0, "a"]], dtype=object))
+    with pytest.raises(ValueError, match=r"received datetime64\[D\]"):
+        as_inputs(model, np.full((2, 4), "2020-01-01", "datetime64[D]"))
     ragged = tf.ragged.constant([[1.0, 2.0], [np.nan]])
     with pytest.raises(ValueError, match=r"with NaN or infinity\. Repair"):
         require_finite(ragged, "x")

@@ -157,7 +157,8 @@ def test_sparse_rows_are_not_picked_out():
     ("x", "y", "times", "words"),
     [
         (X, Y, [0.0, np.nan], r"record times between 0 and end_time=1\.0, received \[0\.0, nan\]"),
-        (X, np.float64(Y) * 1e200, None, "y in float32 with NaN or infinity"),
+        (X, np.float64(Y) * 1e200, None, r"y \(8, 1\) in float32 with NaN or infinity"),
+        (X, tf.constant(Y, "float64") * 1e200, None, r"y \(8, 1\) in float32 with NaN"),
         (X[:0], Y[:0], None, "at least one"),
     ],
 )
