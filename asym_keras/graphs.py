@@ -51,24 +51,16 @@ def is_graph(layer) -> bool:
 
     No subclass with a `call` of its own, and no instance whose `call` was replaced.
     """
-    if isinstance(layer, keras.Sequential):
-        return layer._functional is not None and not _calls_otherwise(layer, keras.Sequential)
-    return isinstance(layer, Functional) and not _calls_otherwise(layer, Functional)
-
-
-def _calls_otherwise(layer, kind) -> bool:
-    """Whether a call of `layer` does something else than `kind` defines."""
-    if not vars(layer).keys().isdisjoint(_CALLS):
-        return True
+    kind = keras.Sequential if isinstance(layer, keras.Sequential) else Functional
+    if not isinstance(layer, kind) or graph_of(layer) is None or not does_as_its_class(layer):
+        return False
     defined = type(layer)
-    return defined is not kind and any(
-        getattr(defined, name, None) is not getattr(kind, name, None) for name in _CALLS
-    )
+    return defined is kind or all(getattr(defined, n) is getattr(kind, n) for n in _CALLS)
 
 
 def does_as_its_class(layer) -> bool:
     """Whether nobody replaced what `layer` computes on the instance itself."""
-    return not _calls_otherwise(layer, type(layer))
+    return vars(layer).keys().isdisjoint(_CALLS)
 
 
 def is_builtin(layer) -> bool:
