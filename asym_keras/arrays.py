@@ -89,6 +89,13 @@ def require_finite(value, name: str) -> None:
         )
 
 
+def fits(shape: tuple, wanted: tuple) -> bool:
+    """Whether the axes of each example have the sizes that are wanted; None: any size."""
+    return len(shape) == len(wanted) and all(
+        b is None or a is None or a == b for a, b in zip(shape[1:], wanted[1:], strict=True)
+    )
+
+
 def materialised(x, y):
     """`x` and `y` of a `tf.data.Dataset` of batches (x, y), as arrays; others as they are.
 

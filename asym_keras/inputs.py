@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.arrays import as_array, as_tensor
+from asym_keras.arrays import as_array, as_tensor, fits
 from asym_keras.graphs import input_structure, takes_training
 
 
@@ -199,20 +199,14 @@ def _as_input(model, spec, value, dtype):
     named = f"x {tuple(value.shape)}" if hasattr(value, "shape") else "x"
     tensor = as_tensor(value, dtype if floating else spec.dtype, named)
     shape, wanted = tuple(tensor.shape), tuple(spec.shape)
-    if _fits(shape, wanted):
+    if fits(shape, wanted):
         return tensor
     # As Keras does, a last axis of 1 is taken away or added.
-    if shape[-1:] == (1,) and _fits(shape[:-1], wanted) and not isinstance(tensor, tf.RaggedTensor):
+    if shape[-1:] == (1,) and fits(shape[:-1], wanted) and not isinstance(tensor, tf.RaggedTensor):
         return tf.squeeze(tensor, -1)
-    if wanted[-1] == 1 and _fits((*shape, 1), wanted):
+    if wanted[-1] == 1 and fits((*shape, 1), wanted):
         return tf.expand_dims(tensor, -1)
     raise ValueError(
         f"Expected inputs of shape {(None, *wanted[1:])} for model {model.name!r}, received "
         f"{shape}."
-    )
-
-
-def _fits(shape: tuple, wanted: tuple) -> bool:
-    return len(shape) == len(wanted) and all(
-        b is None or a is None or a == b for a, b in zip(shape[1:], wanted[1:], strict=True)
     )

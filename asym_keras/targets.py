@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.arrays import require_finite
+from asym_keras.arrays import fits, require_finite
 
 
 def as_targets(y, outputs: tuple, *, model: str) -> tuple[np.ndarray | tf.Tensor, bool]:
@@ -38,14 +38,12 @@ def as_targets(y, outputs: tuple, *, model: str) -> tuple[np.ndarray | tf.Tensor
     if array.ndim == len(outputs) and outputs[-1:] == (1,):
         array = array[..., None]
     classes = outputs[-1] if outputs else 1
-    if classes != 1 and classes is not None:
-        squeezed = (
-            array[..., 0] if array.ndim == len(outputs) + 1 and array.shape[-1] == 1 else array
-        )
-        if _fits(squeezed.shape[1:], outputs[:-1]) and squeezed.ndim == len(outputs):
-            if squeezed.dtype.kind in "iub" or _are_whole(squeezed):
-                return _in_range(squeezed, classes, "labels"), True
-    if array.ndim != len(outputs) + 1 or not _fits(array.shape[1:], outputs):
+    if classes not in (1, None):
+        one_each = (None, *outputs[:-1])
+        labels = array[..., 0] if fits(array.shape, (*one_each, 1)) else array
+        if fits(labels.shape, one_each) and _are_whole(labels):
+            return _in_range(labels, classes, "labels"), True
+    if not fits(array.shape, (None, *outputs)):
         expected = ", ".join("any" if size is None else str(size) for size in outputs)
         raise ValueError(
             f"Expected targets of shape (n, {expected}), the output of model {model!r}, or integer "
@@ -113,12 +111,6 @@ def hits(predictions: np.ndarray, labels: np.ndarray, threshold: float = 0.5) ->
     if predictions.shape[-1] == 1:
         return (predictions[..., 0] > threshold) == (labels == 1)
     return np.argmax(predictions, axis=-1) == labels
-
-
-def _fits(shape: tuple, expected: tuple) -> bool:
-    return len(shape) == len(expected) and all(
-        b is None or a == b for a, b in zip(shape, expected, strict=True)
-    )
 
 
 def _are_whole(array: np.ndarray) -> bool:
