@@ -107,16 +107,9 @@ class Evaluator:
                 f"Expected labels for a model with outputs (n, K), received them for "
                 f"{('n', *self.outputs)}."
             )
-        own = labels_in(self.y, classes)
         if labels is None:
-            return own
-        checked = as_labels(labels, self.examples, classes)
-        if classes == 1 and own is None:
-            raise ValueError(
-                "Expected labels of a model with one output beside targets that are 0 or 1, "
-                "received other targets: which outputs mean which class is not known."
-            )
-        return checked
+            return labels_in(self.y, classes)
+        return as_labels(labels, self.y, classes)
 
     def accuracy(self, predictions: np.ndarray, labels: np.ndarray) -> float:
         """Share of examples in their class."""

@@ -52,19 +52,21 @@ def as_targets(y, outputs: tuple, *, model: str) -> tuple[np.ndarray | tf.Tensor
     return (y if tf.is_tensor(y) and array.shape == y.shape else array), False
 
 
-def as_labels(labels, examples: int, classes: int, *, name: str = "labels") -> np.ndarray:
+def as_labels(labels, y, classes: int, *, name: str = "labels") -> np.ndarray:
     """Class labels, one integer an example, from 0 to `classes - 1`; 0 or 1 for one output.
 
     Args:
         labels: array-like (n,) or (n, 1).
+        y: the targets beside them, as `labels_in` takes them.
 
     Returns:
         int64 (n,).
 
     Raises:
-        ValueError: Another shape, text, numbers that are no integers, or out of range.
+        ValueError: Another shape, text, numbers that are no integers, or out of range; targets of
+            one output that are not 0 or 1.
     """
-    array = np.asarray(labels)
+    array, examples = np.asarray(labels), len(y)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.dtype.kind not in "fiubO" or array.shape != (examples,):
@@ -74,7 +76,13 @@ def as_labels(labels, examples: int, classes: int, *, name: str = "labels") -> n
         )
     if array.dtype.kind == "O":
         array = _numbers(array)
-    return _in_range(array, max(classes, 2), name)
+    array = _in_range(array, max(classes, 2), name)
+    if classes == 1 and labels_in(y, classes) is None:
+        raise ValueError(
+            f"Expected {name} of a model with one output beside targets that are 0 or 1, received "
+            "other targets: which outputs mean which class is not known. Leave the labels out."
+        )
+    return array
 
 
 def labels_in(y, classes: int) -> np.ndarray | None:

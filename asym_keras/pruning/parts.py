@@ -24,17 +24,11 @@ class Part:
         if are_labels and not self._takes_labels():
             self.y, are_labels = one_hot(self.y, classes), False
         self.loss.check(self.y[:64], (classes,), labels=are_labels)
-        own = labels_in(self.y, classes)
         # Zeros and ones of one output are classes only where it is a probability or a logit.
         classifies = classes > 1 or ending.link == "sigmoid" or self.loss.takes_logits
-        self.labels = own if classifies else None
+        self.labels = labels_in(self.y, classes) if classifies else None
         if labels is not None:
-            self.labels = as_labels(labels, len(self.y), classes, name=f"labels_{name}")
-            if classes == 1 and own is None:
-                raise ValueError(
-                    f"Expected labels_{name} of a model with one output beside targets that are 0 "
-                    "or 1, received other targets. Leave the labels out."
-                )
+            self.labels = as_labels(labels, self.y, classes, name=f"labels_{name}")
 
     def _takes_labels(self) -> bool:
         try:

@@ -176,15 +176,9 @@ class _Part:
         columns = outputs if integers else y.shape[1] if y.ndim == 2 else 1
         targets, are_labels = as_targets(y, (columns,), model=model.name)
         self.y = one_hot(targets, columns) if are_labels else np.asarray(targets)
-        own = labels_in(self.y, columns)
-        self.labels = own if columns > 1 else None
+        self.labels = labels_in(self.y, columns) if columns > 1 else None
         if labels is not None:
-            self.labels = as_labels(labels, examples, columns, name=f"labels_{name}")
-            if own is None and columns == 1:
-                raise ValueError(
-                    f"transfer_curve: expected labels_{name} of one output beside targets that are "
-                    "0 or 1, received other targets. Leave the labels out."
-                )
+            self.labels = as_labels(labels, self.y, columns, name=f"labels_{name}")
 
     def score(self, quantity: str, predictions: np.ndarray) -> list[float]:
         """Risk or accuracy of each network on this part; no accuracy without labels."""
