@@ -93,13 +93,11 @@ def labels_in(y, classes: int) -> np.ndarray | None:
     array = np.asarray(y)
     if classes > 1 and array.ndim == 1:
         return array.astype("int64")
-    if classes == 1 and array.ndim == 2:
-        array = array[:, 0]
-        return array.astype("int64") if np.isin(array, (0, 1)).all() else None
-    if classes > 1 and array.ndim == 2 and array.shape[1] == classes:
-        if np.isin(array, (0, 1)).all() and (array.sum(1) == 1).all():
-            return array.argmax(1)
-    return None
+    if array.ndim != 2 or array.shape[1] != classes or not np.isin(array, (0, 1)).all():
+        return None
+    if classes == 1:
+        return array[:, 0].astype("int64")
+    return array.argmax(1) if (array.sum(1) == 1).all() else None
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
