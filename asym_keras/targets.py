@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.arrays import fits, require_finite
+from asym_keras.arrays import as_array, fits, require_finite
 
 
 def as_targets(y, outputs: tuple, *, model: str) -> tuple[np.ndarray | tf.Tensor, bool]:
@@ -24,9 +24,7 @@ def as_targets(y, outputs: tuple, *, model: str) -> tuple[np.ndarray | tf.Tensor
     Raises:
         ValueError: Another shape, text, values that are not finite, labels out of range.
     """
-    array = np.asarray(y)
-    if array.dtype.kind == "O":
-        array = _numbers(array)
+    array = as_array(y, "y")
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise ValueError(
             f"Expected targets as numbers, received {array.dtype} {array.shape}. Give the labels "
@@ -66,16 +64,14 @@ def as_labels(labels, y, classes: int, *, name: str = "labels") -> np.ndarray:
         ValueError: Another shape, text, numbers that are no integers, or out of range; targets of
             one output that are not 0 or 1.
     """
-    array, examples = np.asarray(labels), len(y)
+    array, examples = as_array(labels, name), len(y)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.dtype.kind not in "fiubO" or array.shape != (examples,):
+    if array.dtype.kind not in "fiub" or array.shape != (examples,):
         raise ValueError(
             f"Expected {name} to be {examples} integers, one an example, from 0 to "
             f"{max(classes, 2) - 1}, received shape {np.shape(labels)} of {array.dtype}."
         )
-    if array.dtype.kind == "O":
-        array = _numbers(array)
     array = _in_range(array, max(classes, 2), name)
     if classes == 1 and labels_in(y, classes) is None:
         raise ValueError(
@@ -121,16 +117,6 @@ def hits(predictions: np.ndarray, labels: np.ndarray, threshold: float = 0.5) ->
 
 def _are_whole(array: np.ndarray) -> bool:
     return bool((array == np.round(array)).all())
-
-
-def _numbers(array: np.ndarray) -> np.ndarray:
-    try:
-        return array.astype("float64")
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"Expected labels or targets as numbers, received entries such as {array.flat[0]!r}. "
-            "Give labels as integers from 0, for example by np.unique(y, return_inverse=True)[1]."
-        ) from None
 
 
 def _in_range(array: np.ndarray, classes: int, name: str) -> np.ndarray:
