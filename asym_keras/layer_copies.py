@@ -55,9 +55,10 @@ def made_again(layer, change: Change, dtype: str | None):
             f"Expected layers that do what their class does, received {layer.name!r} "
             f"({type(layer).__name__}), whose call was replaced. Make a class of it."
         )
-    classes = {type(la).__name__: type(la) for la in layers_of(layer)}
-    functions = {f.__name__: f for _, f in _functions_in(layer)}
-    own = {k: c for k, c in classes.items() if not c.__module__.startswith("keras")}
+    inside = layers_of(layer)
+    values = [value for la in inside for _, value in own_attributes(la)]
+    functions = {f.__name__: f for f in values if _is_function(f)}
+    own = {c.__name__: c for c in map(type, inside) if not c.__module__.startswith("keras")}
     try:
         # Functions as they are: of a lambda a configuration keeps the code alone.
         config = layer.get_config()
@@ -68,13 +69,12 @@ def made_again(layer, change: Change, dtype: str | None):
         if type(layer) is keras.layers.Lambda:  # its from_config refuses code
             return keras.layers.Lambda(**config | lambda_arguments(layer))
         with keras.saving.custom_object_scope({**functions, **own}):
-            new = type(layer).from_config(config)
+            return type(layer).from_config(config)
     except Exception as error:  # of somebody else's get_config or __init__, so of any class
         raise ValueError(
             f"{layer.name!r} ({type(layer).__name__}) can't be made again from its "
             f"configuration: {error} Define get_config for it."
         ) from error
-    return new
 
 
 def transfer(old, new, change: Change, dtype: str | None) -> None:
@@ -109,15 +109,6 @@ def _copy_attributes(old, new, change: Change, dtype: str | None) -> None:
         if dtype and tf.is_tensor(value) and value.dtype.is_floating:
             value = tf.cast(value, dtype)
         vars(new)[name] = value if callable(value) else copy.copy(value)
-
-
-def _functions_in(layer) -> list[tuple[str, Any]]:
-    return [
-        (name, value)
-        for la in layers_of(layer)
-        for name, value in own_attributes(la)
-        if _is_function(value)
-    ]
 
 
 def _is_function(value) -> bool:
@@ -169,8 +160,7 @@ def attribute_of(layer, variable) -> str:
 def _own_variables(layer) -> dict[str, Any]:
     """Variables of the layer itself, by attribute; in a list, by attribute and place."""
     found: dict[str, Any] = {}
-    inside = [v for la in layers_of(layer)[1:] for v in la.variables]
-    others = {id(v) for v in inside}
+    others = {id(v) for la in layers_of(layer)[1:] for v in la.variables}
     for name, value in vars(layer).items():
         if isinstance(value, keras.Variable):
             found[name] = value
