@@ -26,9 +26,9 @@ _LIBRARIES = {
     *("asym_keras", "keras", "keras_cv", "keras_hub", "keras_nlp", "tensorflow", "numpy", "scipy"),
     *("builtins", "math", "functools"),
 }
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
-_EXACTLY_PLAIN = frozenset(_PLAIN)  # most attributes are; asking for these is quick
-_VARIABLES = (keras.Variable, tf.Variable)
+PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
+_EXACTLY_PLAIN = frozenset(PLAIN)  # most attributes are; asking for these is quick
+VARIABLES = (keras.Variable, tf.Variable)
 _DESCRIPTORS = (property, staticmethod, classmethod, functools.cached_property)
 
 
@@ -89,7 +89,7 @@ class Fingerprint:
         return self._tokens == now._tokens and all(r() is not None for r in self._references)
 
     def _token(self, thing) -> Any:
-        if isinstance(thing, _PLAIN):
+        if isinstance(thing, PLAIN):
             return type(thing), thing
         if isinstance(thing, np.ndarray):
             content = repr(thing.tolist()) if thing.dtype.hasobject else hash(thing.tobytes())
@@ -129,7 +129,7 @@ def reaches_variables(thing) -> bool:
         things = [thing]
     seen: set[int] = set()
     return any(
-        isinstance(part, (*_VARIABLES, keras.layers.Layer)) and id(part) not in own
+        isinstance(part, (*VARIABLES, keras.layers.Layer)) and id(part) not in own
         for value in things
         for part in held(value, seen)
     )
@@ -168,7 +168,7 @@ def held(thing, seen: set[int] | None = None) -> Iterator[Any]:
         seen: ids of what was taken apart before, which is not given again.
     """
     seen = set() if seen is None else seen
-    if isinstance(thing, _PLAIN):
+    if isinstance(thing, PLAIN):
         yield thing
         return
     if id(thing) in seen:
@@ -195,7 +195,7 @@ def held(thing, seen: set[int] | None = None) -> Iterator[Any]:
     elif isinstance(thing, type):
         yield thing
         parts = _members(thing)
-    elif isinstance(thing, (np.ndarray, *_VARIABLES, types.ModuleType, keras.layers.Layer)):
+    elif isinstance(thing, (np.ndarray, *VARIABLES, types.ModuleType, keras.layers.Layer)):
         yield thing
     elif type(thing).__module__.split(".")[0] in _LIBRARIES:
         yield thing

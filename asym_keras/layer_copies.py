@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.fingerprint import own_attributes, reaches_variables
+from asym_keras.fingerprint import PLAIN, VARIABLES, own_attributes, reaches_variables
 from asym_keras.graphs import does_as_its_class, lambda_arguments, layers_of, sublayers
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -121,11 +121,9 @@ def _is_constant(value) -> bool:
         return all(map(_is_constant, value))
     if isinstance(value, dict):
         return all(map(_is_constant, value.values()))
-    plain = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
-    functions = (types.FunctionType, functools.partial)
-    return isinstance(value, (*plain, *functions)) or (
-        tf.is_tensor(value) and not isinstance(value, (tf.Variable, keras.Variable))
-    )
+    if isinstance(value, (*PLAIN, np.ndarray, types.FunctionType, functools.partial)):
+        return True
+    return tf.is_tensor(value) and not isinstance(value, VARIABLES)
 
 
 def _is_own_object(value) -> bool:

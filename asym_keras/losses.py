@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.fingerprint import held
+from asym_keras.fingerprint import PLAIN, VARIABLES, held
 from asym_keras.graphs import mask_of
 
 logger = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ def _digest(thing) -> str:
     if isinstance(thing, keras.losses.Loss):  # its name counts the losses of a process
         thing = [type(thing), {k: v for k, v in vars(thing).items() if k != "name"}]
     for part in held(thing):
-        if isinstance(part, (keras.Variable, tf.Variable, tf.Tensor, np.ndarray)):
+        if isinstance(part, (*VARIABLES, tf.Tensor, np.ndarray)):
             digest.update(np.ascontiguousarray(part).reshape(-1).view("uint8").data)
         elif isinstance(part, types.CodeType):
             constants = [
@@ -212,7 +212,7 @@ def _digest(thing) -> str:
         elif isinstance(part, keras.layers.Layer):
             for variable in part.variables:
                 digest.update(np.ascontiguousarray(variable).reshape(-1).view("uint8").data)
-        elif isinstance(part, (bool, int, float, complex, str, bytes, type(None), np.generic)):
+        elif isinstance(part, PLAIN):
             digest.update(repr(part).encode())
         elif _is_of_keras(part):
             digest.update(repr(_told(part)).encode())
