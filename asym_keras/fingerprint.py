@@ -102,12 +102,8 @@ class Fingerprint:
         try:
             self._references.append(weakref.ref(thing))
         except TypeError:  # held, so that its address stays its own
-            self._references.append(functools.partial(_itself, thing))
+            self._references.append(lambda: thing)
         return id(thing)
-
-
-def _itself(thing):
-    return thing
 
 
 def reaches_variables(thing) -> bool:
