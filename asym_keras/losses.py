@@ -9,7 +9,6 @@ import itertools
 import json
 import logging
 import types
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -42,25 +41,15 @@ class ExampleLoss:
 
     def __init__(self, loss, dtype="float32"):
         self._given, self._dtype = loss, dtype
-        self._named = isinstance(loss, str) and loss.lower() in ("crossentropy", "ce")
-        found = None if self._named else keras.losses.get(loss)
-        if not self._named and not callable(found):
+        by_shapes = isinstance(loss, str) and loss.lower() in ("crossentropy", "ce")
+        found = _crossentropy if by_shapes else keras.losses.get(loss)
+        if not callable(found):
             raise ValueError(f"Expected loss to be a name or a function, received {loss!r}.")
         self._values = _values_of(found)
 
     def __call__(self, y, predictions) -> tf.Tensor:
         """One value, or several whose mean counts, for each example."""
-        y, predictions = tf.cast(y, self._dtype), tf.cast(predictions, self._dtype)
-        return self._function(y, predictions)(y, predictions)
-
-    def _function(self, y, predictions) -> Callable:
-        if not self._named:
-            return self._values
-        # As `compile` resolves it, by the shapes.
-        if len(y.shape) < len(predictions.shape) or y.shape[-1] != predictions.shape[-1]:
-            return keras.losses.sparse_categorical_crossentropy
-        binary = predictions.shape[-1] == 1
-        return keras.losses.binary_crossentropy if binary else _categorical
+        return self._values(tf.cast(y, self._dtype), tf.cast(predictions, self._dtype))
 
     def check(self, y, shape: tuple, *, labels: bool) -> None:
         """Asks once whether the loss gives one value an example, whatever the others are.
@@ -151,7 +140,12 @@ class ExampleLoss:
         return {"name": _qualified(self._given), "code": _digest(self._given)}
 
 
-def _categorical(y, predictions):
+def _crossentropy(y, predictions):
+    """The one that `compile` takes by this name, by the shapes."""
+    if len(y.shape) < len(predictions.shape) or y.shape[-1] != predictions.shape[-1]:
+        return keras.losses.sparse_categorical_crossentropy(y, predictions)
+    if predictions.shape[-1] == 1:
+        return keras.losses.binary_crossentropy(y, predictions)
     return keras.losses.categorical_crossentropy(y, predictions)
 
 
