@@ -45,7 +45,10 @@ class ExampleLoss:
         found = _crossentropy if by_shapes else keras.losses.get(loss)
         if not callable(found):
             raise ValueError(f"Expected loss to be a name or a function, received {loss!r}.")
-        self._values = _values_of(found)
+        keras_loss = keras.losses.Loss
+        if isinstance(found, keras_loss) and type(found).__call__ is keras_loss.__call__:
+            found = found.call  # the values before they are reduced
+        self._values = found
 
     def __call__(self, y, predictions) -> tf.Tensor:
         """One value, or several whose mean counts, for each example."""
@@ -81,7 +84,8 @@ class ExampleLoss:
                 "Drop these examples."
             )
         single = more.shape[:1] == [count] and few.shape[:1] == [count - 1]
-        if not single and labels and self._is_known():
+        known = isinstance(self._given, (str, keras.losses.Loss))
+        if labels and (more.shape.rank > len(y.shape) if single else known):
             raise self._refusal(labels, tuple(y.shape[1:]), shape, f"values of shape {more.shape}")
         if not single:
             raise ValueError(
@@ -89,10 +93,7 @@ class ExampleLoss:
                 f"shape {more.shape} for {count} examples. "
                 + (f"{_EXAMPLES}." if shape else "Let the model return (n, 1), not (n,).")
             )
-        if labels and more.shape.rank > 1 + len(y.shape[1:]):
-            raise self._refusal(labels, tuple(y.shape[1:]), shape, f"values of shape {more.shape}")
-        close = np.allclose(more[: count - 1], few, rtol=1e-3, atol=1e-5, equal_nan=True)
-        if not close:
+        if not np.allclose(more[: count - 1], few, rtol=1e-3, atol=1e-5, equal_nan=True):
             raise ValueError(
                 f"Expected a loss per example, received {self.name}, whose values depend on the "
                 f"other examples of the batch: the risk would depend on its size. {_EXAMPLES}."
@@ -110,9 +111,6 @@ class ExampleLoss:
             f"Expected a loss of targets {('n', *targets)} and predictions {('n', *shape)}, "
             f"received {self.name}, which fails on them: {' '.join(fault.split())[:200]}"
         )
-
-    def _is_known(self) -> bool:
-        return isinstance(self._given, (str, keras.losses.Loss))
 
     @property
     def name(self) -> str:
@@ -159,14 +157,6 @@ def _told(loss: keras.losses.Loss) -> dict:
     kept = [value for value in vars(loss).values() if isinstance(value, dict)]
     arguments = {k: v for value in kept for k, v in value.items() if k not in found["config"]}
     return found | ({"arguments": arguments} if arguments else {})
-
-
-def _values_of(loss):
-    """The function behind `loss` that gives the values before they are reduced."""
-    own = keras.losses.Loss.__call__
-    if isinstance(loss, keras.losses.Loss) and type(loss).__call__ is own:
-        return loss.call
-    return loss
 
 
 def _option(loss, name: str):
