@@ -21,12 +21,11 @@ def as_array(value, name: str) -> np.ndarray:
         ) from None
     if array.dtype.kind == "O":  # a data frame of several types, or text
         flat = array.ravel()
-        if all(isinstance(a, (numbers.Number, np.bool_)) for a in flat):
+        others = [a for a in flat if not isinstance(a, (numbers.Number, np.bool_))]
+        if not others:
             return array.astype("float64")
         if all(isinstance(a, (str, bytes)) for a in flat):
             return array.astype("S" if all(isinstance(a, bytes) for a in flat) else "U")
-        known = (numbers.Number, np.bool_)
-        others = [a for a in flat if not isinstance(a, known)]
         # Text among numbers is strange only where nothing else is.
         strange = next((a for a in others if not isinstance(a, (str, bytes))), others[0])
         raise ValueError(

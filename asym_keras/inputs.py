@@ -127,19 +127,15 @@ def _paired(model, expected, x) -> list[tuple]:
         return [(expected, x)]
     if isinstance(expected, dict):
         names: list = sorted(expected)  # the order in which Keras flattens a dict
-        if not isinstance(x, dict):
-            if not _is_list(x, len(names)) or names != list(expected):
-                raise _mismatch(model, x)
+        if _is_list(x, len(names)) and names == list(expected):
             x = dict(zip(names, x, strict=True))
-        if not set(names) <= set(x):
+        if not isinstance(x, dict) or not set(names) <= set(x):
             raise _mismatch(model, x)
         parts = [(expected[name], x[name]) for name in names]
     else:
         if isinstance(x, dict):
-            tensors = all(isinstance(e, keras.KerasTensor) for e in expected)
-            if not tensors or not {e.name for e in expected} <= set(x):
-                raise _mismatch(model, x)
-            x = [x[e.name] for e in expected]
+            if all(isinstance(e, keras.KerasTensor) and e.name in x for e in expected):
+                x = [x[e.name] for e in expected]
         elif len(expected) == 1 and not _is_list_of_one(x, len(expected[0].shape)):
             x = [x]
         if not _is_list(x, len(expected)):
