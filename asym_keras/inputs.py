@@ -117,6 +117,8 @@ def holds_strings(x) -> bool:
 
 def _paired(model, expected, x) -> list[tuple]:
     """`(KerasTensor, value)` for each input, in the flat order of the model's own structure."""
+    if _is_list(expected, 1) and isinstance(expected[0], keras.KerasTensor):
+        [expected] = expected
     if isinstance(expected, keras.KerasTensor):
         if isinstance(x, dict):
             if expected.name not in x:
@@ -136,8 +138,6 @@ def _paired(model, expected, x) -> list[tuple]:
         if isinstance(x, dict):
             if all(isinstance(e, keras.KerasTensor) and e.name in x for e in expected):
                 x = [x[e.name] for e in expected]
-        elif len(expected) == 1 and not _is_list_of_one(x, len(expected[0].shape)):
-            x = [x]
         if not _is_list(x, len(expected)):
             raise _mismatch(model, x)
         parts = list(zip(expected, x, strict=True))

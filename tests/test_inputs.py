@@ -43,6 +43,7 @@ DATA = {name: np.full((2, 1), i + 1.0, "float32") for i, name in enumerate("bac"
         (lambda p: {k: p[k] for k in "abc"}, [DATA["a"], DATA["b"], DATA["c"]]),
         (nested_structure, {"left": [DATA["b"], DATA["a"]], "right": (DATA["c"],)}),
         (nested_structure, {"left": {"a": DATA["a"], "b": DATA["b"]}, "right": [DATA["c"]]}),
+        (lambda p: [[p["b"], p["a"], p["c"]]], [[DATA["b"], DATA["a"], DATA["c"]]]),
     ],
 )
 def test_inputs_go_by_name_or_by_order(structure, x):
