@@ -124,8 +124,8 @@ def _paired(model, expected, x) -> list[tuple]:
             if expected.name not in x:
                 raise _mismatch(model, x)
             x = x[expected.name]
-        elif _is_list_of_one(x, len(expected.shape)):
-            [x] = x
+        elif _is_list(x, 1) and hasattr(x[0], "shape") and len(x[0].shape) == len(expected.shape):
+            [x] = x  # around one array of examples, and no list of numbers
         return [(expected, x)]
     if isinstance(expected, dict):
         names: list = sorted(expected)  # the order in which Keras flattens a dict
@@ -146,11 +146,6 @@ def _paired(model, expected, x) -> list[tuple]:
 
 def _is_list(x, length: int) -> bool:
     return isinstance(x, (list, tuple)) and len(x) == length
-
-
-def _is_list_of_one(x, rank: int) -> bool:
-    """Whether `x` is a list around one array of examples, and no list of numbers."""
-    return _is_list(x, 1) and len(np.shape(x[0])) == rank and hasattr(x[0], "shape")
 
 
 def _mismatch(model, x) -> ValueError:
