@@ -74,13 +74,10 @@ def _require_apart(model) -> None:
     """Raises ValueError if a layer is in two layers that hold others: in copies it would be two."""
     owners: dict[int, Any] = {}
     for layer in (la for la in layers_of(model) if not is_graph(la)):
-        for inner in layers_of(layer)[1:]:
+        inside = layers_of(layer)
+        for inner in inside[1:]:
             owner = owners.setdefault(id(inner), layer)
-            if (
-                owner is not layer
-                and owner not in layers_of(layer)
-                and layer not in layers_of(owner)
-            ):
+            if owner not in inside and layer not in layers_of(owner):
                 raise _shared(inner, owner, layer)
     graphs = [la for la in layers_of(model) if is_graph(la) and id(la) not in owners]
     for layer in (la for graph in graphs for la in graph.layers):
