@@ -139,10 +139,7 @@ def _copy_variables(old, new, change: Change) -> None:
     if (set(theirs) ^ set(ours)) - set(change.weights):
         raise _unlike(old, f"weights {sorted(ours)}, not {sorted(theirs)}")
     for name, variable in ours.items():
-        if name in change.weights:
-            value = change.weights[name]
-        else:
-            value = keras.ops.convert_to_numpy(theirs[name])
+        value = keras.ops.convert_to_numpy(change.weights.get(name, theirs.get(name)))
         if tuple(value.shape) != tuple(variable.shape):
             raise _unlike(old, f"{name} of shape {tuple(variable.shape)}, not {value.shape}")
         variable.assign(tf.cast(value, variable.dtype))
