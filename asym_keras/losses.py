@@ -183,8 +183,9 @@ def _digest(thing) -> str:
     if isinstance(thing, keras.losses.Loss):  # its name counts the losses of a process
         thing = [type(thing), {k: v for k, v in vars(thing).items() if k != "name"}]
     for part in held(thing):
-        if isinstance(part, (*VARIABLES, tf.Tensor, np.ndarray)):
-            digest.update(np.ascontiguousarray(part).reshape(-1).view("uint8").data)
+        if isinstance(part, (*VARIABLES, tf.Tensor, np.ndarray, keras.layers.Layer)):
+            for array in part.variables if isinstance(part, keras.layers.Layer) else [part]:
+                digest.update(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
         elif isinstance(part, types.CodeType):
             constants = [
                 # The order in which a set is told changes from process to process.
@@ -193,9 +194,6 @@ def _digest(thing) -> str:
                 if not isinstance(c, types.CodeType)
             ]
             digest.update(part.co_code + repr((part.co_names, constants)).encode())
-        elif isinstance(part, keras.layers.Layer):
-            for variable in part.variables:
-                digest.update(np.ascontiguousarray(variable).reshape(-1).view("uint8").data)
         elif isinstance(part, PLAIN):
             digest.update(repr(part).encode())
         elif _is_of_keras(part):
