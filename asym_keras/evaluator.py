@@ -66,11 +66,9 @@ class Evaluator:
         sizes = [*self.y.shape[1:], *[4] * len(self.outputs)]  # for those that vary
         shape = tuple(s or size for s, size in zip(self.outputs, sizes, strict=False))
         self.loss.check(self.y[:64], shape, labels=labels)
-        self.jit_compile = (
-            compiles_with_xla(model, batch_size or self.examples, self.x)
-            if jit_compile == "auto"
-            else jit_compile
-        )
+        if jit_compile == "auto":
+            jit_compile = compiles_with_xla(model, batch_size or self.examples, self.x)
+        self.jit_compile = jit_compile
         self.tile = _tile(model, self.examples)
         if self.tile < self.examples and examples_meet(model, self.x):
             self.tile = self.examples
