@@ -41,11 +41,6 @@ def own_training(model) -> list[str]:
     return [n for n in _TRAINING if getattr(type(model), n) is not getattr(keras.Model, n)]
 
 
-def sublayers(layer) -> list:
-    """The layers directly in `layer`."""
-    return list(layer._flatten_layers(include_self=False, recursive=False))
-
-
 def is_graph(layer) -> bool:
     """Whether `layer` is a functional or built Sequential model whose graph tells all it does.
 

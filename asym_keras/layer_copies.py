@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from asym_keras.fingerprint import PLAIN, VARIABLES, own_attributes, reaches_variables
-from asym_keras.graphs import does_as_its_class, lambda_arguments, layers_of, sublayers
+from asym_keras.graphs import does_as_its_class, lambda_arguments, layers_of
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -176,7 +176,7 @@ _KERAS_LISTS = {"trainable_variables", "non_trainable_variables", "seed_generato
 
 def _copy_assets(old, new) -> None:
     """Vocabularies and adapted statistics, as saving and loading carries them over."""
-    if hasattr(old, "vocabulary_size") and not sublayers(old):
+    if hasattr(old, "vocabulary_size") and layers_of(old) == [old]:
         # Saving leaves out a vocabulary that was set in the place of a given one.
         words = old.get_vocabulary(include_special_tokens=False)
         weights = getattr(old, "idf_weights_const", None)
