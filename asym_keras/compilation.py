@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from asym_keras.fingerprint import PerModel
 from asym_keras.graphs import is_builtin, is_graph, layers_of
-from asym_keras.inputs import holds_strings, stateless_call, take
+from asym_keras.inputs import stateless_call, take
 from asym_keras.tracing import traced_once
 
 # Below this many examples x weights a step is bound by memory traffic and dispatch, which XLA's
@@ -22,10 +22,10 @@ _tried = PerModel()
 
 def compiles_with_xla(model: keras.Model, examples: int, x=None) -> bool:
     """Whether `jit_compile="auto"` compiles work on so many examples, like `x`, with XLA."""
-    dense = not holds_strings(x) and not any(
-        isinstance(a, (tf.RaggedTensor, tf.SparseTensor)) for a in keras.tree.flatten(x)
-    )
-    if not dense or not all(layer.supports_jit for layer in layers_of(model)):
+    flat = keras.tree.flatten(x)  # of which XLA takes dense numbers alone
+    dense = not any(isinstance(a, (tf.RaggedTensor, tf.SparseTensor)) for a in flat)
+    text = any(getattr(a, "dtype", None) == tf.string for a in flat)
+    if not dense or text or not all(layer.supports_jit for layer in layers_of(model)):
         return False
     gpu = bool(tf.config.list_logical_devices("GPU"))
     if not gpu and not _is_known_to_xla(model, x):

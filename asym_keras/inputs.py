@@ -110,11 +110,6 @@ def gather(x, rows):
     return keras.tree.map_structure(lambda a: tf.gather(a, rows), x)
 
 
-def holds_strings(x) -> bool:
-    """Whether there is text among the tensors of a structure, which XLA does not take."""
-    return any(getattr(a, "dtype", None) == tf.string for a in keras.tree.flatten(x))
-
-
 def _paired(model, expected, x) -> list[tuple]:
     """`(KerasTensor, value)` for each input, in the flat order of the model's own structure."""
     if _is_list(expected, 1) and isinstance(expected[0], keras.KerasTensor):
