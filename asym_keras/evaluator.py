@@ -11,8 +11,8 @@ import tensorflow as tf
 from asym_keras.arrays import as_tensor
 from asym_keras.compilation import compiles_with_xla
 from asym_keras.fingerprint import PerModel
-from asym_keras.graphs import graph_of, input_structure, layers_of, mask_of, output_structure
-from asym_keras.inputs import as_inputs, call, example_count, take
+from asym_keras.graphs import graph_of, input_structure, layers_of, mask_of
+from asym_keras.inputs import as_inputs, call, example_count, outputs_like, take
 from asym_keras.losses import ExampleLoss
 from asym_keras.pairs import examples_meet
 from asym_keras.targets import as_labels, as_targets, hits, labels_in
@@ -153,9 +153,7 @@ def complete(model: keras.Model, x) -> None:
 
 def _one_output(model, x) -> tuple:
     """Shape of the model's one output for one example."""
-    outputs = output_structure(model)
-    if outputs is None:
-        outputs = call(model, take(x, slice(0, 1)))
+    outputs = outputs_like(model, x)
     flat = keras.tree.flatten(outputs)
     if len(flat) != 1:
         names = list(outputs) if isinstance(outputs, dict) else getattr(model, "output_names", [])

@@ -7,12 +7,18 @@ import numpy as np
 import tensorflow as tf
 
 from asym_keras.arrays import as_array, as_tensor, fits
-from asym_keras.graphs import input_structure, takes_training
+from asym_keras.graphs import input_structure, output_structure, takes_training
 
 
 def call(model, x, *, training: bool = False):
     """`model(x)` in inference or in training, as Keras calls a model whose `call` takes which."""
     return model(x, training=training) if takes_training(model) else model(x)
+
+
+def outputs_like(model, x):
+    """What `model` returns, as its graph tells it, or else for one example of `x`."""
+    told = output_structure(model)
+    return call(model, take(x, slice(0, 1))) if told is None else told
 
 
 def stateless_call(model, variables, values, x, *, training: bool):

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.graphs import graph_of, input_structure, output_structure
-from asym_keras.inputs import call, take
+from asym_keras.graphs import graph_of, input_structure
+from asym_keras.inputs import call, outputs_like, take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +63,7 @@ def choose(model, x, output) -> Choice:
                 f"{model.name!r}, which takes {fixed.pop()} and fails on one. Make it with "
                 "keras.Input(shape), without a batch size."
             ) from error
-    everything = output_structure(model)
-    if everything is None:
-        everything = call(model, take(x, slice(0, 1)))
+    everything = outputs_like(model, x)
     flat = keras.tree.flatten(everything)
     names = _names(model, everything, len(flat))
     column = output

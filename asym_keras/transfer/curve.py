@@ -9,12 +9,12 @@ import numpy as np
 from keras import ops
 
 from asym_keras.arrays import materialised
-from asym_keras.graphs import output_structure
+from asym_keras.graphs import is_graph
 from asym_keras.importance.graph import find_layer, node_paths, require_features
 from asym_keras.importance.nodes import Nodes
 from asym_keras.importance.rules import order_nodes
 from asym_keras.importance.taps import received, tiles
-from asym_keras.inputs import as_inputs, call, example_count, take
+from asym_keras.inputs import as_inputs, example_count, outputs_like, take
 from asym_keras.targets import as_labels, as_targets, hits, labels_in, one_hot
 from asym_keras.transfer.networks import TransferNetworks, squared_errors
 from asym_keras.transfer.solvers import METHODS, TransferTraining
@@ -191,12 +191,9 @@ class _Part:
 
 def _outputs_of(model, target, x) -> int:
     """K of a model (n, ...) -> (n, K); 1: another, or one that returns features of `target`."""
-    outputs = output_structure(model)
-    if outputs is None:
-        outputs = call(model, take(x, slice(0, 1)))
-    elif any(isinstance(held, Nodes) for held in node_paths(model, target).outputs):
+    if is_graph(model) and any(isinstance(h, Nodes) for h in node_paths(model, target).outputs):
         return 1
-    shapes = [tuple(t.shape) for t in keras.tree.flatten(outputs)]
+    shapes = [tuple(t.shape) for t in keras.tree.flatten(outputs_like(model, x))]
     return shapes[0][-1] or 1 if len(shapes) == 1 and len(shapes[0]) == 2 else 1
 
 
