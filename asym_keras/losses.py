@@ -68,8 +68,7 @@ class ExampleLoss:
         # Numbers of rows that no other axis has, so that nothing broadcasts by chance.
         sizes = {*shape, *y.shape[1:]}
         count = next(c for c in itertools.count(3) if not {c, c - 1} & sizes)
-        rows = tf.cast(np.resize(np.arange(len(y)), count), tf.int32)
-        y = tf.cast(tf.gather(y, rows), self._dtype)
+        y = tf.cast(tf.gather(y, np.resize(np.arange(len(y)), count)), self._dtype)
         generator = np.random.default_rng(0)
         tried = tf.cast(generator.uniform(0.1, 0.9, (count, *shape)), self._dtype)
         try:
