@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import erf, expit, ndtr
 
 from asym_keras.scaling import Float64Array
 
@@ -126,7 +127,7 @@ def _softplus() -> Activation:
     return Activation(
         name="softplus",
         function=lambda z: np.logaddexp(0.0, z),
-        slope=_logistic,
+        slope=expit,
         curvature=_logistic_slope,
         assumption="smooth",
         violation=None,
@@ -138,7 +139,7 @@ def _softplus() -> Activation:
 def _sigmoid() -> Activation:
     return Activation(
         name="sigmoid",
-        function=_logistic,
+        function=expit,
         slope=_logistic_slope,
         curvature=lambda z: -_logistic_slope(z) * np.tanh(0.5 * z),
         assumption="smooth",
@@ -155,7 +156,7 @@ def _erf() -> Activation:
     bound = 2.0 / math.sqrt(math.pi)
     return Activation(
         name="erf",
-        function=_error_function,
+        function=erf,
         slope=slope,
         curvature=lambda z: -2.0 * z * slope(z),
         assumption=None,
@@ -170,8 +171,8 @@ def _gelu() -> Activation:
     bound = 0.5 * (1.0 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi)
     return Activation(
         name="gelu",
-        function=lambda z: z * _normal_cdf(z),
-        slope=lambda z: _normal_cdf(z) + z * _normal_density(z),
+        function=lambda z: z * ndtr(z),
+        slope=lambda z: ndtr(z) + z * _normal_density(z),
         curvature=lambda z: (2.0 - z * z) * _normal_density(z),
         assumption=None,
         violation=_too_steep("gelu", bound),
@@ -184,8 +185,8 @@ def _silu() -> Activation:
     bound = 1.0998393201288668  # at z = 2.39936, the root of z tanh(z / 2) = 2
     return Activation(
         name="silu",
-        function=lambda z: z * _logistic(z),
-        slope=lambda z: _logistic(z) * (1.0 + z * _logistic(-z)),
+        function=lambda z: z * expit(z),
+        slope=lambda z: expit(z) * (1.0 + z * expit(-z)),
         curvature=lambda z: _logistic_slope(z) * (2.0 - z * np.tanh(0.5 * z)),
         assumption=None,
         violation=_too_steep("silu", bound),
@@ -201,32 +202,14 @@ def _too_steep(name: str, bound: float) -> str:
     )
 
 
-def _logistic(z: Float64Array) -> Float64Array:
-    from scipy.special import expit
-
-    return expit(z)
-
-
 def _logistic_slope(z: Float64Array) -> Float64Array:
     """Two factors instead of `s (1 - s)`: relative accuracy where s rounds to 1."""
-    return _logistic(z) * _logistic(-z)
+    return expit(z) * expit(-z)
 
 
 def _sech2(z: Float64Array) -> Float64Array:
     """`1 - tanh(z)**2` without the cancellation."""
     return 4.0 * _logistic_slope(2.0 * z)
-
-
-def _error_function(z: Float64Array) -> Float64Array:
-    from scipy.special import erf
-
-    return erf(z)
-
-
-def _normal_cdf(z: Float64Array) -> Float64Array:
-    from scipy.special import ndtr
-
-    return ndtr(z)
 
 
 def _normal_density(z: Float64Array) -> Float64Array:

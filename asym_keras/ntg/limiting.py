@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import zeta
 
 from asym_keras.ntg.activation import Activation, describe_activation
 from asym_keras.ntg.moments import slope_moment
@@ -185,7 +186,6 @@ def _mean_and_constant(x, activation: Activation, stddev: float) -> tuple[Float6
 
 def _count_drawn(exponent: float, spread: float, budget: float) -> int:
     """Smallest J with `spread (sum_{j > J} lambda~_j^2)^(1/2) <= budget`, by bisection."""
-    from scipy.special import zeta
 
     def error(nodes: int) -> float:
         return spread * float(zeta(2.0 * exponent, nodes + 1.0)) ** 0.5 / float(zeta(exponent))
@@ -207,8 +207,6 @@ def _sum_of_nodes(
     x, nodes: int, exponent: float, activation: Activation, stddev: float, seed: int | None
 ) -> tuple[Float64Array, float]:
     """The first terms of Eq. (11), and their weight `sum_{j <= J} lambda~_j`."""
-    from scipy.special import zeta
-
     generator = np.random.default_rng(seed)
     total, mass = np.zeros((len(x), len(x))), 0.0
     size = max(1, TILE // sum(x.shape))

@@ -14,6 +14,8 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve, eigh, eigvalsh
+from scipy.sparse import linalg as sparse
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +48,6 @@ def minimum_eigenvalue(matrix, *, method: str = "auto") -> float:
     Raises:
         ValueError: The matrix is not square or not finite, or an unknown method.
     """
-    from scipy.linalg import eigvalsh
-
     array, scale = _symmetric(matrix)
     value = None
     if _takes_lanczos(method, len(array), 1, MINIMUM_CROSSOVER):
@@ -67,8 +67,6 @@ def spectral_norm(matrix, *, method: str = "auto") -> float:
     Raises:
         ValueError: As for `minimum_eigenvalue`.
     """
-    from scipy.linalg import eigvalsh
-
     array, scale = _symmetric(matrix)
     if _takes_lanczos(method, len(array), 1, CROSSOVER):
         pairs = _lanczos(array, 1, "LM", TOLERANCE)
@@ -96,8 +94,6 @@ def top_eigenpairs(matrix, k: int, *, method: str = "auto") -> tuple[np.ndarray,
     Raises:
         ValueError: As for `minimum_eigenvalue`, or k out of range.
     """
-    from scipy.linalg import eigh
-
     array, scale = _symmetric(matrix)
     n = len(array)
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= n:
@@ -144,8 +140,6 @@ def effective_rank(matrix) -> float:
     Raises:
         ValueError: The matrix is not square or not finite, or zero.
     """
-    from scipy.linalg import eigvalsh
-
     values = np.abs(eigvalsh(_symmetric(matrix)[0], overwrite_a=True, check_finite=False))
     if not values.any():
         raise ValueError("effective_rank: expected a matrix that is not zero, received zeros.")
@@ -233,23 +227,18 @@ def _takes_lanczos(method: str, n: int, k: int, crossover: int) -> bool:
 
 def _lanczos(operator, k: int, which: str, tolerance: float, vectors: int | None = None):
     """Eigenvalues (k,) and eigenvectors (n, k) of one end of the spectrum; None: not found."""
-    from scipy.sparse.linalg import ArpackError, eigsh
-
     n = operator.shape[0]
     start = np.random.default_rng(0).normal(size=n)
     size = None if vectors is None else min(vectors, n)
     try:
-        return eigsh(operator, k=k, which=which, tol=tolerance, v0=start, ncv=size)
-    except ArpackError as error:
+        return sparse.eigsh(operator, k=k, which=which, tol=tolerance, v0=start, ncv=size)
+    except sparse.ArpackError as error:
         logger.info("Lanczos gives way to the direct method: %s", error)
         return None
 
 
 def _minimum_by_lanczos(array: np.ndarray) -> float | None:
     """Overwrites the lower triangle; None: no result, and the upper one with diagonal is left."""
-    from scipy.linalg import cho_factor, cho_solve
-    from scipy.sparse.linalg import LinearOperator
-
     shift = len(array) * np.finfo("float64").eps * np.linalg.norm(array)
     diagonal = array.diagonal().copy()
     np.fill_diagonal(array, diagonal + shift)
@@ -259,7 +248,7 @@ def _minimum_by_lanczos(array: np.ndarray) -> float | None:
     except np.linalg.LinAlgError:
         logger.info("Minimum eigenvalue by the direct method: the matrix is indefinite.")
     else:
-        inverse = LinearOperator(
+        inverse = sparse.LinearOperator(
             array.shape,
             matvec=lambda v: cho_solve(factor, v, check_finite=False),
             dtype="float64",

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from scipy.optimize import minimize
 
 from asym_keras.pruning.refit import TILE_ROWS
 
@@ -114,8 +115,6 @@ class _Problem:
             yield rows, self._features[rows, :width].astype("float64")
 
     def solve(self, width: int) -> LogitRefit:
-        from scipy.optimize import minimize
-
         outputs = self._targets.shape[1]
         result = minimize(
             self._value_and_gradient,

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from scipy.linalg import cholesky, eigh, solve_triangular
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +131,6 @@ def _mean_only(data: _Data) -> Refit:
 
 def _by_features(data: _Data, widths: list[int]) -> dict[int, Refit]:
     """Widths below n, increasing, all from one Cholesky factor a penalty."""
-    from scipy.linalg import cholesky, solve_triangular
-
     if not widths:
         return {}
     widest = widths[-1]
@@ -158,8 +157,6 @@ def _by_features(data: _Data, widths: list[int]) -> dict[int, Refit]:
 
 def _left_out(data: _Data, factor, solved, widths: list[int]) -> np.ndarray:
     """Sum of squares of the leave-one-out errors at each width, for one penalty."""
-    from scipy.linalg import solve_triangular
-
     squares = np.zeros(len(widths))
     for rows, tile in data.tiles(widths[-1]):
         parts = solve_triangular(factor, tile.T, lower=True, overwrite_b=True, check_finite=False)
@@ -180,8 +177,6 @@ def _by_examples(data: _Data, width: int) -> Refit:
     `I - H = p U diag(1 / (s + p)) U^T` without the constant vector, whose part the bias takes.
     Here p cancels, so that nothing is lost where h is nearly 1.
     """
-    from scipy.linalg import eigh
-
     n = data.examples
     gram = np.zeros((n, n))
     for _, tile in data.column_tiles(width):
