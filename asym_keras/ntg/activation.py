@@ -98,16 +98,21 @@ def piecewise_linear(name: str, below: float, above: float) -> Activation:
         slope=lambda z: np.where(z > 0.0, above, below),
         curvature=np.zeros_like,
         assumption="relu" if relu else None,
-        violation=violation and violation + _steepness(steepest) + ".",
+        violation=violation and violation + excess(steepest) + ".",
         slope_bound=steepest,
         curvature_bound=0.0 if below == above else math.inf,
         side_slopes=(below, above),
     )
 
 
-def _steepness(bound: float) -> str:
-    """What to add to a sentence on |sigma'|, if it exceeds the bound of Assumption 2.2(b)."""
-    return f"; |sigma'| reaches {bound:.4g}, above the bound 1" if bound > 1.0 else ""
+def excess(bound: float) -> str:
+    """What to add to a sentence if |sigma'| exceeds the bound of Assumption 2.2(b)."""
+    if bound == math.inf:
+        return "; |sigma'| has no bound, and 2.2(b) asks for at most 1"
+    # What exceeds 1 by less is rounding.
+    if bound <= 1.0 + 1e-9:
+        return ""
+    return f"; |sigma'| reaches {bound:.4f}, above the bound 1 by {bound - 1.0:.4f}"
 
 
 def _tanh() -> Activation:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from asym_keras.ntg.activation import Activation, Elementwise, piecewise_linear
+from asym_keras.ntg.activation import Activation, Elementwise, excess, piecewise_linear
 from asym_keras.scaling import Float64Array
 
 REACH = 50.0  # bounds are looked for in [-REACH, REACH]
@@ -46,7 +46,7 @@ def differentiate(function, name: str) -> Activation:
         slope=slope,
         curvature=curvature,
         assumption=None,
-        violation=reason + _excess(slope_bound) + ".",
+        violation=reason + excess(slope_bound) + ".",
         slope_bound=slope_bound,
         curvature_bound=_supremum(curvature) if kink is None else math.inf,
     )
@@ -62,15 +62,6 @@ def same_values(function, reference: Elementwise) -> bool:
     except (ValueError, TypeError):  # not elementwise, for one: `differentiate` says so
         return False
     return values.shape == z.shape and bool(np.allclose(values, reference(z), rtol=0, atol=1e-6))
-
-
-def _excess(bound: float) -> str:
-    if bound == math.inf:
-        return "; |sigma'| has no bound, and 2.2(b) asks for at most 1"
-    # What exceeds 1 by less is rounding.
-    if bound <= 1.0 + 1e-9:
-        return ""
-    return f"; |sigma'| reaches {bound:.4f}, above the bound 1 by {bound - 1.0:.4f}"
 
 
 def _check_elementwise(function, name: str) -> None:
