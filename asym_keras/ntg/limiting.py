@@ -7,6 +7,7 @@ paper's Eq. (8), `stddev=2**0.5` the `authors` protocol. `activation` is what
 
 from __future__ import annotations
 
+import bisect
 import math
 
 import numpy as np
@@ -62,7 +63,7 @@ def mean_ntg(
     """
     x = _check_examples(x, "x")
     x2 = x if x2 is None else _check_examples(x2, "x2", dimension=x.shape[1])
-    moment = slope_moment(describe_activation(activation), x, x2, _check_stddev(stddev))
+    moment = slope_moment(describe_activation(activation), x, x2, _check_positive(stddev, "stddev"))
     return moment * _inner_products(x, x2)
 
 
@@ -89,7 +90,9 @@ def ntg_variance_constant(x: npt.ArrayLike, *, activation="relu", stddev: float 
         activation, stddev: of `mean_ntg`, with its errors.
     """
     x = _check_examples(x, "x")
-    return _mean_and_constant(x, describe_activation(activation), _check_stddev(stddev))[1]
+    return _mean_and_constant(
+        x, describe_activation(activation), _check_positive(stddev, "stddev")
+    )[1]
 
 
 def ntg_variance(
@@ -166,7 +169,7 @@ def sample_limiting_ntg(
         ValueError: More than ten million terms are needed, or an argument out of its range.
     """
     x = _check_examples(x, "x")
-    activation, stddev = describe_activation(activation), _check_stddev(stddev)
+    activation, stddev = describe_activation(activation), _check_positive(stddev, "stddev")
     gamma, alpha = _check_gamma(gamma), _check_open_unit(alpha, "alpha")
     mean, constant = _mean_and_constant(x, activation, stddev)
     budget = _check_positive(tolerance, "tolerance") * float(np.linalg.norm(mean))
@@ -196,11 +199,7 @@ def _count_drawn(exponent: float, spread: float, budget: float) -> int:
             f"received one that allows an error of {budget:.1e}, while theirs is "
             f"{error(MAX_NODES):.1e}; raise the tolerance"
         )
-    low, high = -1, MAX_NODES
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if error(middle) <= budget else (middle, high)
-    return high
+    return bisect.bisect_left(range(MAX_NODES), True, key=lambda nodes: error(nodes) <= budget)
 
 
 def _sum_of_nodes(
@@ -245,10 +244,6 @@ def _check_examples(x: npt.ArrayLike, name: str, dimension: int | None = None) -
             "repair or drop that row"
         )
     return array
-
-
-def _check_stddev(stddev: float) -> float:
-    return _check_positive(stddev, "stddev")
 
 
 def _check_positive(value: float, name: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+
 import numpy as np
 
 from asym_keras.pruning.logistic import MEMORY
@@ -71,14 +73,11 @@ def widest_refit(
         2000
     """
     limit = REFIT_BYTES if limit is None else limit
-    fits, fails = 0, width + 1
-    while fails - fits > 1:
-        middle = (fits + fails) // 2
-        if refit_bytes(train, test, widest=middle, dtype=dtype, outputs=outputs) <= limit:
-            fits = middle
-        else:
-            fails = middle
-    return fits
+
+    def size(widest: int) -> int:
+        return refit_bytes(train, test, widest=widest, dtype=dtype, outputs=outputs)
+
+    return bisect.bisect_right(range(1, width + 1), limit, key=size)
 
 
 def require_refit(
