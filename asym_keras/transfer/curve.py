@@ -17,7 +17,7 @@ from asym_keras.importance.taps import received, tiles
 from asym_keras.inputs import as_inputs, example_count, outputs_like, take
 from asym_keras.targets import as_labels, as_targets, hits, labels_in, one_hot
 from asym_keras.transfer.networks import TransferNetworks, squared_errors
-from asym_keras.transfer.solvers import METHODS, TransferTraining
+from asym_keras.transfer.solvers import METHODS, train_networks
 
 PROTOCOLS = ("paper", "authors")
 
@@ -140,14 +140,15 @@ def transfer_curve(
     networks = TransferNetworks(
         features, hidden, parts["train"].y.shape[1], seed=seed, dtype=str(phi["train"].dtype)
     )
-    TransferTraining(
+    train_networks(
         networks,
         phi["train"],
         parts["train"].y,
+        method=method,
         steps=steps,
         learning_rate=learning_rate,
         progress=progress,
-    ).run(method)
+    )
     predictions = {name: networks.predict(phi[name]) for name in parts}
     rows: list[dict] = [{"features": k} for k in features]
     for quantity in ("risk", "accuracy"):
