@@ -10,7 +10,6 @@ import numpy as np
 
 from asym_keras.importance.rules import order_nodes
 from asym_keras.pruning.ending import Ending, find_ending, fit_readouts
-from asym_keras.pruning.logistic import require_probabilities
 from asym_keras.pruning.parts import Part, Scores
 from asym_keras.pruning.refit import TILE_ROWS
 from asym_keras.pruning.refit_memory import require_refit
@@ -95,15 +94,10 @@ def pruning_curve(
     widths = [ending.layer.units - count for count in pruned]
     skipped = _not_refitted(widths, refit_widest) if refit else 0
     by = ending.regression(regression, ending.outputs) if refit else "ridge"
-    if refit and skipped < len(widths):
-        examples = (len(part.y) for part in parts.values())
-        widest = ending.arranged(np.arange(ending.layer.units))[1][widths[skipped]]
-        outputs = None if by == "ridge" else ending.outputs
-        sizes = {"widest": int(widest), "nodes": widths[skipped]}
-        require_refit(*examples, **sizes, dtype=ending.layer.compute_dtype, outputs=outputs)
     targets = parts["train"].one_hot()
-    if by != "ridge":
-        require_probabilities(targets, by)
+    if refit:
+        widest = next(iter(widths[skipped:]), 0)
+        require_refit(ending, targets, widest, by, test=len(parts["test"].y))
     order = order_nodes(model, ending.layer, importance, x=parts["train"].x, seed=seed)
     columns, counts = ending.arranged(order)
     entries = [counts[width] for width in widths]

@@ -6,7 +6,8 @@ import bisect
 
 import numpy as np
 
-from asym_keras.pruning.logistic import MEMORY
+from asym_keras.pruning.ending import Ending
+from asym_keras.pruning.logistic import MEMORY, require_probabilities
 from asym_keras.pruning.refit import TILE_COLUMNS, TILE_ROWS
 
 # What a refit may take. A square matrix of 10,000 features or examples is 0.8 GB in float64.
@@ -80,24 +81,30 @@ def widest_refit(
     return bisect.bisect_right(range(1, width + 1), limit, key=size)
 
 
-def require_refit(
-    train: int, test: int = 0, *, widest: int, nodes: int, dtype="float32", outputs=None
-) -> None:
-    """Refuses a refit that takes more than `REFIT_BYTES`.
+def require_refit(ending: Ending, targets: np.ndarray, nodes: int, by: str, test: int = 0) -> None:
+    """Refuses what a refit by `fit_readouts` could not take.
 
     Args:
-        widest: features of the widest refit, those of its `nodes`, which may be several for each.
-        train, test, dtype, outputs: as for `refit_bytes`.
+        ending: end of the model. by: one of its `regression`.
+        targets: float64 (n, K).
+        nodes: of the widest refit; there may be several features of each.
+        test: as for `refit_bytes`.
 
     Raises:
-        ValueError: It does; says how many nodes would fit.
+        ValueError: Targets that are no probabilities, for cross-entropy; more than `REFIT_BYTES`:
+            says how many nodes would fit.
     """
-    size = refit_bytes(train, test, widest=widest, dtype=dtype, outputs=outputs)
+    if by != "ridge":
+        require_probabilities(targets, by)
+    widest = int(ending.arranged(np.arange(ending.layer.units))[1][nodes])
+    outputs = None if by == "ridge" else targets.shape[1]
+    options = {"dtype": ending.layer.compute_dtype, "outputs": outputs}
+    size = refit_bytes(len(targets), test, widest=widest, **options)
     if size > REFIT_BYTES:
-        most = widest_refit(train, test, width=widest, dtype=dtype, outputs=outputs)
+        most = widest_refit(len(targets), test, width=widest, **options)
         raise ValueError(
             f"Expected refits that take up to {REFIT_BYTES / 1e9:.1f} GB, received {nodes} nodes "
-            f"({widest} features) and {train + test} examples, which take {size / 1e9:.1f} GB. "
-            f"Refit at most {most * nodes // widest} nodes (refit_widest= or pruned= of "
-            "pruning_curve, keep= of prune), or fewer examples."
+            f"({widest} features) and {len(targets) + test} examples, which take "
+            f"{size / 1e9:.1f} GB. Refit at most {most * nodes // widest} nodes (refit_widest= or "
+            "pruned= of pruning_curve, keep= of prune), or fewer examples."
         )

@@ -16,7 +16,6 @@ from asym_keras.inputs import as_inputs, stateless_call
 from asym_keras.layers import AsymScaledDense
 from asym_keras.pruning.cutting import changes_for, shapes_for
 from asym_keras.pruning.ending import Ending, find_ending, fit_readouts
-from asym_keras.pruning.logistic import require_probabilities
 from asym_keras.pruning.refit_memory import require_refit
 from asym_keras.same_outputs import probe_inputs, require_same_outputs
 
@@ -159,14 +158,9 @@ class _Fit:
         self.x = as_inputs(model, self.x)
         self._ending: Ending = find_ending(model, target.name, readout=False)
         self._targets = self._ending.targets(self.x, y)
-        self._layer, outputs = target, self._targets.shape[1]
-        self._by = self._ending.regression(regression, outputs)
-        if self._by != "ridge":
-            require_probabilities(self._targets, self._by)
-        columns = self._ending.arranged(np.arange(target.units))[1][keep]
-        count = None if self._by == "ridge" else outputs
-        sizes = {"widest": int(columns), "nodes": keep}
-        require_refit(len(self._targets), **sizes, dtype=target.compute_dtype, outputs=count)
+        self._layer = target
+        self._by = self._ending.regression(regression, self._targets.shape[1])
+        require_refit(self._ending, self._targets, keep, self._by)
 
     def new_readout(self) -> keras.layers.Dense | None:
         """A `Dense` for the features, where the model has none after them."""
