@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from scipy.optimize import minimize
 
-from asym_keras.pruning.refit import TILE_ROWS
+from asym_keras.pruning.refit import TILE_ROWS, check_refit
 
 logger = logging.getLogger(__name__)
 
@@ -62,22 +62,11 @@ def refit_logits(
         >>> round(fit.risk, 2)
         0.64
     """
-    features, targets = np.asarray(features), np.asarray(targets, dtype="float64")
-    if features.ndim != 2 or targets.ndim != 2 or len(features) != len(targets) or not len(targets):
-        raise ValueError(
-            "refit_logits: expected features (n, m) and targets (n, K), received shapes "
-            f"{features.shape} and {targets.shape}."
-        )
+    features, targets, widths = check_refit("refit_logits", features, targets, widths, least=1)
     if link not in ("softmax", "sigmoid"):
         raise ValueError(f"refit_logits: expected link 'softmax' or 'sigmoid', received {link!r}.")
-    if not np.isfinite(features).all():
-        raise ValueError("refit_logits: expected finite features, received NaN or infinity.")
     require_probabilities(targets, link)
-    columns = features.shape[1]
-    widths = [columns] if widths is None else list(widths)
-    if not widths or not 0 <= min(widths) <= max(widths) <= columns:
-        raise ValueError(f"refit_logits: expected widths from 0 to {columns}, received {widths}.")
-    problem = _Problem(features[:, : max(widths)], targets, link)
+    problem = _Problem(features, targets, link)
     fits = {k: problem.solve(k) for k in sorted(set(widths))}
     return [fits[k] for k in widths]
 

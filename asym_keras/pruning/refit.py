@@ -63,33 +63,37 @@ def refit_readouts(features, targets, widths: Iterable[int] | None = None) -> li
         >>> asym_keras.pruning.refit_readouts(x, 2 * x + 1)[0].bias.round(3)
         array([1.])
     """
+    features, targets, widths = check_refit("refit_readouts", features, targets, widths, least=2)
+    data = _Data(features, targets)
+    fits = {0: _mean_only(data)}
+    fits |= _by_features(data, sorted({k for k in widths if 0 < k < data.examples}))
+    fits |= {k: _by_examples(data, k) for k in set(widths) if k >= data.examples}
+    for k in widths:
+        numbers = k, fits[k].penalty, fits[k].loo_risk
+        logger.debug("refit of %d features: penalty %.2g, leave-one-out %.4g", *numbers)
+    return [fits[k] for k in widths]
+
+
+def check_refit(name: str, features, targets, widths, *, least: int):
+    """Features (n, largest width), targets float64 and a list of widths, for the refit `name`."""
     features, targets = np.asarray(features), np.asarray(targets, dtype="float64")
     if features.ndim != 2 or targets.ndim != 2 or len(features) != len(targets):
         raise ValueError(
-            "refit_readouts: expected features (n, m) and targets (n, K), received shapes "
+            f"{name}: expected features (n, m) and targets (n, K), received shapes "
             f"{features.shape} and {targets.shape}."
         )
     examples, columns = features.shape
-    if examples < 2 or not np.isfinite(targets).all() or not np.isfinite(features).all():
+    finite = np.isfinite(targets).all() and np.isfinite(features).all()
+    if examples < least or not finite:
         raise ValueError(
-            f"refit_readouts: expected at least 2 examples, all numbers finite, received "
-            f"{examples} examples. Repair or drop those with NaN or infinity."
+            f"{name}: expected at least {least} examples with finite features and targets, "
+            f"received {examples} examples, {'' if finite else 'not '}all numbers finite. Repair "
+            "or drop those with NaN or infinity."
         )
     widths = [columns] if widths is None else list(widths)
     if not widths or not 0 <= min(widths) <= max(widths) <= columns:
-        raise ValueError(f"refit_readouts: expected widths from 0 to {columns}, received {widths}.")
-    data = _Data(features[:, : max(widths)], targets)
-    fits = {0: _mean_only(data)}
-    fits |= _by_features(data, sorted({k for k in widths if 0 < k < examples}))
-    fits |= {k: _by_examples(data, k) for k in set(widths) if k >= examples}
-    for k in widths:
-        logger.debug(
-            "refit of %d features: penalty %.2g, leave-one-out %.4g",
-            k,
-            fits[k].penalty,
-            fits[k].loo_risk,
-        )
-    return [fits[k] for k in widths]
+        raise ValueError(f"{name}: expected widths from 0 to {columns}, received {widths}.")
+    return features[:, : max(widths)], targets, widths
 
 
 class _Data:
@@ -111,11 +115,11 @@ class _Data:
             rows = slice(first, first + TILE_ROWS)
             yield rows, self._features[rows, :width] - self._mean[:width]
 
-    def column_tiles(self, width: int) -> Iterator[tuple[slice, np.ndarray]]:
-        """Slices of the first features, and these, centred, float64 (n, columns)."""
+    def column_tiles(self, width: int) -> Iterator[np.ndarray]:
+        """The first features, centred, float64 (n, columns)."""
         for first in range(0, width, TILE_COLUMNS):
             columns = slice(first, min(width, first + TILE_COLUMNS))
-            yield columns, self._features[:, columns] - self._mean[columns]
+            yield self._features[:, columns] - self._mean[columns]
 
     def fit(self, kernel: np.ndarray, penalty: float, squares: float) -> Refit:
         """The `Refit` of a kernel for centred features, whose errors' squares sum to that."""
@@ -179,7 +183,7 @@ def _by_examples(data: _Data, width: int) -> Refit:
     """
     n = data.examples
     gram = np.zeros((n, n))
-    for _, tile in data.column_tiles(width):
+    for tile in data.column_tiles(width):
         gram += tile @ tile.T
     # Centred features leave the constant vector an eigenvalue 0 among others: set it apart.
     gram += (2.0 * np.trace(gram) or 1.0) / n
@@ -194,5 +198,5 @@ def _by_examples(data: _Data, width: int) -> Refit:
         if total < best[0]:
             best = total, penalty, solved
     total, penalty, solved = best
-    kernel = np.concatenate([tile.T @ solved for _, tile in data.column_tiles(width)])
+    kernel = np.concatenate([tile.T @ solved for tile in data.column_tiles(width)])
     return data.fit(kernel, penalty, total)
