@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import keras
 import numpy as np
@@ -101,76 +100,53 @@ def pruning_curve(
     order = order_nodes(model, ending.layer, importance, x=parts["train"].x, seed=seed)
     columns, counts = ending.arranged(order)
     entries = [counts[width] for width in widths]
+    refitted = entries[skipped:] if refit else []
+    kernel, constants = ending.kernel[columns], ending.nodes.constants[columns]
     scores: dict[str, Scores] = {}
-    features: dict[str, Any] = {}
+    features: dict[str, np.ndarray] = {}
     for name, part in parts.items():
         scores[name] = Scores(part, len(widths))
-        store = features[name] = _Store(len(part.y), entries[skipped:]) if refit else None
-        for scored in _outputs(ending, part.x, columns, entries, batch_size, store):
-            scores[name].add(*scored)
+        for rows, tile in ending.features(part.x, batch_size):
+            tile = tile[..., columns]
+            if refit:  # the first features, as many as the widest refit takes
+                widest = max(refitted, default=0)
+                if name not in features:
+                    features[name] = np.empty((len(part.y), widest), tile.dtype)
+                features[name][rows] = tile[:, :widest]
+            for width, outputs in _outputs(ending, tile, kernel, constants, entries):
+                scores[name].add(width, rows, outputs)
     if refit:
-        refitted = entries[skipped:]
-        fits = refitted and fit_readouts(features["train"].array, targets, refitted, by)
+        fits = refitted and fit_readouts(features["train"], targets, refitted, by)
         logits = by == "sigmoid" and ending.link == "linear"
         for name, part in parts.items():
             scores[f"{name}_refit"] = Scores(part, len(widths), logits=logits)
-            for width, *scored in _refitted_outputs(ending, features[name].array, fits):
+            for width, *scored in _refitted_outputs(ending, features[name], fits):
                 scores[f"{name}_refit"].add(skipped + width, *scored)
-    return [
-        {
-            "pruned": count,
-            "kept": widths[i],
-            **_columns(scores, i, ""),
-            **_columns(scores, i, "_refit"),
-        }
-        for i, count in enumerate(pruned)
-    ]
+    table: dict[str, list] = {"pruned": pruned, "kept": widths}
+    for suffix in ("", "_refit") if refit else ("",):
+        for quantity in ("risk", "accuracy"):
+            for name in parts:
+                values = getattr(scores[f"{name}{suffix}"], quantity)
+                if values is not None:  # there is no accuracy without labels
+                    table[f"{name}_{quantity}{suffix}"] = values.tolist()
+    return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
 
 
-class _Store:
-    """The first features, as many as the widest refit takes, tile by tile."""
-
-    def __init__(self, examples: int, widths: list[int]):
-        self._examples, self._columns = examples, max(widths, default=0)
-        self.array: Any = None
-
-    def add(self, rows: slice, tile: np.ndarray) -> None:
-        """Keeps what is wanted of the features (rows, m) of the examples `rows`."""
-        if self.array is None:
-            self.array = np.empty((self._examples, self._columns), tile.dtype)
-        self.array[rows] = tile[:, : self._columns]
-
-
-def _columns(scores: dict[str, Scores], width: int, suffix: str) -> dict[str, float]:
-    """Part of a row: risks, then accuracies."""
-    both = [(name, scores.get(f"{name}{suffix}")) for name in ("train", "test")]
-    row: dict[str, float | None] = {
-        f"{name}_risk{suffix}": score.risk(width) for name, score in both if score
-    }
-    row |= {f"{name}_accuracy{suffix}": score.accuracy(width) for name, score in both if score}
-    return {name: number for name, number in row.items() if number is not None}
-
-
-def _outputs(ending: Ending, x, columns, entries: list[int], batch_size, store):
-    """Yields index of a width, slice of examples, and outputs (rows, K), float64.
+def _outputs(ending: Ending, tile: np.ndarray, kernel, constants, entries: list[int]):
+    """Yields index of a width and outputs (rows, K), float64, from features (rows, entries).
 
     Products are taken of the features between one width and the next, in the model's precision,
-    and summed in float64. The `_Store` gets the tiles of features.
+    and summed in float64.
     """
-    kernel, constants = ending.kernel[columns], ending.nodes.constants[columns]
-    bias = ending.bias + constants @ kernel  # of all nodes masked
-    for rows, tile in ending.features(x, batch_size):
-        tile = tile[..., columns]
-        if store is not None:
-            store.add(rows, tile)
-        if constants.any():
-            tile = tile.astype("float64") - constants
-        sums, first = bias, 0
-        for width in reversed(range(len(entries))):  # the narrowest first
-            nodes = slice(first, entries[width])
-            sums = sums + _product(tile[..., nodes], kernel[nodes])
-            first = nodes.stop
-            yield width, rows, ending.tail(sums)
+    if constants.any():
+        tile = tile.astype("float64") - constants
+    dtype = "float64" if tile.dtype == "float64" else "float32"
+    sums, first = ending.bias + constants @ kernel, 0  # of all nodes masked
+    for width in reversed(range(len(entries))):  # the narrowest first
+        nodes = slice(first, entries[width])
+        sums = sums + tile[..., nodes].astype(dtype, copy=False) @ kernel[nodes].astype(dtype)
+        first = nodes.stop
+        yield width, ending.tail(sums)
 
 
 def _not_refitted(widths: list[int], widest: int | None) -> int:
@@ -180,14 +156,8 @@ def _not_refitted(widths: list[int], widest: int | None) -> int:
     return sum(widest is not None and width > widest for width in widths)
 
 
-def _product(features: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """In float64 for float64 features, else in float32."""
-    dtype = "float64" if features.dtype == "float64" else "float32"
-    return features.astype(dtype, copy=False) @ kernel.astype(dtype)
-
-
 def _refitted_outputs(ending: Ending, features: np.ndarray, fits):
-    """Yields what `_outputs` does, by the refitted readouts."""
+    """Yields index of a width, slice of examples, and outputs by the refitted readouts."""
     for first in range(0, len(features), TILE_ROWS):
         rows = slice(first, first + TILE_ROWS)
         tile = features[rows].astype("float64")

@@ -21,21 +21,17 @@ class Part:
         self.y, are_labels = ending.targets_or_labels(self.x, y)
         self._classes = classes = ending.outputs
         self.loss = ExampleLoss(loss, "float64")
-        if are_labels and not self._takes_labels():
-            self.y, are_labels = one_hot(self.y, classes), False
-        self.loss.check(self.y[:64], (classes,), labels=are_labels)
+        if are_labels:
+            try:
+                self.loss.check(self.y[:64], (classes,), labels=True)
+            except ValueError:
+                self.y = one_hot(self.y, classes)
+        self.loss.check(self.y[:64], (classes,), labels=self.y.ndim == 1)
         # Zeros and ones of one output are classes only where it is a probability or a logit.
         classifies = classes > 1 or ending.link == "sigmoid" or self.loss.takes_logits
         self.labels = labels_in(self.y, classes) if classifies else None
         if labels is not None:
             self.labels = as_labels(labels, self.y, classes, name=f"labels_{name}")
-
-    def _takes_labels(self) -> bool:
-        try:
-            self.loss.check(self.y[:64], (self._classes,), labels=True)
-        except ValueError:
-            return False
-        return True
 
     def one_hot(self) -> np.ndarray:
         """Targets, float64 (n, K)."""
@@ -59,16 +55,14 @@ class Scores:
         if self._part.labels is not None:
             self._hits[width] += hits(outputs, self._part.labels[rows], self._threshold).sum()
 
-    def risk(self, width: int) -> float:
-        """Mean loss; NaN if no outputs came."""
-        if not self._values[width]:
-            return float("nan")
-        return float(self._losses[width] / self._values[width])
+    @property
+    def risk(self) -> np.ndarray:
+        """Mean loss at each width; NaN where no outputs came."""
+        return self._losses / np.where(self._values, self._values, np.nan)
 
-    def accuracy(self, width: int) -> float | None:
-        """Share of examples in their class; None without labels, NaN if no outputs came."""
+    @property
+    def accuracy(self) -> np.ndarray | None:
+        """Share of examples in their class; NaN where no outputs came, None without labels."""
         if self._part.labels is None:
             return None
-        if not self._values[width]:
-            return float("nan")
-        return float(self._hits[width] / len(self._part.labels))
+        return np.where(self._values, self._hits, np.nan) / len(self._part.labels)
