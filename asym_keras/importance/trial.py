@@ -9,6 +9,7 @@ nodes the same with fewer entries?
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import keras
 import ml_dtypes
@@ -96,15 +97,12 @@ class _Trial:
         units = 1 + max(int(n.labels.max()) for n in self._held.values() if n is not None)
         bits = max(1, (units - 1).bit_length())
         touched: list[list] = [[] for _ in before]
-        for bit in range(bits):
-            sides: list[list] = [[] for _ in before]
-            for side in (0, 1):
-                after = self._run(self._with(base, fresh, bit, side))
-                for changes, a, b in zip(sides, after, before, strict=True):
-                    changes.append(_differ(a, b))
-            for found, changes in zip(touched, sides, strict=True):
-                found.append(np.stack(changes))
-        return [self._over_examples(np.stack(found)) for found in touched]
+        for bit, side in itertools.product(range(bits), (0, 1)):
+            after = self._run(self._with(base, fresh, bit, side))
+            for changes, a, b in zip(touched, after, before, strict=True):
+                changes.append(_differ(a, b))
+        stacked = map(np.stack, touched)
+        return [self._over_examples(c.reshape(bits, 2, *c.shape[1:])) for c in stacked]
 
     def _over_examples(self, found: np.ndarray) -> np.ndarray:
         """Whether it changed for any example; an output that joins examples must not change."""
