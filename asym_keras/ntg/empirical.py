@@ -191,10 +191,7 @@ def _compile(kept: dict, model, x, choice: Choice, variables, known, method: str
     Args:
         kept: what has been compiled for the model as it is now.
     """
-    signature = tf.nest.map_structure(tf.type_spec_from_value, x)
-    signature = tf.nest.map_structure(
-        lambda spec: tf.TensorSpec([None, *spec.shape[1:]], spec.dtype), signature
-    )
+    signature = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
     specs = tuple(tf.nest.flatten(signature))
     key = (choice, *specs, tuple(map(id, variables)), tuple(map(id, known)), method)
     compiled, sure = kept.get(key, (None, False))
@@ -225,8 +222,10 @@ def _checked(model, pair, signature, choice, variables, known, method) -> Compil
     if method != "structured":
         ways += [([], True), ([], False)]
     for place, (taken, vectorised) in enumerate(ways):
-        named = _describe(model, variables, taken, vectorised)
-        compiled = Compiled(_factors(model, choice, variables, taken, vectorised), signature, every)
+        known_ids = set(map(id, taken))
+        others = [v for v in variables if id(v) not in known_ids]
+        named = _describe(model, taken, others, vectorised)
+        compiled = Compiled(_factors(model, choice, taken, others, vectorised), signature, every)
         if agrees(compiled.of_last_output(pair), model, pair, variables, choice):
             # Said aloud if it is not the way that was expected.
             logger.log(logging.WARNING if place else logging.INFO, "%s", named)
@@ -239,14 +238,7 @@ def _checked(model, pair, signature, choice, variables, known, method) -> Compil
     )
 
 
-def _others(variables, known) -> list:
-    """Those of `variables` that are none of `known`."""
-    known_ids = set(map(id, known))
-    return [v for v in variables if id(v) not in known_ids]
-
-
-def _describe(model, variables, known, vectorised: bool) -> str:
-    others = _others(variables, known)
+def _describe(model, known, others, vectorised: bool) -> str:
     named = f" ({', '.join(v.path for v in others)})" if known and others else ""
     rows = "" if vectorised else ", row by row"
     return (
@@ -255,8 +247,7 @@ def _describe(model, variables, known, vectorised: bool) -> str:
     )
 
 
-def _factors(model, choice: Choice, variables, known, vectorised: bool) -> Callable:
-    others = _others(variables, known)
+def _factors(model, choice: Choice, known, others, vectorised: bool) -> Callable:
     # A strong reference would keep the model alive for as long as the cache.
     reference = weakref.ref(model)
 

@@ -63,7 +63,8 @@ def gram(factor: Factor, factor2: Factor, every: bool) -> tf.Tensor:
     if isinstance(factor, Vectors) and isinstance(factor2, Vectors):
         return _inner(factor.gradients, factor2.gradients, every)
     if isinstance(factor, Lookup) and isinstance(factor2, Lookup):
-        return _paired(_same(factor.indices, factor2.indices), factor, factor2, every)
+        same = factor.indices[:, :, None, None] == factor2.indices[None, None]
+        return _paired(same, factor, factor2, every)
     if isinstance(factor, Outer) and isinstance(factor2, Outer):
         return _paired(_products(factor.inputs, factor2.inputs), factor, factor2, every)
     raise TypeError(f"Expected two factors of one kind, received {factor} and {factor2}.")
@@ -86,10 +87,6 @@ def _products(h: tf.Tensor, h2: tf.Tensor) -> tf.Tensor:
     return tf.reshape(products, tf.concat([tf.shape(h)[:2], tf.shape(h2)[:2]], 0))
 
 
-def _same(i: tf.Tensor, i2: tf.Tensor) -> tf.Tensor:
-    return i[:, :, None, None] == i2[None, None]
-
-
 def _paired(inputs: tf.Tensor, factor, factor2, every: bool) -> tf.Tensor:
     """Products of the two Gram matrices, summed over the positions of either example."""
     d, d2 = factor.cotangents, factor2.cotangents
@@ -99,7 +96,7 @@ def _paired(inputs: tf.Tensor, factor, factor2, every: bool) -> tf.Tensor:
     )
     n, positions, n2, positions2 = tf.unstack(tf.shape(inputs))
     inputs = tf.cast(inputs, products.dtype)
-    single = factor.cotangents.shape[1] == factor2.cotangents.shape[1] == 1
+    single = d.shape[1] == d2.shape[1] == 1
     if every:
         if single:
             return products * tf.reshape(inputs, [n, 1, n2, 1])
