@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 
@@ -63,7 +62,7 @@ def describe_activation(activation) -> Activation:
     if isinstance(activation, Activation):
         return activation
     if isinstance(activation, str) and activation in _KNOWN:
-        return _KNOWN[activation]()
+        return _KNOWN[activation]
     import keras
 
     from asym_keras.ntg.numeric_activation import differentiate, same_values
@@ -71,8 +70,8 @@ def describe_activation(activation) -> Activation:
     function = keras.activations.get(activation)
     name = getattr(function, "__name__", None) or type(function).__name__
     # A name is not enough: `keras.ops.gelu` is an approximation of GELU unless told otherwise.
-    if name in _KNOWN and same_values(function, _KNOWN[name]().function):
-        return _KNOWN[name]()
+    if name in _KNOWN and same_values(function, _KNOWN[name].function):
+        return _KNOWN[name]
     return differentiate(function, name)
 
 
@@ -115,96 +114,16 @@ def excess(bound: float) -> str:
     return f"; |sigma'| reaches {bound:.4f}, above the bound 1 by {bound - 1.0:.4f}"
 
 
-def _tanh() -> Activation:
-    return Activation(
-        name="tanh",
-        function=np.tanh,
-        slope=_sech2,
-        curvature=lambda z: -2.0 * np.tanh(z) * _sech2(z),
-        assumption="smooth",
-        violation=None,
-        slope_bound=1.0,
-        curvature_bound=4.0 / (3.0 * math.sqrt(3.0)),
-    )
+def _smooth(name: str, **parts) -> Activation:
+    return Activation(name=name, assumption="smooth", violation=None, **parts)
 
 
-def _softplus() -> Activation:
-    return Activation(
-        name="softplus",
-        function=lambda z: np.logaddexp(0.0, z),
-        slope=expit,
-        curvature=_logistic_slope,
-        assumption="smooth",
-        violation=None,
-        slope_bound=1.0,
-        curvature_bound=0.25,
-    )
-
-
-def _sigmoid() -> Activation:
-    return Activation(
-        name="sigmoid",
-        function=expit,
-        slope=_logistic_slope,
-        curvature=lambda z: -_logistic_slope(z) * np.tanh(0.5 * z),
-        assumption="smooth",
-        violation=None,
-        slope_bound=0.25,
-        curvature_bound=1.0 / (6.0 * math.sqrt(3.0)),
-    )
-
-
-def _erf() -> Activation:
-    def slope(z):
-        return 2.0 / math.sqrt(math.pi) * np.exp(-z * z)
-
-    bound = 2.0 / math.sqrt(math.pi)
-    return Activation(
-        name="erf",
-        function=erf,
-        slope=slope,
-        curvature=lambda z: -2.0 * z * slope(z),
-        assumption=None,
-        violation=_too_steep("erf", bound),
-        slope_bound=bound,
-        curvature_bound=math.sqrt(8.0 / (math.pi * math.e)),  # at z = 1 / sqrt 2
-    )
-
-
-def _gelu() -> Activation:
-    # sigma'' = (2 - z^2) times the normal density: |sigma'| is largest at sqrt 2, |sigma''| at 0.
-    bound = 0.5 * (1.0 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi)
-    return Activation(
-        name="gelu",
-        function=lambda z: z * ndtr(z),
-        slope=lambda z: ndtr(z) + z * _normal_density(z),
-        curvature=lambda z: (2.0 - z * z) * _normal_density(z),
-        assumption=None,
-        violation=_too_steep("gelu", bound),
-        slope_bound=bound,
-        curvature_bound=math.sqrt(2.0 / math.pi),
-    )
-
-
-def _silu() -> Activation:
-    bound = 1.0998393201288668  # at z = 2.39936, the root of z tanh(z / 2) = 2
-    return Activation(
-        name="silu",
-        function=lambda z: z * expit(z),
-        slope=lambda z: expit(z) * (1.0 + z * expit(-z)),
-        curvature=lambda z: _logistic_slope(z) * (2.0 - z * np.tanh(0.5 * z)),
-        assumption=None,
-        violation=_too_steep("silu", bound),
-        slope_bound=bound,
-        curvature_bound=0.5,
-    )
-
-
-def _too_steep(name: str, bound: float) -> str:
-    return (
+def _too_steep(name: str, bound: float, **parts) -> Activation:
+    violation = (
         f"|sigma'| of {name} reaches {bound:.4f}, above the bound 1 of Assumption 2.2(b) "
         f"by {bound - 1.0:.4f}."
     )
+    return Activation(name=name, assumption=None, violation=violation, slope_bound=bound, **parts)
 
 
 def _logistic_slope(z: Float64Array) -> Float64Array:
@@ -217,18 +136,68 @@ def _sech2(z: Float64Array) -> Float64Array:
     return 4.0 * _logistic_slope(2.0 * z)
 
 
+def _erf_slope(z: Float64Array) -> Float64Array:
+    return 2.0 / math.sqrt(math.pi) * np.exp(-z * z)
+
+
 def _normal_density(z: Float64Array) -> Float64Array:
     return np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
 
 
-_KNOWN: dict[str, Callable[[], Activation]] = {
-    "relu": functools.partial(piecewise_linear, "relu", 0.0, 1.0),
-    "leaky_relu": functools.partial(piecewise_linear, "leaky_relu", 0.2, 1.0),
-    "linear": functools.partial(piecewise_linear, "linear", 1.0, 1.0),
-    "tanh": _tanh,
-    "softplus": _softplus,
-    "sigmoid": _sigmoid,
-    "erf": _erf,
-    "gelu": _gelu,
-    "silu": _silu,
+_KNOWN = {
+    known.name: known
+    for known in (
+        piecewise_linear("relu", 0.0, 1.0),
+        piecewise_linear("leaky_relu", 0.2, 1.0),
+        piecewise_linear("linear", 1.0, 1.0),
+        _smooth(
+            "tanh",
+            function=np.tanh,
+            slope=_sech2,
+            curvature=lambda z: -2.0 * np.tanh(z) * _sech2(z),
+            slope_bound=1.0,
+            curvature_bound=4.0 / (3.0 * math.sqrt(3.0)),
+        ),
+        _smooth(
+            "softplus",
+            function=lambda z: np.logaddexp(0.0, z),
+            slope=expit,
+            curvature=_logistic_slope,
+            slope_bound=1.0,
+            curvature_bound=0.25,
+        ),
+        _smooth(
+            "sigmoid",
+            function=expit,
+            slope=_logistic_slope,
+            curvature=lambda z: -_logistic_slope(z) * np.tanh(0.5 * z),
+            slope_bound=0.25,
+            curvature_bound=1.0 / (6.0 * math.sqrt(3.0)),
+        ),
+        _too_steep(
+            "erf",
+            2.0 / math.sqrt(math.pi),
+            function=erf,
+            slope=_erf_slope,
+            curvature=lambda z: -2.0 * z * _erf_slope(z),
+            curvature_bound=math.sqrt(8.0 / (math.pi * math.e)),  # at z = 1 / sqrt 2
+        ),
+        # sigma'' is (2 - z^2) times the normal density: |sigma'| peaks at sqrt 2, |sigma''| at 0.
+        _too_steep(
+            "gelu",
+            0.5 * (1.0 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi),
+            function=lambda z: z * ndtr(z),
+            slope=lambda z: ndtr(z) + z * _normal_density(z),
+            curvature=lambda z: (2.0 - z * z) * _normal_density(z),
+            curvature_bound=math.sqrt(2.0 / math.pi),
+        ),
+        _too_steep(
+            "silu",
+            1.0998393201288668,  # at z = 2.39936, the root of z tanh(z / 2) = 2
+            function=lambda z: z * expit(z),
+            slope=lambda z: expit(z) * (1.0 + z * expit(-z)),
+            curvature=lambda z: _logistic_slope(z) * (2.0 - z * np.tanh(0.5 * z)),
+            curvature_bound=0.5,
+        ),
+    )
 }
