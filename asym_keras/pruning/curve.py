@@ -101,6 +101,7 @@ def pruning_curve(
     columns, counts = ending.arranged(order)
     entries = [counts[width] for width in widths]
     refitted = entries[skipped:] if refit else []
+    most = max(refitted, default=0)  # features that a refit takes
     kernel, constants = ending.kernel[columns], ending.nodes.constants[columns]
     scores: dict[str, Scores] = {}
     features: dict[str, np.ndarray] = {}
@@ -108,11 +109,10 @@ def pruning_curve(
         scores[name] = Scores(part, len(widths))
         for rows, tile in ending.features(part.x, batch_size):
             tile = tile[..., columns]
-            if refit:  # the first features, as many as the widest refit takes
-                widest = max(refitted, default=0)
+            if refit:
                 if name not in features:
-                    features[name] = np.empty((len(part.y), widest), tile.dtype)
-                features[name][rows] = tile[:, :widest]
+                    features[name] = np.empty((len(part.y), most), tile.dtype)
+                features[name][rows] = tile[:, :most]
             for width, outputs in _outputs(ending, tile, kernel, constants, entries):
                 scores[name].add(width, rows, outputs)
     if refit:

@@ -192,9 +192,8 @@ def _with_readout(model, small, dense):
     """`small`, which returns the features, with a `Dense` after them."""
     if isinstance(small, keras.Sequential):
         small.add(dense)
-        whole = small
     else:
         outputs = keras.tree.map_structure(dense, small.output)
-        whole = keras.Model(small.input, outputs, name=small.name)
-    compile_as(model, whole)
-    return whole
+        small = keras.Model(small.input, outputs, name=small.name)
+    compile_as(model, small)
+    return small
