@@ -123,10 +123,9 @@ def hermite_coefficients(phi: Elementwise, spreads: Float64Array, *, name: str) 
 
 def _project(phi, spreads, nodes, step, terms) -> tuple[Float64Array, Float64Array]:
     """Coefficients (terms, u) and `E[phi(r z)^2]` (u,) by the trapezoidal rule."""
-    root_density = np.exp(-0.25 * nodes**2) / (2.0 * np.pi) ** 0.25
-    values = root_density * phi(np.outer(spreads, nodes))
-    coefficients = _hermite_functions(terms, nodes) @ (step * values.T)
-    return coefficients, step * np.sum(values**2, axis=1)
+    functions = _hermite_functions(terms, nodes)
+    values = functions[0] * phi(np.outer(spreads, nodes))  # the first: the root of the density
+    return functions @ (step * values.T), step * np.sum(values**2, axis=1)
 
 
 def _hermite_functions(terms: int, nodes: Float64Array) -> Float64Array:
