@@ -68,7 +68,8 @@ class _Trial:
     def __init__(self, step: Step, received: list[Nodes | None], length: int):
         self._step, self._name = step, describe(step.operation)
         self._tensors = {id(t): t for t in step.inputs}
-        self._held = {id(t): n for t, n in zip(step.inputs, received, strict=True)}
+        held = zip(step.inputs, received, strict=True)
+        self._nodes = {id(t): nodes for t, nodes in held if nodes is not None}
         self._shapes = {
             key: tuple(size or length for size in t.shape[1:]) for key, t in self._tensors.items()
         }
@@ -94,7 +95,7 @@ class _Trial:
         before = self._run(base)
         if any(_differ(a, b).any() for a, b in zip(before, self._run(base), strict=True)):
             raise Obstacle(f"{self._name}, whose results are random also in inference. {_INSTEAD}")
-        units = 1 + max(int(n.labels.max()) for n in self._held.values() if n is not None)
+        units = 1 + max(int(nodes.labels.max()) for nodes in self._nodes.values())
         bits = max(1, (units - 1).bit_length())
         touched: list[list] = [[] for _ in before]
         for bit, side in itertools.product(range(bits), (0, 1)):
@@ -132,12 +133,11 @@ class _Trial:
     def _constants(self, found: list) -> list[Nodes | None]:
         """Adds to axes and labels what is left where nodes are masked."""
         arrays = [self._draw(2 * seed) for seed in range(self._rounds)]
-        for key, nodes in self._held.items():
-            if nodes is not None:
-                places = np.flatnonzero(nodes.labels >= 0)
-                for drawn in arrays:
-                    whole = np.moveaxis(drawn[key], nodes.axis, -1)
-                    whole[..., places] = nodes.constants[places]
+        for key, nodes in self._nodes.items():
+            places = np.flatnonzero(nodes.labels >= 0)
+            for drawn in arrays:
+                whole = np.moveaxis(drawn[key], nodes.axis, -1)
+                whole[..., places] = nodes.constants[places]
         results: list[Nodes | None] = []
         runs = list(map(self._run, arrays))
         for place, pair in enumerate(found):
@@ -161,7 +161,7 @@ class _Trial:
 
     def _check_cut(self, results: list[Nodes | None]) -> None:
         """The same operation on fewer nodes has to give the same with fewer entries."""
-        nodes = np.unique(np.concatenate([n.labels for n in self._held.values() if n is not None]))
+        nodes = np.unique(np.concatenate([n.labels for n in self._nodes.values()]))
         nodes = nodes[nodes >= 0]
         # Neither the first nor the last, which a slice would give by chance.
         kept = nodes[1:-1][np.arange(max(len(nodes) - 2, 0)) % 3 != 1]
@@ -169,14 +169,14 @@ class _Trial:
         if len(kept) == len(nodes):
             return
         whole = self._draw(0)
-        cut = {k: _taken(array, self._held[k], kept) for k, array in whole.items()}
+        cut = {k: _taken(array, self._nodes.get(k), kept) for k, array in whole.items()}
         change = reshaped(self._step.operation, results[0], kept)
         operation = self._step.operation
         if change is not None:
             operation = keras.layers.Reshape(change, dtype=operation.dtype_policy)
         tied = f"{self._name}, which is tied to the number or the places of nodes"
         hint = "Use a layer that takes any number of them, such as Flatten or Reshape"
-        hint = hint if len(self._held) == 1 else _INSTEAD
+        hint = hint if len(self._tensors) == 1 else _INSTEAD
         try:
             received = self._run(cut, dataclasses.replace(self._step, operation=operation))
         except _FailedError as error:
@@ -196,12 +196,11 @@ class _Trial:
     def _with(self, base: dict, fresh: dict, bit: int, side: int) -> dict:
         """`base` with other numbers in the entries of nodes that have this bit."""
         arrays = dict(base)
-        for key, nodes in self._held.items():
-            if nodes is not None:
-                chosen = (nodes.labels >= 0) & ((nodes.labels >> bit) & 1 == side)
-                shape = [1] * base[key].ndim
-                shape[nodes.axis] = -1
-                arrays[key] = np.where(chosen.reshape(shape), fresh[key], base[key])
+        for key, nodes in self._nodes.items():
+            chosen = (nodes.labels >= 0) & ((nodes.labels >> bit) & 1 == side)
+            shape = [1] * base[key].ndim
+            shape[nodes.axis] = -1
+            arrays[key] = np.where(chosen.reshape(shape), fresh[key], base[key])
         return arrays
 
     def _draw(self, seed: int) -> dict[int, np.ndarray]:
