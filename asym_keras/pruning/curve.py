@@ -93,8 +93,8 @@ def pruning_curve(
     widths = [ending.layer.units - count for count in pruned]
     skipped = _not_refitted(widths, refit_widest) if refit else 0
     by = ending.regression(regression, ending.outputs) if refit else "ridge"
-    targets = parts["train"].one_hot()
     if refit:
+        targets = ending.targets(parts["train"].x, parts["train"].y)
         widest = next(iter(widths[skipped:]), 0)
         require_refit(ending, targets, widest, by, test=len(parts["test"].y))
     order = order_nodes(model, ending.layer, importance, x=parts["train"].x, seed=seed)

@@ -19,7 +19,7 @@ class Part:
         x, y = materialised(x, y)
         self.x = as_inputs(ending.model, x)
         self.y, are_labels = ending.targets_or_labels(self.x, y)
-        self._classes = classes = ending.outputs
+        classes = ending.outputs
         self.loss = ExampleLoss(loss, "float64")
         if are_labels:
             try:
@@ -32,10 +32,6 @@ class Part:
         self.labels = labels_in(self.y, classes) if classifies else None
         if labels is not None:
             self.labels = as_labels(labels, self.y, classes, name=f"labels_{name}")
-
-    def one_hot(self) -> np.ndarray:
-        """Targets, float64 (n, K)."""
-        return self.y if self.y.ndim == 2 else one_hot(self.y, self._classes)
 
 
 class Scores:
