@@ -40,7 +40,7 @@ class Ours:
         end = self._run.time + LEARNING_RATE * self._task.steps
         began = time.perf_counter()
         while self._run.time < end:
-            self._run.advance(end)
+            self._run.advance(end, end)
         return (time.perf_counter() - began) / self._task.steps
 
     def _measure_products(self) -> float:

@@ -60,7 +60,7 @@ class TrainerConfig:
     strategy: str = knob(
         "none",
         "share each gradient among all GPUs of this machine (mirrored), or the workers that "
-        "TF_CONFIG names (multiworker; worker 0 alone needs to see --out-dir)",
+        "TF_CONFIG names (multiworker; to --resume, all have to see --out-dir)",
         choices=["none", "mirrored", "multiworker"],
     )
     device: str = knob("auto", "where to run", choices=["auto", "cpu", "gpu"])

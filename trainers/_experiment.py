@@ -28,8 +28,8 @@ def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
         workers: the `Workers` that train together; None: this process alone.
 
     Returns:
-        The content of `metrics.json`; nothing on workers other than the first, which have no
-        folder.
+        The content of `metrics.json`; nothing on workers other than the first, which write
+        nothing.
 
     Raises:
         FolderInUse: Another command works in the folder.
@@ -40,7 +40,7 @@ def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
     workers = workers or Workers()
     if not workers.is_first:
         if not workers.agreed(False):
-            _train_along(config, dataset, workers)
+            _train_along(config, dataset, folder, workers)
         return {}
     if config.resume and folder.finished() and not missing_curves(config, folder):
         workers.agreed(True)
@@ -112,10 +112,11 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, workers=None) -> N
     folder.write("metrics.json", metrics)
 
 
-def _train_along(config, dataset, workers) -> None:
+def _train_along(config, dataset, folder: RunFolder, workers) -> None:
     """What workers other than the first do of a run: their part of each gradient."""
     x, y = _tensors(config, dataset)
-    _train(config, _model(config, dataset), x, y, workers, probes={}, progress=False)
+    options = {"checkpoint": folder.checkpoint, "resume": True} if config.resume else {}
+    _train(config, _model(config, dataset), x, y, workers, probes={}, progress=False, **options)
 
 
 def _tensors(config, dataset):

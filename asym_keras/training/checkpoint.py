@@ -12,7 +12,7 @@ import numpy as np
 from asym_keras.files import atomic_path, user_path
 from asym_keras.training.errors import CheckpointError
 
-FORMAT = "asym_keras checkpoint 1"
+FORMAT = "asym_keras checkpoint 2"
 FILE_NAME = "state.npz"
 
 

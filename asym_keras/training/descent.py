@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -50,6 +52,9 @@ class GradientDescent:
                 f"{self.batch_size}."
             )
 
+    # Record times have to be whole steps.
+    whole_steps: ClassVar[bool] = True
+
     @property
     def time_step(self) -> float:
         """Time t that one step of the table stands for."""
@@ -60,6 +65,22 @@ class GradientDescent:
         return DescentRun(self, objective, snapshot)
 
 
+@dataclasses.dataclass(frozen=True)
+class DescentState:
+    """All that a descent goes on from; one replaces another after each call, whole.
+
+    Attributes:
+        step: number of steps taken.
+        weights, state: tensors after them: weights, and the model's changing state.
+        risk: before the last step, of its examples; infinite before the first.
+    """
+
+    step: int
+    weights: list[tf.Tensor]
+    state: list[tf.Tensor]
+    risk: float
+
+
 class DescentRun:
     """A descent in progress; see `train` for how a run is driven."""
 
@@ -68,19 +89,34 @@ class DescentRun:
         self._batch = min(method.batch_size or objective.examples, objective.examples)
         self._compiled: dict[int, Callable] = {}
         self._seconds_per_step = 0.0
-        self.step = 0
-        self.weights, self.state = objective.weights(), objective.state()
+        weights, state, step, risk = objective.weights(), objective.state(), 0, math.inf
         if snapshot is not None:
             arrays, values = snapshot
-            self.step = values["step"]
+            step, risk = values["step"], values["risk"]
             # Taken out one by one, so that no more than one is there twice.
-            self.weights = [tf.constant(arrays.pop(f"w{i}")) for i in range(len(self.weights))]
-            self.state = [tf.constant(arrays.pop(f"s{i}")) for i in range(len(self.state))]
+            weights = [tf.constant(arrays.pop(f"w{i}")) for i in range(len(weights))]
+            state = [tf.constant(arrays.pop(f"s{i}")) for i in range(len(state))]
+        self._now = DescentState(step, weights, state, risk)
 
     @property
     def time(self) -> float:
         """Time reached."""
-        return self.step * self._method.learning_rate
+        return self._now.step * self._method.learning_rate
+
+    @property
+    def weights(self) -> list[tf.Tensor]:
+        """The weights there."""
+        return self._now.weights
+
+    @property
+    def state(self) -> list[tf.Tensor]:
+        """The model's changing state there."""
+        return self._now.state
+
+    @property
+    def risk(self) -> float:
+        """The risk before the last step, of its examples; infinite before the first."""
+        return self._now.risk
 
     def fraction(self, end: float) -> float:
         """Share of the work to time `end` that is done."""
@@ -88,43 +124,36 @@ class DescentRun:
 
     def counters(self) -> dict[str, int]:
         """Gradients computed so far."""
-        return {"gradients": self.step}
+        return {"gradients": self._now.step}
 
     def estimate(self, end: float) -> tuple[int, float]:
-        """Gradients to time `end`, and seconds of one, measured: takes two steps and drops them."""
-        count = max(0, round(end / self._method.learning_rate) - self.step)
-        seconds = 0.0
-        for _ in range(2):  # the first call compiles
-            began = time.perf_counter()
-            float(self._call(self.step, 1, -np.inf)[1])
-            seconds = time.perf_counter() - began
-        self._seconds_per_step = seconds
-        return count, seconds
+        """Gradients to time `end`, and seconds of one, as of the last call."""
+        count = round(end / self._method.learning_rate) - self._now.step
+        return max(0, count), self._seconds_per_step
 
-    def advance(self, until: float, target_risk: float = -np.inf) -> float:
-        """Some steps towards `until`, never beyond; returns the risk before the last of them.
+    def advance(self, next_record: float, end: float, target_risk: float = -np.inf) -> None:
+        """Some steps, never beyond `next_record`.
 
-        Stops after the step that started at or below `target_risk`.
+        Stops after the step that started at or below `target_risk`. `end` is for the interface.
 
         Raises:
             TrainingError: The risk is not finite any more.
         """
-        left = round(until / self._method.learning_rate) - self.step
+        now = self._now
+        left = round(next_record / self._method.learning_rate) - now.step
         count = min(left, self._left_in_epoch(), self._affordable())
         began = time.perf_counter()
-        done, risk, weights, state = self._call(self.step, count, target_risk)
+        done, risk, weights, state = self._call(now, count, target_risk)
         done, risk = int(done), float(risk)
         self._seconds_per_step = (time.perf_counter() - began) / done
         if not (np.isfinite(risk) and _finite(weights)):
             raise TrainingError(
-                f"Gradient descent diverged: the risk is {risk} at step {self.step + done - 1}. "
-                f"The state at step {self.step} is kept. Expected learning_rate below "
+                f"Gradient descent diverged: the risk is {risk} at step {now.step + done - 1}. "
+                f"The state at step {now.step} is kept. Expected learning_rate below "
                 "2 / (largest Hessian eigenvalue), received "
                 f"{self._method.learning_rate}: use a smaller one, or GradientFlow."
             )
-        self.weights, self.state = weights, state
-        self.step += done
-        return risk
+        self._now = DescentState(now.step + done, weights, state, risk)
 
     def at(self, when: float) -> list[tf.Tensor]:
         """Weights at the time `when`, which must be the time reached."""
@@ -133,9 +162,10 @@ class DescentRun:
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
         """Everything `start` needs to go on from here."""
-        arrays = {f"w{i}": w for i, w in enumerate(self.weights)}
-        arrays |= {f"s{i}": s for i, s in enumerate(self.state)}
-        return arrays, {"step": self.step}
+        now = self._now
+        arrays = {f"w{i}": w for i, w in enumerate(now.weights)}
+        arrays |= {f"s{i}": s for i, s in enumerate(now.state)}
+        return arrays, {"step": now.step, "risk": now.risk}
 
     def _affordable(self) -> int:
         if not self._seconds_per_step:
@@ -150,22 +180,25 @@ class DescentRun:
         """Steps that one call may take: to the end of the epoch, its smaller batch alone."""
         if self._batch == self._objective.examples:
             return 2**31 - 1
-        whole, done = self._objective.examples // self._batch, self.step % self._steps_per_epoch
+        whole, done = (
+            self._objective.examples // self._batch,
+            self._now.step % self._steps_per_epoch,
+        )
         return whole - done if done < whole else 1
 
-    def _call(self, step: int, count: int, target_risk: float):
+    def _call(self, now: DescentState, count: int, target_risk: float):
         examples, batch = self._objective.examples, self._batch
         limits = tf.constant(count), tf.constant(target_risk, self._objective.risk_dtype)
         if batch == examples:
-            return self._steps(batch)(self.weights, self.state, *limits)
-        epoch, done = divmod(step, self._steps_per_epoch)
+            return self._steps(batch)(now.weights, now.state, *limits)
+        epoch, done = divmod(now.step, self._steps_per_epoch)
         order = _permutation(self._method.seed, epoch, examples)
         size = min(batch, examples - done * batch)
         rows = order[done * batch : done * batch + count * size].reshape(count, size)
         # A fixed number of rows: one trace for all counts of whole batches.
         padded = np.zeros((max(1, examples // batch) if size == batch else 1, size), "int32")
         padded[:count] = rows
-        return self._steps(size)(self.weights, self.state, *limits, tf.constant(padded))
+        return self._steps(size)(now.weights, now.state, *limits, tf.constant(padded))
 
     def _steps(self, size: int) -> Callable:
         """Steps on so many examples: all, a mini-batch or the smaller last one of an epoch."""

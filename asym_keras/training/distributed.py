@@ -75,20 +75,28 @@ class DistributedObjective(Objective):
     def _by_parts(self) -> bool:
         return True
 
-    def gradient(self, weights, state, rows=None):
+    def find_kinks(self, step: float) -> None:
+        """As of `Objective`, on the examples of all."""
+        super().find_kinks(step)
+        for replica in self._replicas.values():
+            replica.kinks = self.kinks
+
+    def gradient(self, weights, state, rows=None, rounding=None):
         """Risk, its gradient and the (empty) state, on the examples `rows` or on all.
 
         Traceable, but not under XLA.
         """
         count = self.examples if rows is None else int(rows.shape[0])
 
-        def part(number, weights, *rows):
+        def part(number, weights, options):
             own = self._share(number, count)
-            size = own.stop - own.start
-            return self._replicas[number].partial(weights, [r[own] for r in rows], size, count)
+            if "rows" in options:
+                options = {**options, "rows": options["rows"][own]}
+            return self._replicas[number].partial(weights, options, own.stop - own.start, count)
 
-        arguments = (list(weights),) if rows is None else (list(weights), rows)
-        risk, *gradient = self._workers.summed(part, *arguments)
+        options = {"rows": rows, "rounding": rounding}
+        options = {name: tensor for name, tensor in options.items() if tensor is not None}
+        risk, *gradient = self._workers.summed(part, list(weights), options)
         return risk, gradient, []
 
     def agree(self, tensor):
@@ -116,19 +124,23 @@ class _Replica(Objective):
             self.x, self.y = tf.nest.map_structure(tf.identity, (self.x, self.y))
         self._compiled: dict[tuple[int, int], Callable] = {}
 
-    def partial(self, weights, rows: list, size: int, count: int) -> list:
-        """Risk and gradient of `size` examples, times `size / count`, as one list."""
+    def partial(self, weights, options: dict, size: int, count: int) -> list:
+        """Risk and gradient of `size` examples, times `size / count`, as one list.
+
+        Args:
+            options: of `gradient`, tensors.
+        """
         if not size:  # of a last mini-batch with fewer examples than replicas
             return [tf.zeros([], self.risk_dtype), *map(tf.zeros_like, weights)]
         share = size / count
 
-        def scaled(weights, *rows):
-            risk, gradient, _ = self.gradient(weights, [], *rows)
+        def scaled(weights, options):
+            risk, gradient, _ = self.gradient(weights, [], **options)
             return [share * risk, *(share * g for g in gradient)]
 
         if (size, count) not in self._compiled:
             self._compiled[size, count] = traced_once(scaled, jit_compile=self.jit_compile)
-        return self._compiled[size, count](weights, *rows)
+        return self._compiled[size, count](weights, options)
 
     def _others(self) -> list[tf.Tensor]:
         return list(self._frozen)

@@ -5,28 +5,25 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.training.control import (
+    Control,
+    after_estimate,
+    after_rejection,
+    after_step,
+    plan,
+    rounding_after,
+    strictness,
+)
 from asym_keras.training.errors import TrainingError
+from asym_keras.training.flow_state import FlowState
 from asym_keras.training.objective import Objective
-from asym_keras.training.rkc import largest_step, stages_for
-from asym_keras.training.stepper import MAX_STAGES, NON_STIFF_INTERVAL, Stepper, hermite
+from asym_keras.training.stepper import MAX_STAGES, Stepper, hermite
 
-SAFETY, SHRINK, GROW = 0.8, 0.1, 10.0
-# At equal error the pair's step is about this many times RKC2's (measured; it is of higher order).
-PAIR_REACH = 2.7
-# Share by which a step's stability interval exceeds step x estimated radius.
-RADIUS_MARGIN = 1.05
-# An estimate counts as no less than this share of the one before: it is too small while its
-# direction has not come round, and a slightly unstable step passes the weights' tolerance but
-# shows in a small risk.
-RECALL = 0.9
-# Steps between estimates of the spectral radius while it changes by less than STEADY.
-LONGEST_INTERVAL, STEADY = 5, 0.1
-# There is no way on when so many steps are rejected within so small a share of the time reached.
-STUCK_REJECTIONS, STUCK_SHARE = 100, 1e-4
 # Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2; only
 # for the forecast of the work.
 TYPICAL_STEPS = 25
@@ -45,6 +42,8 @@ class GradientFlow:
     Args:
         rtol, atol: tolerance per step; the error is the root mean square over a node's
             weights, each divided by `atol + rtol |w|`, and the largest over nodes counts.
+        rounding: by which share of `atol` kinks of piecewise linear activations, such as ReLU, are
+            rounded, for the solver alone; 0: not at all. See `asym_keras.training.kinks`.
         time_step: time t that one step of the table stands for (a descent's learning rate).
         batch_size: must be None: a flow has no mini-batches.
         jit_compile: True, False or "auto" (by the size of a gradient).
@@ -52,15 +51,23 @@ class GradientFlow:
 
     rtol: float = 1e-2
     atol: float = 1e-2
+    rounding: float = 0.3
     time_step: float = 1.0
     batch_size: None = None
     jit_compile: bool | str = "auto"
+
+    # Records come at any time.
+    whole_steps: ClassVar[bool] = False
 
     def __post_init__(self):
         for name in ("rtol", "atol", "time_step"):
             value = getattr(self, name)
             if not value > 0 or not np.isfinite(value):
                 raise ValueError(f"GradientFlow: expected a positive {name}, received {value}.")
+        if not 0 <= self.rounding < np.inf:
+            raise ValueError(
+                f"GradientFlow: expected rounding of at least 0, received {self.rounding}."
+            )
         if self.batch_size is not None:
             raise ValueError(
                 f"GradientFlow: expected no mini-batches, received batch_size={self.batch_size}. "
@@ -105,39 +112,54 @@ class FlowRun:
     state: tuple = ()
 
     def __init__(self, method: GradientFlow, objective: Objective, snapshot=None):
-        self._method = method
+        self._objective, self._dtype = objective, objective.weights()[0].dtype
+        if method.rounding:
+            objective.find_kinks(method.atol)
+        self._rounding = method.rounding * method.atol if objective.kinks else 0.0
         self._stepper = Stepper(objective, method.rtol, method.atol)
-        dtype = objective.weights()[0].dtype.as_numpy_dtype
         # Round-off grows like the stage number squared: keep it below the tolerance.
-        unit = float(np.finfo(dtype).eps)
+        unit = float(np.finfo(self._dtype.as_numpy_dtype).eps)
         self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(method.rtol / unit))))
+        self._seconds = 0.0
         if snapshot is None:
-            self._begin(objective.weights())
+            self._now = self._begin(objective.weights())
         else:
-            self._restore(*snapshot)
+            self._now = FlowState.restored(*snapshot)
 
-    def _begin(self, weights) -> None:
-        self._gradients = self._steps = self._rejected = 0
-        self._since_estimate, self._interval = 0, 1
-        self._rejections_at = 0.0, 0
-        self.time = self._last_time = 0.0
-        slope, risk = self._stepper.evaluate(weights)
-        self._gradients += 1
+    def _begin(self, weights) -> FlowState:
+        rounding = self._rounding
+        slope, risk = self._stepper.evaluate(weights, *self._extra(rounding))
         if not np.isfinite(risk):
             raise TrainingError(
                 f"Gradient flow: expected a finite risk at the start, received {float(risk)}."
             )
-        self.weights = self._last_weights = weights
-        self._slope = self._last_slope = self._direction = slope
-        self._radius = 0.0
+        control, direction, gradients = Control(pair_step=math.inf), slope, 1
         for _ in range(20):
-            before = self._radius
-            self._estimate_radius()
-            if abs(self._radius - before) <= 0.05 * self._radius:
+            before = control.radius
+            control, direction = self._estimate(control, weights, slope, direction, rounding)
+            gradients += 1
+            if abs(control.radius - before) <= 0.05 * control.radius:
                 break
         # Not 1 / radius: at h lambda = -1 the pair's error estimate, -z^3 (1 + z) / 48, is blind.
-        self._pair_step = 0.5 / self._radius
-        self._previous: tuple[float, float, bool] | None = None
+        control = dataclasses.replace(control, pair_step=0.5 / control.radius)
+        here = (0.0, weights, slope)
+        risks = math.inf, float(risk)
+        return FlowState(*here, *here, direction, control, *risks, rounding, gradients, steps=0)
+
+    @property
+    def time(self) -> float:
+        """Time reached."""
+        return self._now.time
+
+    @property
+    def weights(self) -> list[tf.Tensor]:
+        """The weights there."""
+        return self._now.weights
+
+    @property
+    def risk(self) -> float:
+        """The risk there; infinite before the first step."""
+        return self._now.risk
 
     def fraction(self, end: float) -> float:
         """Share of the work to time `end` that is done.
@@ -149,138 +171,109 @@ class FlowRun:
     def counters(self) -> dict[str, int]:
         """Gradients (power iterations included), accepted and rejected steps so far."""
         return {
-            "gradients": self._gradients,
-            "solver_steps": self._steps,
-            "rejected_steps": self._rejected,
+            "gradients": self._now.gradients,
+            "solver_steps": self._now.steps,
+            "rejected_steps": self._now.control.rejected,
         }
 
     def estimate(self, end: float) -> tuple[int, float]:
         """Rough number of gradients still to come to time `end`, and seconds of one."""
-        left = (end - self.time) * self._radius
+        left = (end - self.time) * self._now.control.radius
         count = 2 * TYPICAL_STEPS + math.ceil(math.sqrt(1.54 * left * TYPICAL_STEPS))
         return count, self._seconds
 
-    def advance(self, until: float, target_risk: float = -math.inf) -> float:
-        """One accepted step, never beyond `until`; returns the risk at its end.
+    def advance(self, next_record: float, end: float, target_risk: float = -math.inf) -> None:
+        """One accepted step, never beyond `end`.
 
-        `target_risk` is for the interface: a step is the least that a call does.
+        `next_record` and `target_risk` are for the interface: records come from the interpolant,
+        and a step is the least that a call does.
 
         Raises:
             TrainingError: No step small enough is accepted.
         """
-        rejected = False
         # Nobody asks for the step before any more: a step needs the room.
-        self._last_time, self._last_weights, self._last_slope = self.time, self.weights, self._slope
+        now = self._now = dataclasses.replace(
+            self._now,
+            last_time=self._now.time,
+            last_weights=self._now.weights,
+            last_slope=self._now.slope,
+        )
+        control, direction, gradients = now.control, now.direction, now.gradients
         while True:
-            step, stages = self._plan(until - self.time)
-            weights, slope, risk, error = self._try(step, stages)
-            if error <= 1.0 and math.isfinite(risk):
-                self._accept(step, stages, error, weights, slope, 1.0 if rejected else GROW)
-                return risk
-            del weights, slope  # before there are those of the next try
-            rejected = True
-            self._rejected += 1
-            if self._is_stuck():
+            step, stages = plan(control, end - now.time, self._max_stages)
+            weights, slope, risk, error = self._try(now, step, stages)
+            gradients += stages or 3
+            if error <= 1.0:
                 break
-            finite = math.isfinite(error) and math.isfinite(risk)
-            factor = SAFETY * error ** (-1 / 3) if finite else SHRINK
-            self._propose(step * max(SHRINK, factor), stages)
-            self._previous = None
-            self._interval = 1
-            self._estimate_radius()
-        raise TrainingError(
-            f"Gradient flow can't go on at t = {self.time:.6g}: steps were rejected down to "
-            f"{step:.2e}. Its last good state is kept. Expected a risk that is finite and smooth "
-            "enough for rtol and atol: raise them, or use a float64 model."
+            del weights, slope  # before there are those of the next try
+            control = after_rejection(control, now.time, step, stages, error)
+            if control.is_stuck:
+                raise TrainingError(
+                    f"Gradient flow can't go on at t = {now.time:.6g}: steps were rejected down to "
+                    f"{step:.2e}. Its last good state is kept. Expected a risk that is finite and "
+                    "smooth enough for rtol and atol: raise them, or use a float64 model."
+                )
+            control, direction = self._estimate(
+                control, now.weights, now.slope, direction, now.rounding
+            )
+            gradients += 1
+        control = after_step(control, step, stages, error)
+        rounding = rounding_after(now.rounding, risk, now.first_risk)
+        if rounding != now.rounding:
+            slope, _ = self._stepper.evaluate(weights, *self._extra(rounding))
+            gradients += 1
+        if control.estimate_is_due:
+            control, direction = self._estimate(control, weights, slope, direction, rounding)
+            gradients += 1
+        self._now = dataclasses.replace(
+            now,
+            time=now.time + step,
+            weights=weights,
+            slope=slope,
+            direction=direction,
+            control=control,
+            risk=risk,
+            rounding=rounding,
+            gradients=gradients,
+            steps=now.steps + 1,
         )
 
     def at(self, when: float) -> list[tf.Tensor]:
         """Weights at the time `when`, within the last step."""
-        step = self.time - self._last_time
-        if when >= self.time or not step:
-            return self.weights
-        theta = (when - self._last_time) / step
-        return hermite(theta, step, self._last_weights, self._last_slope, self.weights, self._slope)
-
-    def _plan(self, left: float) -> tuple[float, int]:
-        """The next step, and its stages; 0 stages: the pair. The choice goes farther a gradient."""
-        radius = RADIUS_MARGIN * self._radius
-        pair = min(self._pair_step, NON_STIFF_INTERVAL / radius)
-        rkc = min(self._pair_step / PAIR_REACH, largest_step(self._max_stages, radius))
-        stages = stages_for(rkc, radius)
-        step, stages = (pair, 0) if pair / 3 >= rkc / stages else (rkc, stages)
-        if step < 0.9 * left:
-            return step, stages
-        # Stretched by a tenth at most, which the safety factor covers, or cut to the end.
-        return left, stages_for(left, radius) if stages else 0
-
-    def _try(self, step: float, stages: int):
-        if stages:
-            result = self._stepper.rkc(self.weights, self._slope, step, stages)
-        else:
-            result = self._stepper.bogacki_shampine(self.weights, self._slope, step)
-        self._gradients += stages or 3
-        weights, slope, risk, error = result
-        return weights, slope, float(risk), float(error)
-
-    def _accept(self, step, stages, error, weights, slope, grow: float) -> None:
-        self.time, self.weights, self._slope = self.time + step, weights, slope
-        self._steps += 1
-        error = max(error, 1e-6)
-        factor = SAFETY * error ** (-1 / 3)
-        if self._previous is not None and self._previous[2] == bool(stages):
-            last_step, last_error, _ = self._previous
-            factor = min(factor, factor * step / last_step * (last_error / error) ** (1 / 3))
-        self._propose(step * min(grow, max(SHRINK, factor)), stages)
-        self._previous = step, error, bool(stages)
-        self._since_estimate += 1
-        if self._since_estimate >= self._interval:
-            self._estimate_radius()
-
-    def _is_stuck(self) -> bool:
-        """Whether rejections pile up at one place, as before a wall of NaN."""
-        place, before = self._rejections_at
-        if self.time - place > STUCK_SHARE * self.time:
-            self._rejections_at = self.time, self._rejected
-        return self._rejected - before >= STUCK_REJECTIONS and self._rejections_at[0] == place
-
-    def _propose(self, step: float, stages: int) -> None:
-        """Notes the step that the error allows, as the pair's whatever method it was seen with."""
-        self._pair_step = step * PAIR_REACH if stages else step
-
-    def _estimate_radius(self) -> None:
-        """One power iteration from the last direction; rarer while the radius stays put."""
-        before, began = self._radius, time.perf_counter()
-        radius, self._direction = self._stepper.power_iteration(
-            self.weights, self._slope, self._direction
-        )
-        self._gradients += 1
-        radius = float(radius)
-        self._seconds = time.perf_counter() - began
-        self._radius = max(radius if math.isfinite(radius) else before, RECALL * before, 1e-30)
-        steady = abs(radius - before) <= STEADY * before
-        self._interval = min(LONGEST_INTERVAL, 2 * self._interval) if steady else 1
-        self._since_estimate = 0
-
-    _LISTS = ("weights", "_slope", "_last_weights", "_last_slope", "_direction")
-    _NUMBERS = (
-        *("time", "_last_time", "_pair_step", "_previous", "_radius", "_since_estimate"),
-        *("_interval", "_gradients", "_steps", "_rejected", "_rejections_at", "_seconds"),
-    )
+        now, step = self._now, self._now.time - self._now.last_time
+        if when >= now.time or not step:
+            return now.weights
+        theta = (when - now.last_time) / step
+        return hermite(theta, step, now.last_weights, now.last_slope, now.weights, now.slope)
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
         """Everything `start` needs to go on from here."""
-        arrays = {
-            f"{name}{i}": tensor
-            for name in self._LISTS
-            for i, tensor in enumerate(getattr(self, name))
-        }
-        return arrays, {name: getattr(self, name) for name in self._NUMBERS}
+        return self._now.snapshot()
 
-    def _restore(self, arrays, values) -> None:
-        count = sum(name.startswith("_direction") for name in arrays)
-        for name in self._LISTS:
-            # Taken out one by one, so that no more than one is there twice.
-            setattr(self, name, [tf.constant(arrays.pop(f"{name}{i}")) for i in range(count)])
-        for name in self._NUMBERS:
-            setattr(self, name, values[name])
+    def _extra(self, rounding: float) -> tuple:
+        """What every method of the stepper takes where there are kinks."""
+        return (tf.constant(rounding, self._dtype),) if rounding else ()
+
+    def _try(self, now: FlowState, step: float, stages: int):
+        """Weights, slope and risk after a step, and its error; inf if any is not finite."""
+        extra = self._extra(now.rounding)
+        if stages:
+            result = self._stepper.rkc(now.weights, now.slope, step, stages, *extra)
+        else:
+            result = self._stepper.bogacki_shampine(now.weights, now.slope, step, *extra)
+        weights, slope, risk, error = result
+        risk, error = float(risk), float(error)
+        error *= strictness(now.steps, self._stepper.concentration)
+        return weights, slope, risk, error if math.isfinite(risk) else math.inf
+
+    def _estimate(
+        self, control: Control, weights, slope, direction, rounding: float
+    ) -> tuple[Control, list]:
+        """One power iteration from the last direction; one gradient."""
+        began = time.perf_counter()
+        radius, direction = self._stepper.power_iteration(
+            weights, slope, direction, *self._extra(rounding)
+        )
+        control = after_estimate(control, float(radius))
+        self._seconds = time.perf_counter() - began
+        return control, direction

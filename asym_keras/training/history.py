@@ -26,9 +26,9 @@ class History:
 
     def append(self, numbers: dict, arrays: dict[str, np.ndarray]) -> None:
         """Adds a record."""
-        self.rows.append(numbers)
         for name, value in arrays.items():
             self.arrays.setdefault(name, []).append(value)
+        self.rows.append(numbers)  # last: a row says that the record is whole
 
     def column(self, name: str) -> np.ndarray:
         """Column `name`, float64 (records,)."""

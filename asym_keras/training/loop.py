@@ -1,11 +1,10 @@
-"""The training loop that both methods share: records, probes, checkpoints, resume, progress."""
+"""`train`: a model, data and a method, checked; then a session of steps and records."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping
 
 import keras
@@ -17,11 +16,10 @@ from asym_keras.graphs import own_training
 from asym_keras.training.checkpoint import Checkpoint, digest
 from asym_keras.training.descent import GradientDescent
 from asym_keras.training.distributed import DistributedObjective
-from asym_keras.training.errors import TrainingError, WorkerLostError
 from asym_keras.training.flow import GradientFlow
 from asym_keras.training.history import History
 from asym_keras.training.objective import Objective
-from asym_keras.training.progress import Bar, announce
+from asym_keras.training.session import Session
 from asym_keras.training.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -84,7 +82,7 @@ def train(
         strategy: sums the gradients of parts of the examples over its replicas; None: no parts.
             Results agree up to round-off, so a run may go on with another strategy. With several
             workers (processes), all call `train` alike; each gets the weights and a history of
-            its own probes, and only worker 0 reads and writes the checkpoint.
+            its own probes. All read the checkpoint from one folder; worker 0 writes it.
 
     Returns:
         The history; the model holds the weights at the end.
@@ -94,8 +92,7 @@ def train(
         CheckpointError: The checkpoint is damaged or of another run.
         TrainingError: Divergence. The model and the checkpoint hold the last good state.
         WorkerLostError: Another worker is gone. The checkpoint stays as it was last written.
-        FileExistsError: There is a checkpoint, and `resume` is False (RuntimeError on workers
-            other than the first).
+        FileExistsError: There is a checkpoint, and `resume` is False.
         KeyboardInterrupt: Ctrl-C. The model and the checkpoint hold the last good state.
     """
     workers = Workers(strategy)
@@ -104,80 +101,22 @@ def train(
         times = _check_times(times, end_time, method)
         identity = _identity(method, objective, times)
         workers.require_equal({**identity, "target risk": float(target_risk)})
-        probes = {"train_risk": _own_risk(objective)} if probes is None else dict(probes)
-        saved = None
-        if checkpoint is not None and workers.is_first:
-            saved = Checkpoint(checkpoint, identity)
-        snapshot, seconds, history, stopped = None, 0.0, History(), False
-        restored = _restored(saved, resume, workers)
-        if restored is not None:
-            loaded, values = restored
-            seconds, stopped = values["seconds"], values["stopped"]
-            history = _unpack(values["rows"], loaded)
-            snapshot = loaded, values["run"]
-            del loaded
-        del restored
-        for probe in probes.values():
-            if hasattr(probe, "start"):
-                probe.start(model)
-        run = method.start(objective, snapshot)
-        del snapshot  # as large as all that the method keeps
-        # An estimate takes steps, and steps take all workers.
-        if workers.agreed(progress):
-            announce(run, times[-1], disable=not progress)
-        began = time.monotonic() - seconds
-
-        def record(at: float) -> None:
-            objective.assign(run.at(at), run.state)
-            numbers, arrays = _call_probes(probes, model)
-            elapsed = {"wall_seconds": round(time.monotonic() - began, 3)}
-            row = {"step": _whole(at / method.time_step), "time": at}
-            history.append({**row, **numbers, **run.counters(), **elapsed}, arrays)
-            if on_record is not None:
-                on_record(history)
-
-        def save() -> None:
-            if saved is not None:
-                arrays, values = run.snapshot()
-                elapsed = time.monotonic() - began
-                state = {
-                    **{"run": values, "rows": history.rows},
-                    **{"seconds": elapsed, "stopped": stopped},
-                }
-                saved.save({**arrays, **_pack(history)}, state)
-
-        reached = history[-1]["time"] if len(history) else -1.0
-        pending = [t for t in times if t > reached]
-        if stopped:
-            pending = [t for t in _cut(pending, run.time) if t > reached]
-        last_saved = time.monotonic()
-        bar = Bar(run, times[-1], disable=not progress)
-        try:
-            while pending:
-                while pending and pending[0] <= run.time * (1 + 1e-12):
-                    record(pending.pop(0))
-                bar.show(history)
-                if not pending:
-                    break
-                if time.monotonic() - last_saved >= checkpoint_seconds:
-                    save()
-                    last_saved = time.monotonic()
-                descent = isinstance(method, GradientDescent)
-                # Told here already: what a lost worker interrupted is no state to save.
-                with workers.loss_told():
-                    risk = run.advance(pending[0] if descent else times[-1], target_risk)
-                if risk <= target_risk:
-                    pending, stopped = _cut(pending, run.time), True
-            save()
-        except WorkerLostError:
-            raise
-        except (KeyboardInterrupt, TrainingError):
-            save()
-            raise
-        finally:
-            objective.assign(run.weights, run.state)
-            bar.close()
-        return history
+        with Session(
+            method,
+            objective,
+            times,
+            target_risk=target_risk,
+            probes={"train_risk": _own_risk(objective)} if probes is None else dict(probes),
+            checkpoint=None if checkpoint is None else Checkpoint(checkpoint, identity),
+            seconds=checkpoint_seconds,
+            resume=resume,
+            progress=progress,
+            on_record=on_record,
+            workers=workers,
+        ) as session:
+            while session.record():
+                session.advance()
+        return session.history
 
 
 def _objective(model, x, y, loss, method, workers: Workers) -> Objective:
@@ -199,22 +138,6 @@ def _objective(model, x, y, loss, method, workers: Workers) -> Objective:
     return DistributedObjective(model, x, y, workers=workers, **options)
 
 
-def _restored(saved: Checkpoint | None, resume: bool, workers: Workers) -> tuple | None:
-    """What worker 0's checkpoint holds, on every worker; None: nothing to resume from."""
-
-    def load():
-        if saved is None or not saved.exists():
-            return None
-        if not resume:
-            raise FileExistsError(
-                f"Expected no checkpoint in {saved.path.parent}, received one. "
-                "Set resume=True to go on from it, or choose another folder."
-            )
-        return saved.load()
-
-    return load() if workers.count == 1 else workers.arrays_from_first(load)
-
-
 def _check_times(times, end_time: float, method) -> list[float]:
     if not (np.isfinite(end_time) and end_time > 0):
         raise ValueError(f"Expected a positive end_time, received {end_time}.")
@@ -226,7 +149,7 @@ def _check_times(times, end_time: float, method) -> list[float]:
             f"Expected record times between 0 and end_time={end_time}, received {times!r}."
         )
     array = np.append(array, end_time)
-    if isinstance(method, GradientDescent):
+    if method.whole_steps:
         steps = np.round(array / method.time_step)
         if not steps[-1]:
             raise ValueError(
@@ -234,11 +157,6 @@ def _check_times(times, end_time: float, method) -> list[float]:
             )
         array = method.time_step * steps
     return np.unique(array).tolist()
-
-
-def _cut(times: list[float], end: float) -> list[float]:
-    """Record times of a run that stops at `end`."""
-    return [*(t for t in times if t < end), end]
 
 
 def _identity(method, objective: Objective, times) -> dict:
@@ -260,31 +178,3 @@ def _identity(method, objective: Objective, times) -> dict:
 
 def _own_risk(objective: Objective) -> Callable:
     return lambda model: objective.evaluate()[0]
-
-
-def _call_probes(probes, model) -> tuple[dict, dict]:
-    """Numbers and arrays that the probes give, in their order."""
-    numbers, arrays = {}, {}
-    for name, probe in probes.items():
-        result = probe(model)
-        for key, value in (result if isinstance(result, dict) else {name: result}).items():
-            value = np.asarray(value)
-            if value.ndim:
-                arrays[key] = value
-            else:
-                numbers[key] = value.item()
-    return numbers, arrays
-
-
-def _pack(history: History) -> dict[str, np.ndarray]:
-    return {f"history/{name}": np.stack(values) for name, values in history.arrays.items()}
-
-
-def _unpack(rows: list[dict], arrays: dict[str, np.ndarray]) -> History:
-    kept = {k.split("/", 1)[1]: list(v) for k, v in arrays.items() if k.startswith("history/")}
-    return History(rows, kept)
-
-
-def _whole(step: float) -> int | float:
-    """Step numbers as integers where they are."""
-    return round(step) if abs(step - round(step)) < 1e-6 else step

@@ -40,8 +40,8 @@ def peak_bytes(
         solver: `"flow"` (`GradientFlow`) or `"descent"` (`GradientDescent`).
 
     Returns:
-        int, bytes. Within 20 % of what is measured for weights of 30 MB and more, if the examples
-        fill a tile of activations; more than what is measured if they do not.
+        int, bytes. Within a quarter of what is measured for weights of 30 MB and more, if the
+        examples fill a tile of activations; more than what is measured if they do not.
 
     Raises:
         ValueError: Another solver.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import keras
@@ -9,9 +10,12 @@ import tensorflow as tf
 
 from asym_keras.evaluator import Evaluator
 from asym_keras.graphs import layers_of
-from asym_keras.inputs import call, gather, stateless_call
+from asym_keras.inputs import call, gather, stateless_call, take
 from asym_keras.pairs import examples_meet
+from asym_keras.training.kinks import Kinks, find_sites, moves_of
 
+# Examples that tell how far weights move the inputs of an activation.
+KINK_EXAMPLES = 1000
 # Operations of TensorFlow that draw numbers by a state of their own.
 _DRAWS = {
     *("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal"),
@@ -37,6 +41,7 @@ class Objective(Evaluator):
         indivisible: why the risk of all examples is no mean over parts of them, in words; None: it
             is one.
         constrained: names of weights with a constraint.
+        kinks: those of the model that `gradient` can round; none until `find_kinks` is called.
         (and those of `Evaluator`)
 
     Raises:
@@ -54,6 +59,7 @@ class Objective(Evaluator):
                 "(built: True, trainable variables: 0)."
             )
         self.variables = list(model.trainable_variables)
+        self.kinks = Kinks([], [])
         self.constrained = [v.path for v in self.variables if v.constraint is not None]
         effects = _in_training(model, self.x)
         self._require_listed(effects)
@@ -113,17 +119,29 @@ class Objective(Evaluator):
         for variable, value in zip(self.state_variables, state, strict=True):
             variable.assign(value)
 
-    def gradient(self, weights, state, rows=None):
+    def find_kinks(self, step: float) -> None:
+        """Looks for `kinks`, and how far weights that move by `step` move what crosses them."""
+        sites = find_sites(self.model)
+        if sites:
+            x, others = take(self.x, slice(0, min(self.tile, KINK_EXAMPLES))), self._others()
+            moves = moves_of(sites, lambda w: self._call(w, others, x), self.weights(), step)
+            self.kinks = Kinks(sites, moves)
+
+    def gradient(self, weights, state, rows=None, rounding=None):
         """Risk, its gradient and the new state, on the examples `rows` or, in tiles, on all.
 
         Traceable: call it inside a `tf.function`.
+
+        Args:
+            rounding: scalar tensor by which `kinks` are rounded. None: they are not.
         """
-        if rows is not None:
-            x, y = gather((self.x, self.y), rows)
-            return self._gradient(weights, state, x, y, 1.0)
-        if self.tile >= self.examples:
-            return self._gradient(weights, state, self.x, self.y, 1.0)
-        return self._tiled_gradient(weights, state)
+        with contextlib.nullcontext() if rounding is None else self.kinks.rounded(rounding):
+            if rows is not None:
+                x, y = gather((self.x, self.y), rows)
+                return self._gradient(weights, state, x, y, 1.0)
+            if self.tile >= self.examples:
+                return self._gradient(weights, state, self.x, self.y, 1.0)
+            return self._tiled_gradient(weights, state)
 
     def constrain(self, weights) -> list[tf.Tensor]:
         """`weights` as the constraints of the variables make them, after a step."""

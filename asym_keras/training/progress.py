@@ -10,9 +10,12 @@ from asym_keras.training.history import History
 
 logger = logging.getLogger(__name__)
 
+# Seconds of a run that is announced.
+LONG = 5.0
 
-class Bar:
-    """Progress bar in shares of the work, with the last record's risks and accuracies."""
+
+class Progress:
+    """Bar in shares of the work, with the last record's risks; a forecast, if it will be long."""
 
     def __init__(self, run, end: float, *, disable: bool):
         done = round(1000 * run.fraction(end))
@@ -21,6 +24,8 @@ class Bar:
             total=1000, initial=done, disable=disable, bar_format=form, desc="training"
         )
         self._run, self._end = run, end
+        # The first call compiles: what a gradient takes is known after the second.
+        self._calls_to_forecast = -1 if disable else 2
 
     def show(self, history: History) -> None:
         """Moves the bar to where the run is."""
@@ -30,19 +35,20 @@ class Bar:
             row = history[-1]
             shown |= {k: f"{v:.4g}" for k, v in row.items() if k.endswith(("_risk", "_accuracy"))}
         self._bar.set_postfix(shown)
+        if not self._calls_to_forecast:
+            self._forecast()
+        self._calls_to_forecast -= 1
 
     def close(self) -> None:
         """Leaves the bar as it is."""
         self._bar.close()
 
-
-def announce(run, end: float, *, disable: bool = False) -> None:
-    """Logs how long a run to time `end` will take, if that is long."""
-    gradients, seconds = run.estimate(end)
-    if gradients * seconds > 5 and not disable:
-        logger.info(
-            "about %d gradients of %.2g s each: %.2g minutes, records not counted",
-            gradients,
-            seconds,
-            gradients * seconds / 60,
-        )
+    def _forecast(self) -> None:
+        gradients, seconds = self._run.estimate(self._end)
+        if gradients * seconds > LONG:
+            logger.info(
+                "about %d gradients of %.2g s each: %.2g minutes, records not counted",
+                gradients,
+                seconds,
+                gradients * seconds / 60,
+            )

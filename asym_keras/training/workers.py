@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import hashlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from asym_keras.tracing import traced_once
-from asym_keras.training.checkpoint import load_arrays, save_arrays
 from asym_keras.training.errors import WorkerLostError
 
 # What a collective operation ends with where a process at its other end is gone.
@@ -20,8 +19,6 @@ _LOST = (
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
 )
-# Numbers (int32) that one collective operation sends: what it holds beside the data stays small.
-_CHUNK = 2**22
 
 
 class Workers:
@@ -98,46 +95,8 @@ class Workers:
             self._agree = traced_once(self.first, jit_compile=False)
         return int(self._agree(tf.constant(number, tf.int64)))
 
-    def from_first(self, call: Callable[[], bytes]) -> bytes:
-        """What `call` returns on worker 0, on every worker; the others don't call it.
-
-        Raises:
-            Exception: What `call` raised; a RuntimeError with its message on the other workers.
-        """
-        if self.count == 1:
-            return call()
-        error, content = None, b""
-        if self.is_first:
-            try:
-                content = call()
-            except Exception as caught:
-                error, content = caught, str(caught).encode()
-        failed, size = self.agreed(int(error is not None)), self.agreed(len(content))
-        content = self._broadcast(content, size)
-        if error is not None:
-            raise error
-        if failed:
-            raise RuntimeError(f"worker 0: {content.decode()}")
-        return content
-
-    def arrays_from_first(self, call: Callable[[], tuple[dict, dict] | None]) -> tuple | None:
-        """Arrays and JSON values that `call` returns on worker 0, on every worker; or None."""
-
-        def encoded() -> bytes:
-            result = call()
-            if result is None:
-                return b""
-            file = io.BytesIO()
-            save_arrays(file, *result)
-            return file.getvalue()
-
-        content = self.from_first(encoded)
-        if not content:
-            return None
-        return load_arrays(io.BytesIO(content))
-
     def require_equal(self, facts: dict) -> None:
-        """Checks that all workers hold the same `facts` (names and numbers or texts).
+        """Checks that all workers hold the same `facts`: the same names, and values by `repr`.
 
         Raises:
             ValueError: On every worker, where one differs.
@@ -145,11 +104,9 @@ class Workers:
         if self.count == 1:
             return
         names = sorted(facts)
-        theirs = self.from_first(lambda: "\n".join(repr(facts[n]) for n in names).encode())
-        values = theirs.decode().split("\n")
-        differing = [n for n, v in zip(names, values, strict=False) if repr(facts[n]) != v]
-        if len(values) != len(names):
-            differing = names
+        ours = np.array([_number_of(facts[name]) for name in names])
+        theirs = traced_once(self.first, jit_compile=False)(tf.constant(ours)).numpy()
+        differing = [names[i] for i in np.flatnonzero(ours != theirs)]
         marks = np.zeros(self.count, "int64")
         marks[self.index] = len(differing)
         others = np.flatnonzero(self._totals(marks)).tolist()
@@ -181,18 +138,6 @@ class Workers:
                 "from the last checkpoint, to the same result."
             ) from error
 
-    def _broadcast(self, content: bytes, size: int) -> bytes:
-        """`content` of worker 0, on every worker; the others send zeros of the same length."""
-        length = -(-size // 4)
-        numbers = np.zeros(length, "int32")
-        if self.is_first:
-            numbers = np.frombuffer(content.ljust(4 * length, b"\0"), "int32")
-        parts = [numbers[at : at + _CHUNK] for at in range(0, length, _CHUNK)]
-        shapes = {part.shape for part in parts}
-        send = {shape: traced_once(self.first, jit_compile=False) for shape in sorted(shapes)}
-        received = [send[part.shape](tf.constant(part)).numpy().tobytes() for part in parts]
-        return b"".join(received)[:size]
-
     def _totals(self, numbers: np.ndarray) -> np.ndarray:
         """Sums over the workers, entry by entry."""
 
@@ -201,3 +146,8 @@ class Workers:
             return self.summed(lambda n, t: [t if n == own else tf.zeros_like(t)], tensor)[0]
 
         return traced_once(totals, jit_compile=False)(tf.constant(numbers)).numpy()
+
+
+def _number_of(fact) -> int:
+    """What a fact is compared by: 63 bits of a hash."""
+    return int.from_bytes(hashlib.sha256(repr(fact).encode()).digest()[:8], "big") >> 1

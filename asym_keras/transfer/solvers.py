@@ -83,7 +83,7 @@ def _diverging(networks, objective: Objective, phi, y, steps: int, rate: float) 
     run = GradientDescent(rate).start(objective)
     with contextlib.suppress(TrainingError):
         for _ in range(steps):
-            run.advance(run.time + rate)
+            run.advance(run.time + rate, run.time + rate)
     _, gradient, _ = objective.gradient(run.weights, [])
     stepped = [w - rate * g for w, g in zip(run.weights, gradient, strict=True)]
     for weights in (run.weights, stepped):

@@ -14,7 +14,6 @@ import pytest
 
 from asym_keras.training import Checkpoint, CheckpointError
 from asym_keras.training import checkpoint as module
-from asym_keras.training.workers import Workers
 
 IDENTITY = {
     "method": {"name": "GradientFlow", "rtol": 0.1},
@@ -190,11 +189,3 @@ def test_home_folder_is_found(tmp_path, monkeypatch):
     assert checkpoint.path == tmp_path / "run" / "state.npz"
     assert_loads(Checkpoint("~/run", IDENTITY))
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-def test_workers_hand_on_what_a_checkpoint_holds():
-    halves = np.array([1.5, -2.0]).astype("bfloat16")
-    arrays, values = Workers().arrays_from_first(lambda: ({**ARRAYS, "w": halves}, VALUES))
-    assert values == VALUES
-    assert arrays["w"].dtype == "bfloat16"
-    np.testing.assert_array_equal(arrays["w"], halves)

@@ -1,0 +1,61 @@
+"""The state of a gradient flow in progress: one record."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from asym_keras.training.control import Control
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowState:
+    """All that a flow goes on from; one replaces another at the end of a step, whole.
+
+    Attributes:
+        time: t.
+        weights, slope: tensors at t, and `-grad L` there.
+        last_time, last_weights, last_slope: the same before the last step.
+        direction: along which the spectral radius was estimated last.
+        control: how the next step is chosen.
+        risk: at t; infinite before the first step.
+        first_risk: at the start.
+        rounding: by how much kinks are rounded, in units of the weights; 0: not.
+        gradients: computed so far, power iterations included.
+        steps: accepted so far.
+    """
+
+    time: float
+    weights: list[tf.Tensor]
+    slope: list[tf.Tensor]
+    last_time: float
+    last_weights: list[tf.Tensor]
+    last_slope: list[tf.Tensor]
+    direction: list[tf.Tensor]
+    control: Control
+    risk: float
+    first_risk: float
+    rounding: float
+    gradients: int
+    steps: int
+
+    def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
+        """Tensors and JSON values that `restored` makes the state of."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        lists = {name: value for name, value in parts.items() if isinstance(value, list)}
+        arrays = {f"{name}{i}": t for name, tensors in lists.items() for i, t in enumerate(tensors)}
+        values = {name: value for name, value in parts.items() if name not in lists}
+        return arrays, values | {"control": dataclasses.asdict(self.control)}
+
+    @classmethod
+    def restored(cls, arrays: dict, values: dict) -> FlowState:
+        """The state of a snapshot; takes its arrays out of `arrays`."""
+        names = [f.name for f in dataclasses.fields(cls) if f.name not in values]
+        count = sum(name.startswith("direction") for name in arrays)
+        parts: dict[str, Any] = {**values, "control": Control(**values["control"])}
+        for name in names:
+            # Taken out one by one, so that no more than one is there twice.
+            parts[name] = [tf.constant(arrays.pop(f"{name}{i}")) for i in range(count)]
+        return cls(**parts)

@@ -1,0 +1,177 @@
+"""One run of training: its records, its checkpoints, and where it goes on from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+
+from asym_keras.training.checkpoint import Checkpoint
+from asym_keras.training.errors import TrainingError, WorkerLostError
+from asym_keras.training.history import History
+from asym_keras.training.objective import Objective
+from asym_keras.training.progress import Progress
+from asym_keras.training.workers import Workers
+
+
+class Session:
+    """A run from its start, or from its checkpoint, to its last record.
+
+    As a context it sees that nothing is lost: whatever ends the run, the model gets the weights
+    reached, and the checkpoint (but after the loss of a worker) the state.
+
+    Args:
+        method: `GradientDescent`, `GradientFlow`, or another with `time_step`, `whole_steps` and
+            `start(objective, snapshot)`; what that returns has `time`, `weights`, `state`, `risk`,
+            `fraction`, `counters`, `estimate`, `advance`, `at` and `snapshot` as a `FlowRun` has.
+        objective: the risk to reduce.
+        times: record times, increasing.
+        target_risk: at or below which the run ends, with a record.
+        probes: name -> probe.
+        checkpoint: where the run is saved. None: nowhere.
+        seconds: least time between two checkpoints.
+        resume: whether to go on from the checkpoint, if there is one.
+        progress: whether to show a progress bar.
+        on_record: called with the history after each record.
+        workers: who train along.
+
+    Attributes:
+        history: of all records.
+
+    Raises:
+        FileExistsError: There is a checkpoint, and `resume` is False.
+        CheckpointError: It can't be gone on from.
+    """
+
+    def __init__(
+        self,
+        method,
+        objective: Objective,
+        times: list[float],
+        *,
+        target_risk: float,
+        probes: Mapping[str, Callable],
+        checkpoint: Checkpoint | None,
+        seconds: float,
+        resume: bool,
+        progress: bool,
+        on_record: Callable[[History], None] | None,
+        workers: Workers,
+    ):
+        self._objective, self._probes, self._on_record = objective, probes, on_record
+        self._checkpoint, self._seconds, self._workers = checkpoint, seconds, workers
+        self._time_step, self._end, self._target = method.time_step, times[-1], target_risk
+        arrays, values = _restored(checkpoint, resume)
+        # Before anything is computed together: one that goes on and one that begins would not meet.
+        workers.require_equal({"checkpoint, which all read from one folder": values["seconds"]})
+        self.history = _unpack(values["rows"], arrays)
+        for probe in probes.values():
+            if hasattr(probe, "start"):
+                probe.start(objective.model)
+        self._run = method.start(objective, (arrays, values["run"]) if values["run"] else None)
+        del arrays  # as large as all that the method keeps
+        self._stopped = values["stopped"]
+        self._began, self._saved = time.monotonic() - values["seconds"], time.monotonic()
+        reached = self.history[-1]["time"] if len(self.history) else -1.0
+        times = _cut(times, self._run.time) if self._stopped else times
+        self._pending = [t for t in times if t > reached]
+        self._progress = Progress(self._run, self._end, disable=not progress)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            # What a lost worker interrupted is no state to save.
+            lost = isinstance(error, WorkerLostError)
+            if kind is None or (issubclass(kind, (KeyboardInterrupt, TrainingError)) and not lost):
+                self._save()
+        finally:
+            self._objective.assign(self._run.weights, self._run.state)
+            self._progress.close()
+
+    def record(self) -> bool:
+        """Records what is due; whether there is more to come."""
+        run = self._run
+        if run.risk <= self._target and not self._stopped:
+            self._pending, self._stopped = _cut(self._pending, run.time), True
+        while self._pending and self._pending[0] <= run.time * (1 + 1e-12):
+            self._record(self._pending[0])
+            del self._pending[0]
+        self._progress.show(self.history)
+        return bool(self._pending)
+
+    def advance(self) -> None:
+        """Goes some way towards the next record."""
+        if time.monotonic() - self._saved >= self._seconds:
+            self._save()
+            self._saved = time.monotonic()
+        with self._workers.loss_told():
+            self._run.advance(self._pending[0], self._end, self._target)
+
+    def _record(self, at: float) -> None:
+        self._objective.assign(self._run.at(at), self._run.state)
+        numbers, arrays = _call_probes(self._probes, self._objective.model)
+        elapsed = {"wall_seconds": round(time.monotonic() - self._began, 3)}
+        row = {"step": _whole(at / self._time_step), "time": at}
+        self.history.append({**row, **numbers, **self._run.counters(), **elapsed}, arrays)
+        if self._on_record is not None:
+            self._on_record(self.history)
+
+    def _save(self) -> None:
+        if self._checkpoint is None or not self._workers.is_first:
+            return
+        arrays, values = self._run.snapshot()
+        seconds = time.monotonic() - self._began
+        state = {"run": values, "rows": self.history.rows, "seconds": seconds}
+        state["stopped"] = self._stopped
+        self._checkpoint.save({**arrays, **_pack(self.history)}, state)
+
+
+def _restored(checkpoint: Checkpoint | None, resume: bool) -> tuple[dict, dict]:
+    """Arrays and values of the checkpoint; of a run that has not begun if there is none."""
+    if checkpoint is None or not checkpoint.exists():
+        return {}, {"run": None, "rows": [], "seconds": 0.0, "stopped": False}
+    if not resume:
+        raise FileExistsError(
+            f"Expected no checkpoint in {checkpoint.path.parent}, received one. "
+            "Set resume=True to go on from it, or choose another folder."
+        )
+    return checkpoint.load()
+
+
+def _cut(times: list[float], end: float) -> list[float]:
+    """Record times of a run that stops at `end`."""
+    return [*(t for t in times if t < end), end]
+
+
+def _call_probes(probes, model: keras.Model) -> tuple[dict, dict]:
+    """Numbers and arrays that the probes give, in their order."""
+    numbers, arrays = {}, {}
+    for name, probe in probes.items():
+        result = probe(model)
+        for key, value in (result if isinstance(result, dict) else {name: result}).items():
+            value = np.asarray(value)
+            if value.ndim:
+                arrays[key] = value
+            else:
+                numbers[key] = value.item()
+    return numbers, arrays
+
+
+def _pack(history: History) -> dict[str, np.ndarray]:
+    # An interrupt may come when some arrays of a record are there, and its row is not.
+    rows = len(history)
+    return {f"history/{k}": np.stack(v[:rows]) for k, v in history.arrays.items() if v[:rows]}
+
+
+def _unpack(rows: list[dict], arrays: dict[str, np.ndarray]) -> History:
+    kept = {k.split("/", 1)[1]: list(v) for k, v in arrays.items() if k.startswith("history/")}
+    return History(rows, kept)
+
+
+def _whole(step: float) -> int | float:
+    """Step numbers as integers where they are."""
+    return round(step) if abs(step - round(step)) < 1e-6 else step

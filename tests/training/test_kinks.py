@@ -1,0 +1,273 @@
+"""Kinks of activations: found, measured, and rounded for the solver alone."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from problems import tanh_problem
+from training_runs import assert_bit_identical, run, weights_of
+
+import asym_keras as ak
+from asym_keras.training import CheckpointError, GradientDescent, GradientFlow, Objective
+from asym_keras.training.distributed import DistributedObjective
+from asym_keras.training.kinks import find_sites, kinks_of
+from asym_keras.training.workers import Workers
+
+
+def relu_problem(
+    dtype="float64", *, gamma=0.0, width=40, examples=30, scale=1.0, activation="relu"
+):
+    """Noisy targets, so that many examples come to rest on kinks."""
+    generator = np.random.default_rng(0)
+    x = scale * generator.normal(size=(examples, 5)).astype(dtype)
+    y = np.sin(2 * x.sum(1, keepdims=True)) + generator.normal(size=(examples, 1)).astype(dtype)
+    model = ak.shallow_network(
+        5, 1, width=width, gamma=gamma, alpha=0.5, activation=activation, seed=3, dtype=dtype
+    )
+    return model, x, y.astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("function", "kinks"),
+    [
+        ("relu", [(0, 1)]),
+        ("leaky_relu", [(0, 0.8)]),
+        ("relu6", [(0, 1), (6, -1)]),
+        ("hard_tanh", [(-1, 1), (1, -1)]),
+        ("hard_sigmoid", [(-3, 1 / 6), (3, -1 / 6)]),
+        ("soft_shrink", [(-0.5, -1), (0.5, 1)]),
+        (lambda z: tf.nn.relu(z - 0.3), [(0.3, 1)]),
+        (lambda z: keras.ops.abs(z) + 2 * z, [(0, 2)]),
+        (keras.layers.LeakyReLU(0.3), [(0, 0.7)]),
+        (keras.layers.ReLU(max_value=2.0, negative_slope=0.1), [(0, 0.9), (2, -1)]),
+        # Curved, with jumps, no function of single numbers, or none at all.
+        *(
+            (name, [])
+            for name in ("linear", "tanh", "elu", "selu", "gelu", "softplus", "hard_swish")
+        ),
+        *((name, []) for name in ("hard_shrink", "softmax", "exponential")),
+        (tf.round, []),
+        (lambda z: z / 0, []),
+        (lambda a, b: a, []),
+    ],
+)
+def test_kinks_are_found_where_the_slope_changes(function, kinks):
+    found = kinks_of(keras.activations.get(function) if isinstance(function, str) else function)
+    np.testing.assert_allclose(np.reshape(found, (-1, 2)), np.reshape(kinks, (-1, 2)), atol=1e-5)
+
+
+def sites_of(model):
+    return sorted((site.owner.name, site.attribute) for site in find_sites(model))
+
+
+def test_kinks_are_found_wherever_a_model_holds_them():
+    inputs = keras.Input((8, 8, 1))
+    h = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+    h = keras.layers.ReLU(name="layer")(keras.layers.Conv2D(4, 3, name="plain")(h))
+    h = keras.layers.Flatten()(keras.layers.MaxPooling2D()(h))
+    h = keras.layers.Activation("relu6", name="six")(h)
+    nested = keras.Sequential(
+        [keras.Input((16,)), keras.layers.Dense(3, activation="leaky_relu", name="inside")]
+    )
+    h = nested(h)
+    h = keras.layers.Dense(3, activation=keras.layers.LeakyReLU(name="held"), name="holds")(h)
+    h = ak.AsymScaledDense(6, activation="tanh", name="smooth")(h)
+    h = ak.AsymScaledDense(6, name="asym")(h)
+    h = keras.ops.maximum(keras.ops.abs(h), 0.1)
+    model = keras.Model(inputs, keras.layers.Dense(1)(h))
+    names = [name for name, _ in sites_of(model)]
+    assert len(names) == 8
+    assert {"conv", "layer", "six", "inside", "held", "asym"} < set(names)
+    assert sum(name.startswith(("absolute", "maximum")) for name in names) == 2
+
+
+def test_a_model_without_kinks_has_no_sites():
+    assert sites_of(tanh_problem()[0]) == []
+
+
+def rounded_outputs(model, x, radius):
+    """Outputs where weights move the inputs of the activation by 1, so that r is the radius."""
+    objective = Objective(model, x, np.zeros((len(x), 1)))
+    objective.find_kinks(0.01)
+    [(_, move)] = objective.kinks._sites
+    with objective.kinks.rounded(tf.constant(radius / move, "float64")):
+        return model(x).numpy()
+
+
+def test_a_rounded_kink_is_a_parabola_of_the_given_width():
+    x = np.linspace(-2, 2, 81)[:, None]
+    layer = ak.AsymScaledDense(1, 1, gamma=1.0, kernel_initializer="ones", dtype="float64")
+    model = keras.Sequential([keras.Input((1,), dtype="float64"), layer])
+    sign, r = float(layer.readout.numpy().item()), 0.5
+    expected = np.where(np.abs(x) < r, (x + r) ** 2 / (4 * r), np.maximum(x, 0))
+    np.testing.assert_allclose(sign * rounded_outputs(model, x, r), expected, atol=1e-12)
+    np.testing.assert_array_equal(sign * model(x).numpy(), np.maximum(x, 0))
+
+
+def test_moves_are_those_of_random_weights():
+    model, x, y = relu_problem(width=3000, scale=2.0)
+    objective = Objective(model, x, y)
+    objective.find_kinks(0.01)
+    [(_, move)] = objective.kinks._sites
+    assert move == pytest.approx(np.sqrt(np.mean(np.sum(x**2, 1) / 5)), rel=0.02)
+
+
+def test_inputs_that_no_weight_moves_are_left_alone():
+    inputs = keras.Input((4,))
+    h = keras.layers.Dense(6, activation="relu", trainable=False)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(h))
+    objective = Objective(model, np.eye(4, dtype="float32"), np.ones((4, 1), "float32"))
+    objective.find_kinks(0.01)
+    assert find_sites(model)
+    assert not objective.kinks
+
+
+def test_the_gradient_is_that_of_the_rounded_network():
+    model, x, y = relu_problem(gamma=1.0)
+    objective = Objective(model, x, y)
+    objective.find_kinks(0.01)
+    [(_, move)] = objective.kinks._sites
+    layer = model.layers[1]
+    w, a = (
+        np.asarray(layer.kernel),
+        np.asarray(layer.readout) * layer.sqrt_scalings.numpy()[:, None],
+    )
+    r = 0.5
+    z = x @ w / np.sqrt(5)
+    slope = np.clip(z / (2 * r) + 0.5, 0, 1)
+    hidden = np.where(np.abs(z) < r, (z + r) ** 2 / (4 * r), np.maximum(z, 0))
+    residual = 2 * (hidden @ a - y) / y.size
+    expected = x.T @ ((residual @ a.T) * slope) / np.sqrt(5)
+    rounding = tf.constant(r / move, "float64")
+    _, [gradient], _ = objective.gradient(objective.weights(), [], rounding=rounding)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-12)
+    shared = DistributedObjective(
+        model, x, y, workers=Workers(tf.distribute.MirroredStrategy(["CPU:0"]))
+    )
+    shared.find_kinks(0.01)
+    _, [gradient], _ = shared.gradient(shared.weights(), [], rounding=rounding)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_smooth_activations_are_trained_as_without_rounding_bit_for_bit():
+    histories = [
+        run(tanh_problem(), GradientFlow(rounding=share), end_time=50.0) for share in (0.0, 0.3)
+    ]
+    assert_bit_identical(*histories)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_flow_of_a_relu_network_ends_where_descent_ends(dtype):
+    ends = {}
+    for method in (GradientDescent(0.1), GradientFlow(), GradientFlow(rounding=0.0)):
+        problem = relu_problem(dtype)
+        activation = problem[0].layers[1].activation
+        history = run(problem, method, end_time=3000.0, times=[0])
+        ends[method] = history[-1]
+        # What is recorded, and what is left, is of the true activation.
+        model, x, y = problem
+        assert model.layers[1].activation is activation
+        risk = np.mean((model(x).numpy() - y) ** 2)
+        assert history[-1]["train_risk"] == pytest.approx(risk, rel=1e-5)
+    descent, flow, sharp = ends.values()
+    assert flow["train_risk"] == pytest.approx(descent["train_risk"], rel=0.01)
+    assert flow["gradients"] < descent["gradients"] / 5
+    # At this tolerance the flow with sharp kinks takes another way.
+    assert sharp["train_risk"] < 0.9 * descent["train_risk"]
+
+
+def test_rounding_follows_the_risk_down():
+    model, x, _ = relu_problem(gamma=1.0, width=300)
+    y = model(x).numpy() + 1.0  # a risk that falls to nothing
+    run_ = GradientFlow().start(Objective(model, x, y))
+    assert run_._now.rounding == 0.3 * 1e-2
+    while run_.time < 2000.0:
+        run_.advance(2000.0, 2000.0)
+    share = np.sqrt(run_.risk / run_._now.first_risk)
+    assert share < 0.05
+    assert run_._now.rounding <= 1.5 * 0.02 * share
+
+
+def test_the_spectral_radius_sees_the_ramps():
+    model, x, y = relu_problem()
+    run_ = GradientFlow(rounding=5.0).start(Objective(model, x, y))
+    while run_.time < 300.0:
+        run_.advance(300.0, 300.0)
+    now = run_._now
+    extra = run_._extra(now.rounding)
+
+    def slope(flat):
+        moved = [tf.constant(flat.reshape(5, -1))]
+        return run_._stepper.evaluate(moved, *extra)[0][0].numpy().ravel()
+
+    start = now.weights[0].numpy().ravel()
+    h = 1e-6
+    jacobian = [(slope(start + h * e) - slope(start - h * e)) / (2 * h) for e in np.eye(len(start))]
+    radius = np.abs(np.linalg.eigvalsh((np.stack(jacobian) + np.stack(jacobian).T) / 2)).max()
+    control, direction = now.control, now.direction
+    for _ in range(60):
+        control, direction = run_._estimate(
+            control, now.weights, now.slope, direction, now.rounding
+        )
+    assert control.radius == pytest.approx(radius, rel=0.1)
+
+
+def test_rounding_is_part_of_what_a_checkpoint_is_of(tmp_path):
+    run(relu_problem(), GradientFlow(), end_time=5.0, checkpoint=tmp_path)
+    with pytest.raises(CheckpointError, match="method"):
+        run(
+            *(relu_problem(), GradientFlow(rounding=0.1)),
+            end_time=5.0,
+            checkpoint=tmp_path,
+            resume=True,
+        )
+
+
+def test_a_network_with_kinks_resumes_bit_for_bit(tmp_path):
+    class Stop:
+        left = 3
+
+        def __call__(self, model):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+            return {}
+
+    times = [0, 1, 10, 100, 1000]
+    options = {"end_time": 1000.0, "times": times}
+    model = relu_problem()[0]
+    whole = run(problem := relu_problem(), GradientFlow(), **options)
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            *(relu_problem(), GradientFlow()),
+            probes={"stop": Stop()},
+            checkpoint=tmp_path,
+            **options,
+        )
+    model = (again := relu_problem())[0]
+    resumed = run(again, GradientFlow(), checkpoint=tmp_path, resume=True, **options)
+    assert weights_of(model).tobytes() == weights_of(problem[0]).tobytes()
+    assert resumed[-1]["gradients"] == whole[-1]["gradients"]
+
+
+@pytest.mark.parametrize("rounding", [-0.1, np.nan, np.inf])
+def test_bad_rounding_is_refused(rounding):
+    with pytest.raises(ValueError, match="expected rounding of at least 0, received"):
+        GradientFlow(rounding=rounding)
+
+
+def test_mixed_precision_and_recurrent_kinks_train():
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(12, 5, 3)).astype("float32")
+    y = x.sum((1, 2))[:, None]
+    layers = [
+        keras.layers.SimpleRNN(6, activation="relu", name="rnn"),
+        keras.layers.Dense(4, activation="relu", dtype="mixed_bfloat16", name="half"),
+        keras.layers.Dense(1, dtype="float32"),
+    ]
+    model = keras.Sequential([keras.Input((5, 3)), *layers])
+    assert len(find_sites(model)) == 2
+    history = run((model, x, y), GradientFlow(jit_compile=False), end_time=5.0)
+    assert history[-1]["train_risk"] < 0.5 * history[0]["train_risk"]
