@@ -18,6 +18,19 @@ def tanh_problem(dtype="float64", *, width=12, gamma=0.5, examples=15, outputs=2
     return model, x, y
 
 
+def relu_problem(
+    dtype="float64", *, gamma=0.0, width=40, examples=30, scale=1.0, activation="relu"
+):
+    """Noisy targets, so that many examples come to rest on kinks."""
+    generator = np.random.default_rng(0)
+    x = scale * generator.normal(size=(examples, 5)).astype(dtype)
+    y = np.sin(2 * x.sum(1, keepdims=True)) + generator.normal(size=(examples, 1)).astype(dtype)
+    model = ak.shallow_network(
+        5, 1, width=width, gamma=gamma, alpha=0.5, activation=activation, seed=3, dtype=dtype
+    )
+    return model, x, y.astype(dtype)
+
+
 def negative_gradient(model, x, y):
     """`-grad L` of the mean squared error by NumPy, as a function of the flat kernel."""
     layer = model.get_layer("asym_scaled_dense")

@@ -20,14 +20,17 @@ RADIUS_MARGIN = 1.05
 RECALL = 0.9
 # Steps between estimates of the spectral radius while it changes by less than STEADY.
 LONGEST_INTERVAL, STEADY = 5, 0.1
-# Kinks are rounded by no more than RESIDUAL_SHARE of what is left of the residual (a root of the
-# risk, of 1 at the start), in units of the weights, so that a small risk is that of the true
-# kinks; and by no less than LEAST_ROUNDING. Each change costs a gradient: they come in steps.
+# Kinks are rounded by no more than RESIDUAL_SHARE of what is left of the residual, in units of the
+# weights, so that a small risk is that of the true kinks; and by no less than LEAST_ROUNDING. Each
+# change costs a gradient: they come in steps.
 RESIDUAL_SHARE, LEAST_ROUNDING, ROUNDING_STEP = 0.02, 3e-6, 1.5
 # In the first steps it is decided, for good, on which sides of their kinks the nodes that matter
 # come to lie: there errors count EARLY times the concentration of the scalings more, and less and
 # less so over EARLY_STEPS.
 EARLY, EARLY_STEPS = 30.0, 15.0
+# Where many nodes matter alike and fit the data closely, each of their errors counts more: by the
+# residual left to the power of -LATE.
+LATE = 0.27
 # There is no way on when so many steps are rejected within so small a share of the time reached.
 STUCK_REJECTIONS, STUCK_SHARE = 100, 1e-4
 
@@ -139,21 +142,31 @@ def after_estimate(control: Control, radius: float) -> Control:
     )
 
 
-def strictness(steps: int, concentration: float) -> float:
+def residual_left(risk: float, first_risk: float) -> float:
+    """Share of the residual that is left, in [0, 1]: the root of that of the risk."""
+    return math.sqrt(min(1.0, max(risk, 0.0) / first_risk)) if first_risk > 0 else 1.0
+
+
+def strictness(steps: int, left: float, concentration: float) -> float:
     """What the error of a network with kinks is multiplied by, after so many steps.
 
     Args:
-        concentration: root of the sum of squared shares of nodes in the scalings: 1 if one node
-            has all, 1 / sqrt(m) if all m have the same.
+        left: `residual_left`.
+        concentration: of the scalings: the root of the sum of squared shares of nodes in them, 1
+            if one node has all, 1 / sqrt(m) if all m have the same.
     """
-    return 1.0 + EARLY * concentration * math.exp(-steps / EARLY_STEPS)
+    early = EARLY * concentration * math.exp(-steps / EARLY_STEPS)
+    return (1.0 + early) / _care(left, concentration)
 
 
-def rounding_after(rounding: float, risk: float, first_risk: float) -> float:
-    """By how much kinks are rounded after a step that ends at `risk`; 0: there are none."""
-    left = math.sqrt(max(risk, 0.0) / first_risk) if first_risk > 0 else 1.0
-    wanted = max(RESIDUAL_SHARE * left, LEAST_ROUNDING)
+def rounding_after(rounding: float, left: float, concentration: float) -> float:
+    """By how much kinks are rounded from here on, if by `rounding` before; 0: there are none."""
+    wanted = max(RESIDUAL_SHARE * left * _care(left, concentration), LEAST_ROUNDING)
     return wanted if wanted < rounding / ROUNDING_STEP else rounding
+
+
+def _care(left: float, concentration: float) -> float:
+    return max(left, 1e-6) ** (LATE * (1.0 - concentration) ** 2)
 
 
 def _as_pair(step: float, stages: int) -> float:

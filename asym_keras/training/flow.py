@@ -16,6 +16,7 @@ from asym_keras.training.control import (
     after_rejection,
     after_step,
     plan,
+    residual_left,
     rounding_after,
     strictness,
 )
@@ -218,7 +219,8 @@ class FlowRun:
             )
             gradients += 1
         control = after_step(control, step, stages, error)
-        rounding = rounding_after(now.rounding, risk, now.first_risk)
+        left = residual_left(risk, now.first_risk)
+        rounding = rounding_after(now.rounding, left, self._stepper.concentration)
         if rounding != now.rounding:
             slope, _ = self._stepper.evaluate(weights, *self._extra(rounding))
             gradients += 1
@@ -263,7 +265,9 @@ class FlowRun:
             result = self._stepper.bogacki_shampine(now.weights, now.slope, step, *extra)
         weights, slope, risk, error = result
         risk, error = float(risk), float(error)
-        error *= strictness(now.steps, self._stepper.concentration)
+        if now.rounding:
+            left = residual_left(now.risk, now.first_risk)
+            error *= strictness(now.steps, left, self._stepper.concentration)
         return weights, slope, risk, error if math.isfinite(risk) else math.inf
 
     def _estimate(

@@ -13,6 +13,7 @@ from asym_keras.training.control import (
     after_rejection,
     after_step,
     plan,
+    residual_left,
     rounding_after,
     strictness,
 )
@@ -178,12 +179,20 @@ def test_rejections_count_as_stuck_at_one_place_only():
     assert control.is_stuck
 
 
+def test_what_is_left_of_the_residual_is_the_root_of_the_risk():
+    assert residual_left(0.04, 4.0) == pytest.approx(0.1)
+    assert residual_left(math.inf, 4.0) == 1.0  # before the first step
+    assert residual_left(8.0, 4.0) == 1.0
+    assert residual_left(-1.0, 4.0) == 0.0  # of a loss with other signs
+    assert residual_left(0.5, 0.0) == residual_left(0.5, -1.0) == 1.0  # nothing to compare with
+
+
 def test_rounding_is_bounded_by_what_is_left_of_the_residual():
-    # A root of the risk of .1 leaves .02 * .1.
-    assert rounding_after(3e-3, 0.01, 1.0) == 3e-3  # not for less than half as much again
-    assert rounding_after(3.1e-3, 0.01, 1.0) == pytest.approx(2e-3)
-    assert rounding_after(3e-3, 0.04, 4.0) == 3e-3
-    assert rounding_after(3e-3, 0.01, 4.0) == pytest.approx(1e-3)
+    # With one node that matters, a tenth leaves .02 * .1.
+    assert rounding_after(3e-3, 0.1, 1.0) == 3e-3  # not for less than half as much again
+    assert rounding_after(3.1e-3, 0.1, 1.0) == pytest.approx(2e-3)
+    # With many, less.
+    assert rounding_after(3e-3, 0.1, 0.0) == pytest.approx(2e-3 * 0.1**0.27)
 
 
 def test_rounding_does_not_rise_again_and_has_an_end():
@@ -192,18 +201,19 @@ def test_rounding_does_not_rise_again_and_has_an_end():
     assert rounding_after(3e-6, 0.0, 1.0) == 3e-6
 
 
-@pytest.mark.parametrize("first_risk", [0.0, -1.0])
-def test_without_a_risk_to_compare_with_rounding_stays(first_risk):
-    assert rounding_after(3e-3, 0.5, first_risk) == 3e-3
-
-
 def test_no_kinks_are_not_rounded():
     assert rounding_after(0.0, 1e-9, 1.0) == 0.0
 
 
 def test_errors_count_more_in_the_first_steps_the_more_so_where_few_nodes_matter():
-    assert strictness(0, 1.0) == 31.0
-    assert strictness(15, 1.0) == pytest.approx(1 + 30 / math.e)
-    assert strictness(0, 0.02) == pytest.approx(1.6)
-    assert strictness(1000, 1.0) == pytest.approx(1.0)
-    assert strictness(0, 0.0) == 1.0  # no scalings, or no kinks
+    assert strictness(0, 1.0, 1.0) == 31.0
+    assert strictness(15, 1.0, 1.0) == pytest.approx(1 + 30 / math.e)
+    assert strictness(0, 1.0, 0.02) == pytest.approx(1.6)
+    assert strictness(1000, 1.0, 1.0) == pytest.approx(1.0)
+    assert strictness(0, 1.0, 0.0) == 1.0
+
+
+def test_errors_count_more_late_where_many_nodes_fit_the_data_closely():
+    assert strictness(1000, 1e-3, 0.0) == pytest.approx(1000**0.27)
+    assert strictness(1000, 1e-3, 1.0) == pytest.approx(1.0)
+    assert math.isfinite(strictness(1000, 0.0, 0.0))

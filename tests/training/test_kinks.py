@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from problems import tanh_problem
+from problems import relu_problem, tanh_problem
 from training_runs import assert_bit_identical, run, weights_of
 
 import asym_keras as ak
@@ -14,19 +14,6 @@ from asym_keras.training import CheckpointError, GradientDescent, GradientFlow, 
 from asym_keras.training.distributed import DistributedObjective
 from asym_keras.training.kinks import find_sites, kinks_of
 from asym_keras.training.workers import Workers
-
-
-def relu_problem(
-    dtype="float64", *, gamma=0.0, width=40, examples=30, scale=1.0, activation="relu"
-):
-    """Noisy targets, so that many examples come to rest on kinks."""
-    generator = np.random.default_rng(0)
-    x = scale * generator.normal(size=(examples, 5)).astype(dtype)
-    y = np.sin(2 * x.sum(1, keepdims=True)) + generator.normal(size=(examples, 1)).astype(dtype)
-    model = ak.shallow_network(
-        5, 1, width=width, gamma=gamma, alpha=0.5, activation=activation, seed=3, dtype=dtype
-    )
-    return model, x, y.astype(dtype)
 
 
 @pytest.mark.parametrize(

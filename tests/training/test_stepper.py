@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from problems import tanh_problem
-from test_kinks import relu_problem
+from problems import relu_problem, tanh_problem
 
 from asym_keras.training import Objective
 from asym_keras.training.stepper import Stepper
