@@ -1,6 +1,6 @@
 """Runs as one process of a strategy, and writes down what each case of training came to.
 
-    python strategy_worker.py {none,mirrored,multiworker} {cases,killed,resumed,differing} FOLDER
+    python strategy_worker.py {none,mirrored,multiworker} {cases,killed,resumed,differing,apart} DIR
 
 Two replicas: two logical CPU devices, or two processes that TF_CONFIG names.
 """
@@ -112,6 +112,14 @@ def main(kind: str, mode: str, folder: str) -> None:
     if mode == "differing":
         try:
             run_case("full batch, float64", strategy, shift=0.0 if first else 1e-9)
+        except ValueError as error:
+            print("refused:", error)
+        return
+    if mode == "apart":
+        if first:  # a checkpoint that the other does not see
+            run_case(KILLED, None, checkpoint=Path(folder) / "0")
+        try:
+            run_case(KILLED, strategy, checkpoint=Path(folder) / str(int(not first)), resume=True)
         except ValueError as error:
             print("refused:", error)
         return

@@ -91,6 +91,14 @@ def test_workers_with_other_data_are_refused(tmp_path):
         assert output.count("differs in: training data") == ("This is worker 1" in output)
 
 
+@pytest.mark.slow
+def test_a_worker_that_does_not_see_the_checkpoint_is_named(tmp_path):
+    for status, output, errors in work_together("apart", tmp_path):
+        assert status == 0, errors
+        assert "received others than worker 0's on worker 1" in output
+        assert output.count("differs in: checkpoint") == ("This is worker 1" in output)
+
+
 @pytest.fixture(scope="module")
 def strategy():
     return tf.distribute.MirroredStrategy(["CPU:0"])
