@@ -20,6 +20,9 @@ RADIUS_MARGIN = 1.05
 RECALL = 0.9
 # Steps between estimates of the spectral radius while it changes by less than STEADY.
 LONGEST_INTERVAL, STEADY = 5, 0.1
+# By how much kinks are rounded at the atol at which the numbers below were found, in units of the
+# weights. At others: by the third root, as steps go.
+ROUNDING, USUAL_ATOL = 3e-3, 1e-2
 # Kinks are rounded by no more than RESIDUAL_SHARE of what is left of the residual, in units of the
 # weights, so that a small risk is that of the true kinks; and by no less than LEAST_ROUNDING. Each
 # change costs a gradient: they come in steps.
@@ -147,16 +150,24 @@ def residual_left(risk: float, first_risk: float) -> float:
     return math.sqrt(min(1.0, max(risk, 0.0) / first_risk)) if first_risk > 0 else 1.0
 
 
-def strictness(steps: int, left: float, concentration: float) -> float:
-    """What the error of a network with kinks is multiplied by, after so many steps.
+def usual_rounding(atol: float) -> float:
+    """By how much kinks are rounded at first."""
+    return ROUNDING * (atol / USUAL_ATOL) ** (1 / 3)
+
+
+def early_strictness(steps: int, concentration: float, atol: float) -> float:
+    """What errors of a network with kinks are multiplied by, after so many steps.
 
     Args:
-        left: `residual_left`.
         concentration: of the scalings: the root of the sum of squared shares of nodes in them, 1
             if one node has all, 1 / sqrt(m) if all m have the same.
     """
-    early = EARLY * concentration * math.exp(-steps / EARLY_STEPS)
-    return (1.0 + early) / _care(left, concentration)
+    return 1.0 + EARLY * concentration * atol / USUAL_ATOL * math.exp(-steps / EARLY_STEPS)
+
+
+def late_strictness(left: float, concentration: float) -> float:
+    """What errors are multiplied by where kinks are rounded and so much of the residual is left."""
+    return 1.0 / _care(left, concentration)
 
 
 def rounding_after(rounding: float, left: float, concentration: float) -> float:

@@ -28,21 +28,19 @@ STRICTER = 2.0
 class Stepper:
     """`dW/dt = -grad L(W)` on one objective; every method returns new tensors.
 
-    Where the objective has kinks, every method takes a `rounding` by which they are rounded.
-
-    Attributes:
-        concentration: of the scalings that errors are weighted with, see `control.strictness`.
+    Args:
+        objective: the risk.
+        rtol, atol: tolerance.
+        rounded: whether every method takes, at last, a `rounding` of the objective's kinks.
 
     One traced function serves all stage numbers: the coefficients come as a tensor, the
     stages run in a `tf.while_loop`.
     """
 
-    def __init__(self, objective: Objective, rtol: float, atol: float):
+    def __init__(self, objective: Objective, rtol: float, atol: float, *, rounded=False):
         self._objective = objective
         self._tolerances = rtol, atol
-        shares = _shares(objective) if objective.kinks else [None] * len(objective.variables)
-        norms = [float(np.linalg.norm(s)) for s in shares if s is not None]
-        self._shares, self.concentration = shares, max(norms, default=0.0)
+        self._shares = node_shares(objective) if rounded else [None] * len(objective.variables)
         jit = objective.jit_compile
         # Where matrix products are left to TensorFlow's kernels, XLA still fuses the
         # combinations of stages, which are bound by memory traffic.
@@ -140,7 +138,7 @@ class Stepper:
         return radius, [i / (radius + tiny) for i in image]
 
 
-def _shares(objective: Objective) -> list[np.ndarray | None]:
+def node_shares(objective: Objective) -> list[np.ndarray | None]:
     """For each variable, the shares of its nodes in the scalings; None: it has no scalings."""
     layers = [la for la in layers_of(objective.model) if isinstance(la, AsymScaledDense)]
     scalings = {id(layer.kernel): layer.scalings for layer in layers}

@@ -12,10 +12,12 @@ from asym_keras.training.control import (
     after_estimate,
     after_rejection,
     after_step,
+    early_strictness,
+    late_strictness,
     plan,
     residual_left,
     rounding_after,
-    strictness,
+    usual_rounding,
 )
 from asym_keras.training.rkc import STABILITY, largest_step, stages_for
 
@@ -205,15 +207,21 @@ def test_no_kinks_are_not_rounded():
     assert rounding_after(0.0, 1e-9, 1.0) == 0.0
 
 
+def test_kinks_are_rounded_by_a_root_of_the_tolerance():
+    assert usual_rounding(1e-2) == pytest.approx(3e-3)
+    assert usual_rounding(1e-5) == pytest.approx(3e-4)
+
+
 def test_errors_count_more_in_the_first_steps_the_more_so_where_few_nodes_matter():
-    assert strictness(0, 1.0, 1.0) == 31.0
-    assert strictness(15, 1.0, 1.0) == pytest.approx(1 + 30 / math.e)
-    assert strictness(0, 1.0, 0.02) == pytest.approx(1.6)
-    assert strictness(1000, 1.0, 1.0) == pytest.approx(1.0)
-    assert strictness(0, 1.0, 0.0) == 1.0
+    assert early_strictness(0, 1.0, 1e-2) == pytest.approx(31.0)
+    assert early_strictness(0, 1.0, 1e-3) == pytest.approx(4.0)  # which is strict by itself
+    assert early_strictness(15, 1.0, 1e-2) == pytest.approx(1 + 30 / math.e)
+    assert early_strictness(0, 0.02, 1e-2) == pytest.approx(1.6)
+    assert early_strictness(1000, 1.0, 1e-2) == pytest.approx(1.0)
+    assert early_strictness(0, 0.0, 1e-2) == 1.0
 
 
 def test_errors_count_more_late_where_many_nodes_fit_the_data_closely():
-    assert strictness(1000, 1e-3, 0.0) == pytest.approx(1000**0.27)
-    assert strictness(1000, 1e-3, 1.0) == pytest.approx(1.0)
-    assert math.isfinite(strictness(1000, 0.0, 0.0))
+    assert late_strictness(1e-3, 0.0) == pytest.approx(1000**0.27)
+    assert late_strictness(1e-3, 1.0) == pytest.approx(1.0)
+    assert math.isfinite(late_strictness(0.0, 0.0))

@@ -18,7 +18,7 @@ def error_of(problem, estimate, *, jit_compile=True, find_kinks=False):
     objective = Objective(*problem, jit_compile=jit_compile)
     if find_kinks:
         objective.find_kinks(ATOL)
-    stepper = Stepper(objective, RTOL, ATOL)
+    stepper = Stepper(objective, RTOL, ATOL, rounded=find_kinks)
     weights = objective.weights()
     terms = [[tf.constant(estimate, weights[0].dtype)]]
     error = tf.function(stepper._error_norm, jit_compile=jit_compile)(

@@ -1,0 +1,219 @@
+"""A gradient flow in progress: steps, and what they are chosen by, from state to state."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.training.control import (
+    Control,
+    after_estimate,
+    after_rejection,
+    after_step,
+    early_strictness,
+    late_strictness,
+    plan,
+    residual_left,
+    rounding_after,
+    usual_rounding,
+)
+from asym_keras.training.errors import TrainingError
+from asym_keras.training.flow_state import FlowState
+from asym_keras.training.objective import Objective
+from asym_keras.training.stepper import MAX_STAGES, Stepper, hermite, node_shares
+
+# Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2; only
+# for the forecast of the work.
+TYPICAL_STEPS = 25
+
+if TYPE_CHECKING:
+    from asym_keras.training.flow import GradientFlow
+
+
+class FlowRun:
+    """A flow in progress; see `train` for how a run is driven."""
+
+    state: tuple = ()
+
+    def __init__(self, method: GradientFlow, objective: Objective, snapshot=None):
+        self._objective, self._atol = objective, method.atol
+        self._dtype = objective.weights()[0].dtype
+        if method.rounding != 0:
+            objective.find_kinks(method.atol)
+        kinks = bool(objective.kinks)
+        self._stepper = Stepper(objective, method.rtol, method.atol, rounded=kinks)
+        self._first_rounding, self._concentration = 0.0, 0.0
+        if kinks:
+            usual = usual_rounding(method.atol)
+            self._first_rounding = usual if method.rounding is None else method.rounding
+            norms = [np.linalg.norm(s) for s in node_shares(objective) if s is not None]
+            self._concentration = float(max(norms, default=0.0))
+        # Round-off grows like the stage number squared: keep it below the tolerance.
+        unit = float(np.finfo(self._dtype.as_numpy_dtype).eps)
+        self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(method.rtol / unit))))
+        self._seconds = 0.0
+        if snapshot is None:
+            self._now = self._begin(objective.weights())
+        else:
+            self._now = FlowState.restored(*snapshot)
+
+    def _begin(self, weights) -> FlowState:
+        rounding = self._first_rounding
+        slope, risk = self._stepper.evaluate(weights, *self._extra(rounding))
+        if not np.isfinite(risk):
+            raise TrainingError(
+                f"Gradient flow: expected a finite risk at the start, received {float(risk)}."
+            )
+        control, direction, gradients = Control(pair_step=math.inf), slope, 1
+        for _ in range(20):
+            before = control.radius
+            control, direction = self._estimate(control, weights, slope, direction, rounding)
+            gradients += 1
+            if abs(control.radius - before) <= 0.05 * control.radius:
+                break
+        # Not 1 / radius: at h lambda = -1 the pair's error estimate, -z^3 (1 + z) / 48, is blind.
+        control = dataclasses.replace(control, pair_step=0.5 / control.radius)
+        here = (0.0, weights, slope)
+        risks = math.inf, float(risk)
+        return FlowState(*here, *here, direction, control, *risks, rounding, gradients, steps=0)
+
+    @property
+    def time(self) -> float:
+        """Time reached."""
+        return self._now.time
+
+    @property
+    def weights(self) -> list[tf.Tensor]:
+        """The weights there."""
+        return self._now.weights
+
+    @property
+    def risk(self) -> float:
+        """The risk there; infinite before the first step."""
+        return self._now.risk
+
+    def fraction(self, end: float) -> float:
+        """Share of the work to time `end` that is done.
+
+        Steps grow like the time reached, gradients per step like the root of the step.
+        """
+        return math.sqrt(self.time / end)
+
+    def counters(self) -> dict[str, int]:
+        """Gradients (power iterations included), accepted and rejected steps so far."""
+        return {
+            "gradients": self._now.gradients,
+            "solver_steps": self._now.steps,
+            "rejected_steps": self._now.control.rejected,
+        }
+
+    def estimate(self, end: float) -> tuple[int, float]:
+        """Rough number of gradients still to come to time `end`, and seconds of one."""
+        left = (end - self.time) * self._now.control.radius
+        count = 2 * TYPICAL_STEPS + math.ceil(math.sqrt(1.54 * left * TYPICAL_STEPS))
+        return count, self._seconds
+
+    def advance(self, next_record: float, end: float, target_risk: float = -math.inf) -> None:
+        """One accepted step, never beyond `end`.
+
+        `next_record` and `target_risk` are for the interface: records come from the interpolant,
+        and a step is the least that a call does.
+
+        Raises:
+            TrainingError: No step small enough is accepted.
+        """
+        # Nobody asks for the step before any more: a step needs the room.
+        now = self._now = dataclasses.replace(
+            self._now,
+            last_time=self._now.time,
+            last_weights=self._now.weights,
+            last_slope=self._now.slope,
+        )
+        control, direction, gradients = now.control, now.direction, now.gradients
+        while True:
+            step, stages = plan(control, end - now.time, self._max_stages)
+            weights, slope, risk, error = self._try(now, step, stages)
+            gradients += stages or 3
+            if error <= 1.0:
+                break
+            del weights, slope  # before there are those of the next try
+            control = after_rejection(control, now.time, step, stages, error)
+            if control.is_stuck:
+                raise TrainingError(
+                    f"Gradient flow can't go on at t = {now.time:.6g}: steps were rejected down to "
+                    f"{step:.2e}. Its last good state is kept. Expected a risk that is finite and "
+                    "smooth enough for rtol and atol: raise them, or use a float64 model."
+                )
+            control, direction = self._estimate(
+                control, now.weights, now.slope, direction, now.rounding
+            )
+            gradients += 1
+        control = after_step(control, step, stages, error)
+        left = residual_left(risk, now.first_risk)
+        rounding = rounding_after(now.rounding, left, self._concentration)
+        if rounding != now.rounding:
+            slope, _ = self._stepper.evaluate(weights, *self._extra(rounding))
+            gradients += 1
+        if control.estimate_is_due:
+            control, direction = self._estimate(control, weights, slope, direction, rounding)
+            gradients += 1
+        self._now = dataclasses.replace(
+            now,
+            time=now.time + step,
+            weights=weights,
+            slope=slope,
+            direction=direction,
+            control=control,
+            risk=risk,
+            rounding=rounding,
+            gradients=gradients,
+            steps=now.steps + 1,
+        )
+
+    def at(self, when: float) -> list[tf.Tensor]:
+        """Weights at the time `when`, within the last step."""
+        now, step = self._now, self._now.time - self._now.last_time
+        if when >= now.time or not step:
+            return now.weights
+        theta = (when - now.last_time) / step
+        return hermite(theta, step, now.last_weights, now.last_slope, now.weights, now.slope)
+
+    def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
+        """Everything `start` needs to go on from here."""
+        return self._now.snapshot()
+
+    def _extra(self, rounding: float) -> tuple:
+        """What every method of the stepper takes at last where there are kinks."""
+        return (tf.constant(rounding, self._dtype),) if rounding else ()
+
+    def _try(self, now: FlowState, step: float, stages: int):
+        """Weights, slope and risk after a step, and its error; inf if any is not finite."""
+        stepper, extra = self._stepper, self._extra(now.rounding)
+        if stages:
+            result = stepper.rkc(now.weights, now.slope, step, stages, *extra)
+        else:
+            result = stepper.bogacki_shampine(now.weights, now.slope, step, *extra)
+        weights, slope, risk, error = result
+        risk, error = float(risk), float(error)
+        error *= early_strictness(now.steps, self._concentration, self._atol)
+        if now.rounding:
+            left = residual_left(now.risk, now.first_risk)
+            error *= late_strictness(left, self._concentration)
+        return weights, slope, risk, error if math.isfinite(risk) else math.inf
+
+    def _estimate(
+        self, control: Control, weights, slope, direction, rounding: float
+    ) -> tuple[Control, list]:
+        """One power iteration from the last direction; one gradient."""
+        began = time.perf_counter()
+        radius, direction = self._stepper.power_iteration(
+            weights, slope, direction, *self._extra(rounding)
+        )
+        control = after_estimate(control, float(radius))
+        self._seconds = time.perf_counter() - began
+        return control, direction
