@@ -1,0 +1,61 @@
+"""benchmarks.flow_accuracy on runs of a few steps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from asym_keras.training import GradientFlow
+from benchmarks import _flow_reference, flow_accuracy
+from benchmarks._flow_reference import CASES, Case
+
+SHORT = [Case("simulated", gamma, 0.4, 0, 40.0) for gamma in (0.0, 1.0)]
+
+
+@pytest.fixture
+def short(tmp_path, monkeypatch):
+    monkeypatch.setattr(_flow_reference, "FILE", tmp_path / "reference.json")
+    monkeypatch.setattr(flow_accuracy, "CASES", SHORT)
+
+
+def test_descent_is_kept_and_the_flow_compared_with_it(short, capsys):
+    assert flow_accuracy.main(["--reference"]) == 0
+    kept = _flow_reference.read()
+    assert kept.keys() == {"simulated 0 0.4 0", "simulated 1 0.4 0"}
+    assert all(0 <= case["chatter"] < 0.1 for case in kept.values())
+    flow_accuracy.main(["--reference"])  # nothing is computed again
+    assert _flow_reference.read() == kept
+    capsys.readouterr()
+    assert flow_accuracy.main([]) == 0
+    [first, second] = capsys.readouterr().out.splitlines()[1:]
+    assert first.split()[:4] == ["simulated", "0", "0.4", "0"]
+    assert "%" in second
+
+
+def test_a_flow_that_ends_elsewhere_fails(short, capsys, monkeypatch):
+    flow_accuracy.main(["--reference"])
+    known = _flow_reference.read()
+    wrong = {name: {**case, "test_risk": 1.1 * case["test_risk"]} for name, case in known.items()}
+    monkeypatch.setattr(_flow_reference, "read", lambda: wrong)
+    assert flow_accuracy.main([]) == 1
+
+
+def test_a_run_without_a_reference_is_shown_and_fails_nothing(short):
+    cells, difference = flow_accuracy.compare(SHORT[0], rounding=0.0)
+    assert math.isnan(difference)
+    assert cells[5:7] == ["", ""]
+
+
+def test_bad_rounding_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        flow_accuracy.main(["--rounding", "-1"])
+    assert "--rounding: expected at least 0, received -1.0" in capsys.readouterr().err
+
+
+def test_cases_have_names_of_their_own():
+    assert len({case.name for case in CASES}) == len(CASES) == 42
+
+
+def test_the_flow_that_is_compared_is_the_default():
+    assert GradientFlow() == GradientFlow(rounding=None)
