@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.fingerprint import held, is_of_a_library, own_attributes
 from asym_keras.graphs import is_elementwise, is_graph, layers_of, perform, replaced, steps_of
 
 # Kinks are looked for within REACH, on points GRID apart of which none is a round number.
@@ -46,9 +47,11 @@ def find_sites(model: keras.Model) -> list[Site]:
 
     Activations of layers (what they hold under a name that ends in `activation`), `ReLU` and
     `LeakyReLU` layers, and operations of `keras.ops` in its graph (`relu`, `maximum(x, 0)`, `abs`).
+    Not those in layers with a `tf.function` of their own, which would keep what it was traced with.
     """
     found: dict[tuple[int, str], tuple[Any, str, Callable]] = {}
-    for layer in layers_of(model):
+    traced = {id(la) for layer in layers_of(model) if _traces(layer) for la in layers_of(layer)}
+    for layer in (la for la in layers_of(model) if id(la) not in traced):
         for name, value in vars(layer).items():
             # An activation that is a layer is one of the model's layers itself.
             function = callable(value) and not isinstance(value, keras.layers.Layer)
@@ -66,6 +69,13 @@ def find_sites(model: keras.Model) -> list[Site]:
                     )
     sites = [Site(*place, kinks_of(place[2])) for place in found.values()]
     return [site for site in sites if site.kinks]
+
+
+def _traces(layer) -> bool:
+    """Whether somebody's layer holds a `tf.function`, or uses one."""
+    things: list = [value for _, value in own_attributes(layer)]
+    things += [] if is_of_a_library(type(layer).__module__) else [type(layer)]
+    return any(hasattr(part, "get_concrete_function") for thing in things for part in held(thing))
 
 
 def kinks_of(function: Callable) -> tuple[tuple[float, float], ...]:

@@ -70,6 +70,30 @@ def test_kinks_are_found_wherever_a_model_holds_them():
     assert sum(name.startswith(("absolute", "maximum")) for name in names) == 2
 
 
+class Traced(keras.layers.Layer):
+    """A layer that compiles itself: what it was traced with, it keeps."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(3, activation="relu")
+
+    @tf.function
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_layers_that_compile_themselves_keep_their_kinks():
+    keras.utils.set_random_seed(0)
+    layers = [Traced(), keras.layers.Dense(2, activation="relu", name="plain")]
+    model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(1)])
+    assert sites_of(model) == [("plain", "activation")]
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+    run((model, x, x[:, :1]), GradientFlow(jit_compile=False), end_time=3.0)
+    inner = model.layers[0].dense
+    expected = np.maximum(x @ inner.kernel.numpy() + inner.bias.numpy(), 0)
+    np.testing.assert_allclose(model.layers[0](x), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_model_without_kinks_has_no_sites():
     assert sites_of(tanh_problem()[0]) == []
 
