@@ -6,7 +6,6 @@ import math
 
 import pytest
 
-from asym_keras.training import GradientFlow
 from benchmarks import _flow_reference, flow_accuracy
 from benchmarks._flow_reference import CASES, Case
 
@@ -55,7 +54,3 @@ def test_bad_rounding_is_refused(capsys):
 
 def test_cases_have_names_of_their_own():
     assert len({case.name for case in CASES}) == len(CASES) == 42
-
-
-def test_the_flow_that_is_compared_is_the_default():
-    assert GradientFlow() == GradientFlow(rounding=None)

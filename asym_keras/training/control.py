@@ -20,9 +20,8 @@ RADIUS_MARGIN = 1.05
 RECALL = 0.9
 # Steps between estimates of the spectral radius while it changes by less than STEADY.
 LONGEST_INTERVAL, STEADY = 5, 0.1
-# By how much kinks are rounded at the atol at which the numbers below were found, in units of the
-# weights. At others: by the third root, as steps go.
-ROUNDING, USUAL_ATOL = 3e-3, 1e-2
+# The atol at which the numbers below were found.
+USUAL_ATOL = 1e-2
 # Kinks are rounded by no more than RESIDUAL_SHARE of what is left of the residual, in units of the
 # weights, so that a small risk is that of the true kinks; and by no less than LEAST_ROUNDING. Each
 # change costs a gradient: they come in steps.
@@ -148,11 +147,6 @@ def after_estimate(control: Control, radius: float) -> Control:
 def residual_left(risk: float, first_risk: float) -> float:
     """Share of the residual that is left, in [0, 1]: the root of that of the risk."""
     return math.sqrt(min(1.0, max(risk, 0.0) / first_risk)) if first_risk > 0 else 1.0
-
-
-def usual_rounding(atol: float) -> float:
-    """By how much kinks are rounded at first."""
-    return ROUNDING * (atol / USUAL_ATOL) ** (1 / 3)
 
 
 def early_strictness(steps: int, concentration: float, atol: float) -> float:

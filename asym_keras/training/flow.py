@@ -26,8 +26,8 @@ class GradientFlow:
             weights, each divided by `atol + rtol |w|`, and the largest over nodes counts.
         rounding: by how much kinks of piecewise linear activations, such as ReLU, are rounded for
             the solver alone: by what their inputs move when each weight moves by this at random.
-            None: 0.003 at an atol of 0.01, at others by its third root; 0: not at all. It follows
-            the residual down. See `asym_keras.training.kinks`.
+            It follows the residual down. 0: not at all; 0.003 suits the default tolerances. See
+            docs/training.md for what it gains and costs.
         time_step: time t that one step of the table stands for (a descent's learning rate).
         batch_size: must be None: a flow has no mini-batches.
         jit_compile: True, False or "auto" (by the size of a gradient).
@@ -35,7 +35,7 @@ class GradientFlow:
 
     rtol: float = 1e-2
     atol: float = 1e-2
-    rounding: float | None = None
+    rounding: float = 0.0
     time_step: float = 1.0
     batch_size: None = None
     jit_compile: bool | str = "auto"
@@ -48,9 +48,9 @@ class GradientFlow:
             value = getattr(self, name)
             if not value > 0 or not np.isfinite(value):
                 raise ValueError(f"GradientFlow: expected a positive {name}, received {value}.")
-        if self.rounding is not None and not 0 <= self.rounding < np.inf:
+        if not 0 <= self.rounding < np.inf:
             raise ValueError(
-                f"GradientFlow: expected rounding of at least 0, or None, received {self.rounding}."
+                f"GradientFlow: expected rounding of at least 0, received {self.rounding}."
             )
         if self.batch_size is not None:
             raise ValueError(

@@ -20,7 +20,6 @@ from asym_keras.training.control import (
     plan,
     residual_left,
     rounding_after,
-    usual_rounding,
 )
 from asym_keras.training.errors import TrainingError
 from asym_keras.training.flow_state import FlowState
@@ -43,14 +42,13 @@ class FlowRun:
     def __init__(self, method: GradientFlow, objective: Objective, snapshot=None):
         self._objective, self._atol = objective, method.atol
         self._dtype = objective.weights()[0].dtype
-        if method.rounding != 0:
+        if method.rounding:
             objective.find_kinks(method.atol)
         kinks = bool(objective.kinks)
         self._stepper = Stepper(objective, method.rtol, method.atol, rounded=kinks)
         self._first_rounding, self._concentration = 0.0, 0.0
         if kinks:
-            usual = usual_rounding(method.atol)
-            self._first_rounding = usual if method.rounding is None else method.rounding
+            self._first_rounding = method.rounding
             norms = [np.linalg.norm(s) for s in node_shares(objective) if s is not None]
             self._concentration = float(max(norms, default=0.0))
         # Round-off grows like the stage number squared: keep it below the tolerance.

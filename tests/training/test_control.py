@@ -17,7 +17,6 @@ from asym_keras.training.control import (
     plan,
     residual_left,
     rounding_after,
-    usual_rounding,
 )
 from asym_keras.training.rkc import STABILITY, largest_step, stages_for
 
@@ -205,11 +204,6 @@ def test_rounding_does_not_rise_again_and_has_an_end():
 
 def test_no_kinks_are_not_rounded():
     assert rounding_after(0.0, 1e-9, 1.0) == 0.0
-
-
-def test_kinks_are_rounded_by_a_root_of_the_tolerance():
-    assert usual_rounding(1e-2) == pytest.approx(3e-3)
-    assert usual_rounding(1e-5) == pytest.approx(3e-4)
 
 
 def test_errors_count_more_in_the_first_steps_the_more_so_where_few_nodes_matter():
