@@ -36,9 +36,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", choices=tasks, nargs="+", help="these tasks alone")
     parser.add_argument("--seeds", type=int, nargs="+", help="these seeds alone")
     parser.add_argument("--reference", action="store_true", help="compute what the file lacks")
-    parser.add_argument(
-        "--rounding", type=float, help="of kinks; 0: none (default: GradientFlow's)"
-    )
+    parser.add_argument("--rounding", type=float, default=0.0, help="of kinks; 0: none (0)")
     parser.add_argument(
         "--tolerances", type=float, nargs="+", help="MNIST with these rtol = atol, the last exact"
     )
