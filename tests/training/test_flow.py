@@ -208,6 +208,25 @@ def test_spectral_radius_is_that_of_the_jacobian():
     assert control.radius == pytest.approx(radius, rel=1e-2)
 
 
+def test_the_radius_is_estimated_again_and_again():
+    run = GradientFlow(1e-3, 1e-3).start(Objective(*tanh_problem()))
+    radii = set()
+    while run.time < END:
+        run.advance(END, END)
+        radii.add(run._now.control.radius)
+        assert run._now.control.since_estimate < 5
+    assert len(radii) > run._now.steps / 6
+
+
+def test_a_step_to_a_risk_that_is_not_finite_is_none(monkeypatch):
+    run = GradientFlow().start(Objective(*tanh_problem()))
+    weights, slope = run._now.weights, run._now.slope
+    monkeypatch.setattr(
+        run._stepper, "bogacki_shampine", lambda *_: (weights, slope, tf.constant(np.inf), 0.5)
+    )
+    assert run._try(run._now, 0.1, 0)[-1] == np.inf
+
+
 def test_counters_count_every_gradient(monkeypatch):
     model, x, y = tanh_problem()
     method = GradientFlow(1e-3, 1e-3)
