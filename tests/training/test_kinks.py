@@ -198,7 +198,11 @@ def test_rounding_follows_the_risk_down():
     run_ = ROUNDED.start(Objective(model, x, y))
     assert run_._now.rounding == pytest.approx(3e-3)
     while run_.time < 2000.0:
+        before = run_._now.rounding
         run_.advance(2000.0, 2000.0)
+        if run_._now.rounding != before:  # the slope kept is that of the new ramps
+            slope, _ = run_._stepper.evaluate(run_.weights, *run_._extra(run_._now.rounding))
+            np.testing.assert_allclose(run_._now.slope[0], slope[0], rtol=1e-9, atol=1e-14)
     share = np.sqrt(run_.risk / run_._now.first_risk)
     assert share < 0.05
     assert run_._now.rounding <= 1.5 * 0.02 * share
