@@ -1,7 +1,7 @@
 """Where the gradient flow ends beside plain descent, and the gradients that it takes.
 
     python -m benchmarks.flow_accuracy                        # flows now, descent from the file
-    python -m benchmarks.flow_accuracy --only energy --rounding 3e-3
+    python -m benchmarks.flow_accuracy --only energy --rounding 0
     python -m benchmarks.flow_accuracy --reference            # descent anew: hours
     python -m benchmarks.flow_accuracy --tolerances 1e-2 1e-4 # MNIST by several tolerances
 
@@ -36,21 +36,21 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", choices=tasks, nargs="+", help="these tasks alone")
     parser.add_argument("--seeds", type=int, nargs="+", help="these seeds alone")
     parser.add_argument("--reference", action="store_true", help="compute what the file lacks")
-    parser.add_argument("--rounding", type=float, default=0.0, help="of kinks; 0: none (0)")
+    parser.add_argument("--rounding", type=float, help="of kinks; 0: none (the flow's default)")
     parser.add_argument(
         "--tolerances", type=float, nargs="+", help="MNIST with these rtol = atol, the last exact"
     )
     arguments = parser.parse_args(argv)
-    if not 0 <= arguments.rounding < float("inf"):
+    if arguments.rounding is not None and not 0 <= arguments.rounding < float("inf"):
         parser.error(f"--rounding: expected at least 0, received {arguments.rounding}")
     return arguments
 
 
-def compare(case: Case, rounding: float) -> tuple[list[str], float]:
+def compare(case: Case, rounding: float | None) -> tuple[list[str], float]:
     """The row of a case, and the largest share by which a risk differs; NaN: not known."""
     from asym_keras.training import GradientFlow
 
-    flow = GradientFlow(rounding=rounding)
+    flow = GradientFlow(rounding="auto" if rounding is None else rounding)
     last, seconds, _ = _flow_reference.run(case, flow, dtype="float32")
     counts = [str(last[name]) for name in ("gradients", "solver_steps", "rejected_steps")]
     descent = _flow_reference.read().get(case.name)

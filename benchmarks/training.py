@@ -34,7 +34,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", choices=TASKS, help="one task instead of both")
+    parser.add_argument("--only", choices=TASKS, help="one task instead of all")
     parser.add_argument("--rounds", type=int, default=5, help="rounds; the best counts (5)")
     parser.add_argument(
         "--peer-python",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from asym_keras.training.rkc import largest_step, stages_for
+from asym_keras.training.rkc import RKC2, USUAL
 
 # Real stability interval of the Bogacki-Shampine pair, 2.51, less a margin.
 NON_STIFF_INTERVAL = 2.3
@@ -20,19 +20,16 @@ RADIUS_MARGIN = 1.05
 RECALL = 0.9
 # Steps between estimates of the spectral radius while it changes by less than STEADY.
 LONGEST_INTERVAL, STEADY = 5, 0.1
-# The atol at which the numbers below were found.
-USUAL_ATOL = 1e-2
-# Kinks are rounded by no more than RESIDUAL_SHARE of what is left of the residual, in units of the
-# weights, so that a small risk is that of the true kinks; and by no less than LEAST_ROUNDING. Each
-# change costs a gradient: they come in steps.
-RESIDUAL_SHARE, LEAST_ROUNDING, ROUNDING_STEP = 0.02, 3e-6, 1.5
+# Were the values of the activations rounded, too, the risk would differ by a bias: that of what the
+# ramps hold. It stays below this share of the root of rtol, or the rounding is lowered, but not
+# without end. (The bias of a run is of the order of its root.)
+BIAS_SHARE, LEAST_ROUNDING = 0.003, 3e-6
+# Where kinks are rounded, the error of a step may change the risk by this share of rtol; of a risk
+# below LEAST_RISK of the first one, by that much of this.
+RISK_SHARE, LEAST_RISK, TINY = 0.3, 1e-9, 1e-300
 # In the first steps it is decided, for good, on which sides of their kinks the nodes that matter
-# come to lie: there errors count EARLY times the concentration of the scalings more, and less and
-# less so over EARLY_STEPS.
-EARLY, EARLY_STEPS = 30.0, 15.0
-# Where many nodes matter alike and fit the data closely, each of their errors counts more: by the
-# residual left to the power of -LATE.
-LATE = 0.27
+# come to lie: there errors of nodes count EARLY times more, and less and less so over EARLY_STEPS.
+EARLY, EARLY_STEPS = 10.0, 15.0
 # There is no way on when so many steps are rejected within so small a share of the time reached.
 STUCK_REJECTIONS, STUCK_SHARE = 100, 1e-4
 
@@ -72,27 +69,28 @@ class Control:
         return self.rejected - self.creeping[1] >= STUCK_REJECTIONS
 
 
-def plan(control: Control, left: float, max_stages: int) -> tuple[float, int]:
+def plan(control: Control, left: float, max_stages: int, method: RKC2 = USUAL) -> tuple[float, int]:
     """The next step, and its stages; 0 stages: the pair. The choice goes farther a gradient.
 
     Args:
         left: time to the end, which a step never passes.
         max_stages: that round-off allows.
+        method: of the steps with stages.
     """
     radius = RADIUS_MARGIN * control.radius
     pair = min(control.pair_step, NON_STIFF_INTERVAL / radius)
-    rkc = min(control.pair_step / PAIR_REACH, largest_step(max_stages, radius))
-    stages = min(stages_for(rkc, radius), max_stages)
+    rkc = min(control.pair_step / PAIR_REACH, method.largest_step(max_stages, radius))
+    stages = min(method.stages_for(rkc, radius), max_stages)
     step, stages = (pair, 0) if pair / 3 >= rkc / stages else (rkc, stages)
     if step < 0.9 * left:
         return step, stages
     # Stretched by a tenth at most, which the safety factor covers, or cut to the end.
     if not stages:
         return left, 0
-    stages = stages_for(left, radius)
+    stages = method.stages_for(left, radius)
     if stages <= max_stages:
         return left, stages
-    return left / 2, stages_for(left / 2, radius)  # too long for one: two of the same length
+    return left / 2, method.stages_for(left / 2, radius)  # too long for one: two of the same length
 
 
 def after_step(control: Control, step: float, stages: int, error: float) -> Control:
@@ -144,34 +142,47 @@ def after_estimate(control: Control, radius: float) -> Control:
     )
 
 
-def residual_left(risk: float, first_risk: float) -> float:
-    """Share of the residual that is left, in [0, 1]: the root of that of the risk."""
-    return math.sqrt(min(1.0, max(risk, 0.0) / first_risk)) if first_risk > 0 else 1.0
+def error_of(
+    node_error: float, change: float, risk: float, first_risk: float, rtol: float
+) -> float:
+    """Error of a step where kinks are rounded (1 = tolerance).
 
-
-def early_strictness(steps: int, concentration: float, atol: float) -> float:
-    """What errors of a network with kinks are multiplied by, after so many steps.
+    Errors of single nodes don't tell how far off the function is: those of a smooth path point all
+    the same way. What they do to the risk does.
 
     Args:
-        concentration: of the scalings: the root of the sum of squared shares of nodes in them, 1
-            if one node has all, 1 / sqrt(m) if all m have the same.
+        node_error: that of the nodes.
+        change: what the error changes the risk by, `grad L . error`.
     """
-    return 1.0 + EARLY * concentration * atol / USUAL_ATOL * math.exp(-steps / EARLY_STEPS)
+    if not math.isfinite(change):  # which a maximum may drop
+        return math.inf
+    return max(node_error, abs(change) / (RISK_SHARE * rtol * _scale(risk, first_risk) + TINY))
 
 
-def late_strictness(left: float, concentration: float) -> float:
-    """What errors are multiplied by where kinks are rounded and so much of the residual is left."""
-    return 1.0 / _care(left, concentration)
+def early_strictness(steps: int) -> float:
+    """What errors of nodes are multiplied by after so many steps, where kinks are rounded."""
+    return 1.0 + EARLY * math.exp(-steps / EARLY_STEPS)
 
 
-def rounding_after(rounding: float, left: float, concentration: float) -> float:
-    """By how much kinks are rounded from here on, if by `rounding` before; 0: there are none."""
-    wanted = max(RESIDUAL_SHARE * left * _care(left, concentration), LEAST_ROUNDING)
-    return wanted if wanted < rounding / ROUNDING_STEP else rounding
+def rounding_after(
+    rounding: float, rounded_risk: float, risk: float, first_risk: float, rtol: float
+) -> float:
+    """By how much kinks are rounded from here on, if by `rounding` before.
+
+    Args:
+        rounded_risk: that with values that are rounded, too.
+    """
+    most = BIAS_SHARE * math.sqrt(rtol) * _scale(risk, first_risk)
+    bias = abs(rounded_risk - risk) / (most + TINY)
+    if not bias > 1.0:
+        return rounding
+    # It falls a little faster than the rounding.
+    return max(min(rounding, LEAST_ROUNDING), rounding * max(0.1, 0.7 / bias))
 
 
-def _care(left: float, concentration: float) -> float:
-    return max(left, 1e-6) ** (LATE * (1.0 - concentration) ** 2)
+def _scale(risk: float, first_risk: float) -> float:
+    """The risk, as a scale of changes that count."""
+    return max(abs(risk), LEAST_RISK * abs(first_risk))
 
 
 def _as_pair(step: float, stages: int) -> float:

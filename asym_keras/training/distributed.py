@@ -81,7 +81,7 @@ class DistributedObjective(Objective):
         for replica in self._replicas.values():
             replica.kinks = self.kinks
 
-    def gradient(self, weights, state, rows=None, rounding=None):
+    def gradient(self, weights, state, rows=None, rounding=None, shown=None):
         """Risk, its gradient and the (empty) state, on the examples `rows` or on all.
 
         Traceable, but not under XLA.
@@ -94,7 +94,7 @@ class DistributedObjective(Objective):
                 options = {**options, "rows": options["rows"][own]}
             return self._replicas[number].partial(weights, options, own.stop - own.start, count)
 
-        options = {"rows": rows, "rounding": rounding}
+        options = {"rows": rows, "rounding": rounding, "shown": shown}
         options = {name: tensor for name, tensor in options.items() if tensor is not None}
         risk, *gradient = self._workers.summed(part, list(weights), options)
         return risk, gradient, []
@@ -122,7 +122,7 @@ class _Replica(Objective):
             self._frozen = [tf.identity(v.value) for v in model.non_trainable_variables]
             super().__init__(model, x, y, **options)
             self.x, self.y = tf.nest.map_structure(tf.identity, (self.x, self.y))
-        self._compiled: dict[tuple[int, int], Callable] = {}
+        self._compiled: dict[tuple, Callable] = {}
 
     def partial(self, weights, options: dict, size: int, count: int) -> list:
         """Risk and gradient of `size` examples, times `size / count`, as one list.
@@ -138,9 +138,10 @@ class _Replica(Objective):
             risk, gradient, _ = self.gradient(weights, [], **options)
             return [share * risk, *(share * g for g in gradient)]
 
-        if (size, count) not in self._compiled:
-            self._compiled[size, count] = traced_once(scaled, jit_compile=self.jit_compile)
-        return self._compiled[size, count](weights, options)
+        key = (size, count, *options)
+        if key not in self._compiled:
+            self._compiled[key] = traced_once(scaled, jit_compile=self.jit_compile)
+        return self._compiled[key](weights, options)
 
     def _others(self) -> list[tf.Tensor]:
         return list(self._frozen)

@@ -10,6 +10,9 @@ import numpy as np
 from asym_keras.training.flow_run import FlowRun
 from asym_keras.training.objective import Objective
 
+# How far kinks are rounded at most, per root of the absolute tolerance.
+ROUNDING_SHARE = 0.02
+
 
 @dataclasses.dataclass(frozen=True)
 class GradientFlow:
@@ -24,10 +27,11 @@ class GradientFlow:
     Args:
         rtol, atol: tolerance per step; the error is the root mean square over a node's
             weights, each divided by `atol + rtol |w|`, and the largest over nodes counts.
-        rounding: by how much kinks of piecewise linear activations, such as ReLU, are rounded for
-            the solver alone: by what their inputs move when each weight moves by this at random.
-            It follows the residual down. 0: not at all; 0.003 suits the default tolerances. See
-            docs/training.md for what it gains and costs.
+        rounding: how wide the ramps are along which the slope of piecewise linear activations,
+            such as ReLU, changes at a kink, for the solver alone: their inputs move so far when
+            each weight moves by this at random. Lowered where it would bias the risk. "auto":
+            `0.02 sqrt(atol)`; 0: kinks stay sharp. Where there are none it changes nothing.
+            See docs/training.md.
         time_step: time t that one step of the table stands for (a descent's learning rate).
         batch_size: must be None: a flow has no mini-batches.
         jit_compile: True, False or "auto" (by the size of a gradient).
@@ -35,7 +39,7 @@ class GradientFlow:
 
     rtol: float = 1e-2
     atol: float = 1e-2
-    rounding: float = 0.0
+    rounding: float | str = "auto"
     time_step: float = 1.0
     batch_size: None = None
     jit_compile: bool | str = "auto"
@@ -48,15 +52,21 @@ class GradientFlow:
             value = getattr(self, name)
             if not value > 0 or not np.isfinite(value):
                 raise ValueError(f"GradientFlow: expected a positive {name}, received {value}.")
-        if not 0 <= self.rounding < np.inf:
+        if self.rounding != "auto" and not 0 <= self.first_rounding < np.inf:
             raise ValueError(
-                f"GradientFlow: expected rounding of at least 0, received {self.rounding}."
+                "GradientFlow: expected rounding of at least 0, or 'auto', received "
+                f"{self.rounding!r}."
             )
         if self.batch_size is not None:
             raise ValueError(
                 f"GradientFlow: expected no mini-batches, received batch_size={self.batch_size}. "
                 "A flow follows the gradient of the whole risk; use GradientDescent(batch_size=...)"
             )
+
+    @property
+    def first_rounding(self) -> float:
+        """`rounding` as a number: that at the start of a run."""
+        return ROUNDING_SHARE * self.atol**0.5 if self.rounding == "auto" else float(self.rounding)
 
     def start(self, objective: Objective, snapshot=None) -> FlowRun:
         """Begins a run at the model's weights, or goes on from `snapshot`."""

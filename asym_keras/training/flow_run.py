@@ -16,15 +16,15 @@ from asym_keras.training.control import (
     after_rejection,
     after_step,
     early_strictness,
-    late_strictness,
+    error_of,
     plan,
-    residual_left,
     rounding_after,
 )
 from asym_keras.training.errors import TrainingError
 from asym_keras.training.flow_state import FlowState
 from asym_keras.training.objective import Objective
-from asym_keras.training.stepper import MAX_STAGES, Stepper, hermite, node_shares
+from asym_keras.training.rounded_stepper import RoundedStepper
+from asym_keras.training.stepper import MAX_STAGES, Stepper, hermite
 
 # Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2; only
 # for the forecast of the work.
@@ -40,17 +40,13 @@ class FlowRun:
     state: tuple = ()
 
     def __init__(self, method: GradientFlow, objective: Objective, snapshot=None):
-        self._objective, self._atol = objective, method.atol
-        self._dtype = objective.weights()[0].dtype
+        self._rtol, self._dtype = method.rtol, objective.weights()[0].dtype
         if method.rounding:
             objective.find_kinks(method.atol)
-        kinks = bool(objective.kinks)
-        self._stepper = Stepper(objective, method.rtol, method.atol, rounded=kinks)
-        self._first_rounding, self._concentration = 0.0, 0.0
-        if kinks:
-            self._first_rounding = method.rounding
-            norms = [np.linalg.norm(s) for s in node_shares(objective) if s is not None]
-            self._concentration = float(max(norms, default=0.0))
+        options = objective, method.rtol, method.atol
+        self._rounded = RoundedStepper(*options) if objective.kinks else None
+        self._stepper = self._rounded or Stepper(*options)
+        self._first_rounding = method.first_rounding if objective.kinks else 0.0
         # Round-off grows like the stage number squared: keep it below the tolerance.
         unit = float(np.finfo(self._dtype.as_numpy_dtype).eps)
         self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(method.rtol / unit))))
@@ -134,7 +130,7 @@ class FlowRun:
         )
         control, direction, gradients = now.control, now.direction, now.gradients
         while True:
-            step, stages = plan(control, end - now.time, self._max_stages)
+            step, stages = plan(control, end - now.time, self._max_stages, self._stepper.method)
             weights, slope, risk, error = self._try(now, step, stages)
             gradients += stages or 3
             if error <= 1.0:
@@ -152,12 +148,12 @@ class FlowRun:
             )
             gradients += 1
         control = after_step(control, step, stages, error)
-        left = residual_left(risk, now.first_risk)
-        rounding = rounding_after(now.rounding, left, self._concentration)
-        if rounding != now.rounding:
-            slope, _ = self._stepper.evaluate(weights, *self._extra(rounding))
-            gradients += 1
+        rounding = now.rounding
         if control.estimate_is_due:
+            rounding = self._rounding_after(now, weights, risk)
+            if rounding != now.rounding:
+                slope, _ = self._stepper.evaluate(weights, *self._extra(rounding))
+                gradients += 1
             control, direction = self._estimate(control, weights, slope, direction, rounding)
             gradients += 1
         self._now = dataclasses.replace(
@@ -197,12 +193,20 @@ class FlowRun:
         else:
             result = stepper.bogacki_shampine(now.weights, now.slope, step, *extra)
         weights, slope, risk, error = result
-        risk, error = float(risk), float(error)
-        error *= early_strictness(now.steps, self._concentration, self._atol)
+        risk = float(risk)
         if now.rounding:
-            left = residual_left(now.risk, now.first_risk)
-            error *= late_strictness(left, self._concentration)
-        return weights, slope, risk, error if math.isfinite(risk) else math.inf
+            node_error, change = map(float, error)
+            node_error *= early_strictness(now.steps)
+            error = error_of(node_error, change, risk, now.first_risk, self._rtol)
+        error = float(error)
+        return weights, slope, risk, error if math.isfinite(risk + error) else math.inf
+
+    def _rounding_after(self, now: FlowState, weights, risk: float) -> float:
+        """By how much kinks are rounded from here on; 0: there are none."""
+        if self._rounded is None:
+            return 0.0
+        rounded_risk = self._rounded.rounded_risk(weights, *self._extra(now.rounding))
+        return rounding_after(now.rounding, float(rounded_risk), risk, now.first_risk, self._rtol)
 
     def _estimate(
         self, control: Control, weights, slope, direction, rounding: float

@@ -4,7 +4,8 @@ The flow of a network with kinks has a right-hand side that jumps where an input
 crosses one. Where both sides push towards it the flow stays on the kink (A. Filippov,
 "Differential Equations with Discontinuous Righthand Sides", 1988). An explicit step crosses it
 again and again, and its error estimate sees the jump, which bounds the step however smooth the
-path is. A rounded kink is a ramp of the slope: the flow comes to rest somewhere on it.
+path is. A rounded kink is a ramp of the slope: the flow comes to rest somewhere on it. Values stay
+those of the true activation, so that the risk that is followed is the true one.
 """
 
 from __future__ import annotations
@@ -126,8 +127,8 @@ def _values(function: Callable, z: np.ndarray) -> np.ndarray:
 class Kinks:
     """The kinks of a model, and how far each may be rounded.
 
-    A kink at p where the slope changes by c becomes a parabola between p - r and p + r, which adds
-    `c max(r - |z - p|, 0)^2 / (4 r)` to sigma(z): the slope changes along a ramp.
+    At a kink at p the slope changes by c along a ramp from p - r to p + r, as if
+    `c max(r - |z - p|, 0)^2 / (4 r)` were added to sigma(z).
 
     Args:
         sites: `find_sites(model)`.
@@ -143,16 +144,19 @@ class Kinks:
         return bool(self._sites)
 
     @contextlib.contextmanager
-    def rounded(self, rounding) -> Iterator[None]:
-        """While open, the model has its kinks rounded by r = `rounding`, a tensor, x the moves."""
+    def rounded(self, rounding, shown=0.0) -> Iterator[None]:
+        """While open, gradients see ramps of half-width r = `rounding`, a tensor, x the moves.
+
+        Values have `shown` of what the ramps would add to them: 0, nothing, or 1.
+        """
         with contextlib.ExitStack() as stack:
             for site, move in self._sites:
-                function = _rounded(site, move * rounding)
+                function = _rounded(site, move * rounding, shown)
                 stack.enter_context(replaced(site.owner, **{site.attribute: function}))
             yield
 
 
-def _rounded(site: Site, radius) -> Callable:
+def _rounded(site: Site, radius, shown) -> Callable:
     before = getattr(site.owner, site.attribute)
 
     def function(z, *args, **kwargs):
@@ -162,7 +166,8 @@ def _rounded(site: Site, radius) -> Callable:
         for place, change in site.kinks:
             # Of a place that is 0 no copy of z is made.
             distance = tf.abs(exact - place if place else exact)
-            values += tf.cast(change / (4 * r) * tf.nn.relu(r - distance) ** 2, values.dtype)
+            bump = tf.cast(change / (4 * r) * tf.nn.relu(r - distance) ** 2, values.dtype)
+            values += bump - tf.cast(1.0 - shown, bump.dtype) * tf.stop_gradient(bump)
         return values
 
     return function

@@ -127,15 +127,17 @@ class Objective(Evaluator):
             moves = moves_of(sites, lambda w: self._call(w, others, x), self.weights(), step)
             self.kinks = Kinks(sites, moves)
 
-    def gradient(self, weights, state, rows=None, rounding=None):
+    def gradient(self, weights, state, rows=None, rounding=None, shown=None):
         """Risk, its gradient and the new state, on the examples `rows` or, in tiles, on all.
 
         Traceable: call it inside a `tf.function`.
 
         Args:
-            rounding: scalar tensor by which `kinks` are rounded. None: they are not.
+            rounding: scalar tensor by which `kinks` are rounded for the gradient. None: not.
+            shown: scalar tensor; 1: for the risk, too.
         """
-        with contextlib.nullcontext() if rounding is None else self.kinks.rounded(rounding):
+        ramps = () if rounding is None else (rounding, 0.0 if shown is None else shown)
+        with self.kinks.rounded(*ramps) if ramps else contextlib.nullcontext():
             if rows is not None:
                 x, y = gather((self.x, self.y), rows)
                 return self._gradient(weights, state, x, y, 1.0)

@@ -2,8 +2,6 @@
 
 Weights are lists of tensors. Errors are measured per node: a variable's last axis indexes
 nodes (output units), the norm is the root mean square over the others, and the largest counts.
-Where kinks are rounded, errors of an `AsymScaledDense` count by what they do to its outputs, at
-most: err^2 = sum_j lambda_j err_j^2 / sum_j lambda_j.
 """
 
 from __future__ import annotations
@@ -11,18 +9,11 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.graphs import layers_of
-from asym_keras.layers import AsymScaledDense
 from asym_keras.tracing import traced_once
 from asym_keras.training.objective import Objective
-from asym_keras.training.rkc import coefficients
+from asym_keras.training.rkc import RKC2, USUAL
 
 MAX_STAGES = 1000
-# Of a rounded kink's half-width, how far the difference quotient moves the input of a node.
-RAMP_SHARE = 0.1
-# Where errors of nodes are added up by their scalings, by how much each has to be smaller than
-# where the largest counts, so that results are as exact at gamma = 0.
-STRICTER = 2.0
 
 
 class Stepper:
@@ -31,21 +22,24 @@ class Stepper:
     Args:
         objective: the risk.
         rtol, atol: tolerance.
-        rounded: whether every method takes, at last, a `rounding` of the objective's kinks.
+
+    Attributes:
+        method: of the steps with stages.
 
     One traced function serves all stage numbers: the coefficients come as a tensor, the
-    stages run in a `tf.while_loop`.
+    stages run in a `tf.while_loop`. What a class below adds to the arguments comes last.
     """
 
-    def __init__(self, objective: Objective, rtol: float, atol: float, *, rounded=False):
+    method: RKC2 = USUAL
+
+    def __init__(self, objective: Objective, rtol: float, atol: float):
         self._objective = objective
         self._tolerances = rtol, atol
-        self._shares = node_shares(objective) if rounded else [None] * len(objective.variables)
         jit = objective.jit_compile
         # Where matrix products are left to TensorFlow's kernels, XLA still fuses the
         # combinations of stages, which are bound by memory traffic.
-        self._combine = _combine if jit else _fused(_combine)
-        self._own_error = self._error_norm if jit else _fused(self._error_norm)
+        self._combine = combine if jit else _fused(combine)
+        self._own_error = self._error if jit else _fused(self._error)
         self.evaluate = traced_once(self._slope, jit_compile=jit)
         self._rkc = traced_once(self._rkc_step, jit_compile=jit)
         self._pair = traced_once(self._bogacki_shampine_step, jit_compile=jit)
@@ -53,15 +47,19 @@ class Stepper:
 
     def rkc(self, weights, slope, step: float, stages: int, *rounding):
         """RKC2 step: weights, slope and risk after it, and the error estimate (1 = tolerance)."""
-        table = np.zeros((MAX_STAGES, 5))
-        table[:stages] = coefficients(stages)
-        dtype = weights[0].dtype
-        coefficient_table = tf.constant(table, dtype), tf.constant(stages)
-        return self._rkc(weights, slope, tf.constant(step, dtype), *coefficient_table, *rounding)
+        table, dtype = self._table(stages), weights[0].dtype
+        arguments = tf.constant(step, dtype), tf.constant(table, dtype), tf.constant(stages)
+        return self._rkc(weights, slope, *arguments, *rounding)
 
     def bogacki_shampine(self, weights, slope, step: float, *rounding):
         """Bogacki-Shampine step, three gradients; results as of `rkc`."""
         return self._pair(weights, slope, tf.constant(step, weights[0].dtype), *rounding)
+
+    def _table(self, stages: int) -> np.ndarray:
+        """What `_rkc_step` takes of the method, in rows for the most stages."""
+        table = np.zeros((MAX_STAGES, 5))
+        table[:stages] = self.method.coefficients(stages)
+        return table
 
     def _slope(self, weights, *rounding):
         risk, gradient, _ = self._objective.gradient(weights, [], None, *rounding)
@@ -86,7 +84,7 @@ class Stepper:
         )
         end_slope, risk = self._slope(end, *rounding)
         estimate = [[start, end, slope, end_slope], [0.8, -0.8, 0.4 * step, 0.4 * step]]
-        return end, end_slope, risk, self._error(start, end, *estimate)
+        return end, end_slope, risk, self._agreed_error(start, end, end_slope, *estimate)
 
     def _bogacki_shampine_step(self, start, slope, step, *rounding):
         """Order three with an error estimate of order two (P. Bogacki, L. Shampine, 1989)."""
@@ -95,41 +93,43 @@ class Stepper:
         end = self._combine([start, slope, k2, k3], [1.0, 2 / 9 * step, step / 3, 4 / 9 * step])
         k4, risk = self._slope(end, *rounding)
         estimate = [[slope, k2, k3, k4], [-5 / 72 * step, step / 12, step / 9, -step / 8]]
-        return end, k4, risk, self._error(start, end, *estimate)
+        return end, k4, risk, self._agreed_error(start, end, k4, *estimate)
 
-    def _error(self, start, end, terms, factors):
-        return self._objective.agree(self._own_error(start, end, terms, factors))
+    def _agreed_error(self, *arguments):
+        return self._objective.agree(self._own_error(*arguments))
 
-    def _error_norm(self, start, end, terms, factors):
+    def _error(self, start, end, end_slope, terms, factors):
+        """The error of a step, of the estimate `sum_i factors[i] * terms[i]`."""
+        del end_slope
+        return self._norm(start, end, combine(terms, factors))
+
+    def _norm(self, start, end, estimate):
         rtol, atol = self._tolerances
-        estimate = _combine(terms, factors)
         nodes = []
-        for a, b, e, shares in zip(start, end, estimate, self._shares, strict=True):
+        for i, (a, b, e) in enumerate(zip(start, end, estimate, strict=True)):
             scaled = e / (atol + rtol * tf.maximum(tf.abs(a), tf.abs(b)))
             axes = list(range(len(e.shape) - 1))
-            squares = tf.reshape(tf.reduce_mean(scaled**2, axes), [-1])
-            if shares is not None:
-                shares = tf.constant(STRICTER**2 * shares, squares.dtype)
-                squares = tf.reduce_sum(shares * squares, keepdims=True)
-            nodes.append(squares)
+            nodes.append(self._of_nodes(i, tf.reshape(tf.reduce_mean(scaled**2, axes), [-1])))
         # A maximum may drop NaN, so whether all is finite is asked for apart.
         squares = tf.concat(nodes, 0)
         finite = tf.reduce_all(tf.math.is_finite(squares))
         return tf.where(finite, tf.sqrt(tf.reduce_max(squares)), np.inf)
 
+    def _of_nodes(self, variable: int, squares):
+        """The squared errors of the nodes of a variable that count, one by one."""
+        del variable
+        return squares
+
     def _power_iteration(self, weights, slope, direction, *rounding):
         """Estimated spectral radius of the flow's Jacobian, and a direction nearer to its own.
 
-        A difference quotient along `direction`, so one gradient a call. It is short enough for
-        ramps of rounded kinks, along which the slope changes most, to count in full.
+        A difference quotient along `direction`, so one gradient a call.
         """
         dtype = weights[0].dtype
         norm, tiny = tf.linalg.global_norm, np.finfo(dtype.as_numpy_dtype).tiny
         direction = [d / (norm(direction) + tiny) for d in direction]
         length = float(np.finfo(dtype.as_numpy_dtype).eps) ** 0.5 * (1.0 + norm(weights))
-        if rounding:
-            farthest = tf.sqrt(tf.reduce_max([tf.reduce_max(_node_squares(d)) for d in direction]))
-            length = tf.minimum(length, RAMP_SHARE * rounding[0] / (farthest + tiny))
+        length = self._quotient_length(length, direction, *rounding)
         moved, _ = self._slope(
             [w + length * d for w, d in zip(weights, direction, strict=True)], *rounding
         )
@@ -137,21 +137,13 @@ class Stepper:
         radius = self._objective.agree(norm(image))
         return radius, [i / (radius + tiny) for i in image]
 
-
-def node_shares(objective: Objective) -> list[np.ndarray | None]:
-    """For each variable, the shares of its nodes in the scalings; None: it has no scalings."""
-    layers = [la for la in layers_of(objective.model) if isinstance(la, AsymScaledDense)]
-    scalings = {id(layer.kernel): layer.scalings for layer in layers}
-    found = [scalings.get(id(variable)) for variable in objective.variables]
-    return [None if values is None else values / values.sum() for values in found]
+    def _quotient_length(self, length, direction, *rounding):
+        """How far the difference quotient goes, if by `length` for smooth functions."""
+        del direction, rounding
+        return length
 
 
-def _node_squares(tensor):
-    """Sums of squares over all axes but the last, that of nodes."""
-    return tf.reduce_sum(tensor**2, list(range(len(tensor.shape) - 1)))
-
-
-def _combine(terms, factors):
+def combine(terms, factors):
     """`sum_i factors[i] * terms[i]` over lists of tensors."""
     return [
         # A Python float takes the dtype of t; tf.cast would round it to float32 first.
@@ -175,7 +167,7 @@ def _fused(function):
 def hermite(theta: float, step: float, start, slope, end, end_slope):
     """Cubic Hermite interpolant at `start + theta * step`, theta in [0, 1]."""
     square, cube = theta**2, theta**3
-    return _combine(
+    return combine(
         [start, end, slope, end_slope],
         [
             1 - 3 * square + 2 * cube,

@@ -13,12 +13,11 @@ from asym_keras.training.control import (
     after_rejection,
     after_step,
     early_strictness,
-    late_strictness,
+    error_of,
     plan,
-    residual_left,
     rounding_after,
 )
-from asym_keras.training.rkc import STABILITY, largest_step, stages_for
+from asym_keras.training.rkc import DAMPED, USUAL
 
 ACCURATE = Control(pair_step=1.0, radius=0.1)  # bound by the error
 STIFF = Control(pair_step=100.0, radius=10.0)  # bound by stability
@@ -26,7 +25,7 @@ STIFF = Control(pair_step=100.0, radius=10.0)  # bound by stability
 
 def stable_step(control, stages):
     """The longest step that is stable with a margin of 5 % on the radius."""
-    return STABILITY * (stages**2 - 1) / (1.05 * control.radius)
+    return USUAL.stability * (stages**2 - 1) / (1.05 * control.radius)
 
 
 def test_the_pair_is_taken_where_the_error_bounds_the_step():
@@ -37,6 +36,14 @@ def test_as_many_stages_as_stability_asks_for_are_taken_where_the_step_is_stiff(
     step, stages = plan(STIFF, 1e4, 1000)
     assert step == pytest.approx(100 / 2.7)
     assert stable_step(STIFF, stages - 1) < step <= stable_step(STIFF, stages)
+
+
+def test_a_method_that_is_damped_more_takes_more_stages_for_the_same_step():
+    (step, stages), (usual_step, usual_stages) = (
+        plan(STIFF, 1e4, 1000, method) for method in (DAMPED, USUAL)
+    )
+    assert step == usual_step
+    assert stages == DAMPED.stages_for(step, 1.05 * STIFF.radius) > usual_stages
 
 
 def test_a_pair_that_goes_farther_a_gradient_is_taken_at_its_stable_step():
@@ -71,13 +78,13 @@ def test_the_last_step_is_stretched_by_a_tenth_at_most():
 def test_a_stretched_step_gets_the_stages_that_it_needs():
     step, stages = plan(STIFF, 40.0, 1000)
     assert step == 40.0
-    assert stages == stages_for(40.0, 1.05 * STIFF.radius) > plan(STIFF, 1e4, 1000)[1]
+    assert stages == USUAL.stages_for(40.0, 1.05 * STIFF.radius) > plan(STIFF, 1e4, 1000)[1]
 
 
 def test_a_last_step_that_would_need_too_many_stages_is_two():
     most = 20
     control = dataclasses.replace(STIFF, pair_step=1e6)
-    longest = largest_step(most, 1.05 * control.radius)
+    longest = USUAL.largest_step(most, 1.05 * control.radius)
     step, stages = plan(control, 1.05 * longest, most)
     assert step == 1.05 * longest / 2
     assert stages < most
@@ -180,42 +187,42 @@ def test_rejections_count_as_stuck_at_one_place_only():
     assert control.is_stuck
 
 
-def test_what_is_left_of_the_residual_is_the_root_of_the_risk():
-    assert residual_left(0.04, 4.0) == pytest.approx(0.1)
-    assert residual_left(math.inf, 4.0) == 1.0  # before the first step
-    assert residual_left(8.0, 4.0) == 1.0
-    assert residual_left(-1.0, 4.0) == 0.0  # of a loss with other signs
-    assert residual_left(0.5, 0.0) == residual_left(0.5, -1.0) == 1.0  # nothing to compare with
+def test_an_error_counts_by_what_it_does_to_nodes_or_to_the_risk():
+    # A third of rtol = .01 of a risk of 2: .006.
+    assert error_of(0.5, 0.0012, 2.0, 4.0, 1e-2) == 0.5
+    assert error_of(0.1, 0.0012, 2.0, 4.0, 1e-2) == pytest.approx(0.2)
+    assert error_of(0.1, -0.012, 2.0, 4.0, 1e-2) == pytest.approx(2.0)
+    assert error_of(0.1, 0.012, -2.0, 4.0, 1e-2) == pytest.approx(2.0)  # a loss of other signs
 
 
-def test_rounding_is_bounded_by_what_is_left_of_the_residual():
-    # With one node that matters, a tenth leaves .02 * .1.
-    assert rounding_after(3e-3, 0.1, 1.0) == 3e-3  # not for less than half as much again
-    assert rounding_after(3.1e-3, 0.1, 1.0) == pytest.approx(2e-3)
-    # With many, less.
-    assert rounding_after(3e-3, 0.1, 0.0) == pytest.approx(2e-3 * 0.1**0.27)
+def test_of_a_risk_that_is_nothing_the_first_one_is_the_scale():
+    assert error_of(0.0, 3e-12, 0.0, 4.0, 1e-2) == pytest.approx(3e-12 / (3e-3 * 4e-9))
+    assert error_of(0.3, 0.0, 0.0, 0.0, 1e-2) == 0.3
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_change_of_the_risk_that_is_not_finite_is_no_step(bad):
+    assert error_of(0.1, bad, 2.0, 4.0, 1e-2) == math.inf
+    assert error_of(math.inf, 0.0, 2.0, 4.0, 1e-2) == math.inf
+
+
+def test_errors_count_more_in_the_first_steps():
+    assert early_strictness(0) == 11.0
+    assert early_strictness(15) == pytest.approx(1 + 10 / math.e)
+    assert early_strictness(1000) == pytest.approx(1.0)
+
+
+def test_rounding_is_lowered_where_it_would_bias_the_risk():
+    # .003 of the root of rtol = .01 of a risk of 2: 6e-4.
+    assert rounding_after(2e-3, 2.0005, 2.0, 4.0, 1e-2) == 2e-3
+    assert rounding_after(2e-3, 2.0012, 2.0, 4.0, 1e-2) == pytest.approx(0.35 * 2e-3)
+    assert rounding_after(2e-3, 1.9988, 2.0, 4.0, 1e-2) == pytest.approx(0.35 * 2e-3)
+    assert rounding_after(2e-3, 2.0012, 2.0, 4.0, 1e-4) == pytest.approx(0.1 * 2e-3)  # at most
 
 
 def test_rounding_does_not_rise_again_and_has_an_end():
-    assert rounding_after(1e-4, 1.0, 1.0) == 1e-4
-    assert rounding_after(1e-4, 0.0, 1.0) == 3e-6
-    assert rounding_after(3e-6, 0.0, 1.0) == 3e-6
-
-
-def test_no_kinks_are_not_rounded():
-    assert rounding_after(0.0, 1e-9, 1.0) == 0.0
-
-
-def test_errors_count_more_in_the_first_steps_the_more_so_where_few_nodes_matter():
-    assert early_strictness(0, 1.0, 1e-2) == pytest.approx(31.0)
-    assert early_strictness(0, 1.0, 1e-3) == pytest.approx(4.0)  # which is strict by itself
-    assert early_strictness(15, 1.0, 1e-2) == pytest.approx(1 + 30 / math.e)
-    assert early_strictness(0, 0.02, 1e-2) == pytest.approx(1.6)
-    assert early_strictness(1000, 1.0, 1e-2) == pytest.approx(1.0)
-    assert early_strictness(0, 0.0, 1e-2) == 1.0
-
-
-def test_errors_count_more_late_where_many_nodes_fit_the_data_closely():
-    assert late_strictness(1e-3, 0.0) == pytest.approx(1000**0.27)
-    assert late_strictness(1e-3, 1.0) == pytest.approx(1.0)
-    assert math.isfinite(late_strictness(0.0, 0.0))
+    assert rounding_after(2e-3, 2.0, 2.0, 4.0, 1e-2) == 2e-3
+    assert rounding_after(4e-6, 3.0, 2.0, 4.0, 1e-2) == 3e-6
+    assert rounding_after(1e-6, 3.0, 2.0, 4.0, 1e-2) == 1e-6
+    assert rounding_after(2e-3, math.nan, 2.0, 4.0, 1e-2) == 2e-3
+    assert rounding_after(2e-3, 1e-12, 0.0, 0.0, 1e-2) == pytest.approx(2e-4)

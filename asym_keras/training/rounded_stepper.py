@@ -1,0 +1,103 @@
+"""Steps of the flow of a network whose kinks are rounded.
+
+Rounded kinks are steep: what moves along them is stiff, and what comes to one or leaves it makes
+the slope jump. So steps are those of a strongly damped method, with an error estimate that what
+is stiff does not enter, and both rest on a spectral radius that sees the ramps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.graphs import layers_of
+from asym_keras.layers import AsymScaledDense
+from asym_keras.tracing import traced_once
+from asym_keras.training.objective import Objective
+from asym_keras.training.rkc import DAMPED
+from asym_keras.training.rkc_error import error_weights
+from asym_keras.training.stepper import MAX_STAGES, Stepper, combine
+
+# Of a rounded kink's half-width, how far the difference quotient moves the input of a node.
+RAMP_SHARE = 0.1
+# Where errors of nodes are added up by their scalings, by how much each has to be smaller than
+# where the largest counts, so that results are as exact at gamma = 0.
+STRICTER = 2.0
+
+
+class RoundedStepper(Stepper):
+    """A `Stepper` whose methods take, at last, by how much the objective's kinks are rounded.
+
+    Errors of an `AsymScaledDense` count by their share in its outputs:
+    `err^2 = sum_j lambda_j err_j^2 / sum_j lambda_j`. A step's error is two numbers: that of its
+    nodes (1 = tolerance), and what the estimate changes the risk by.
+    """
+
+    method = DAMPED
+
+    def __init__(self, objective: Objective, rtol: float, atol: float):
+        self._shares = _node_shares(objective)
+        super().__init__(objective, rtol, atol)
+        self.rounded_risk = traced_once(self._rounded_risk, jit_compile=objective.jit_compile)
+
+    def _rounded_risk(self, weights, rounding):
+        """The risk if values, too, were rounded."""
+        return self._objective.gradient(weights, [], None, rounding, tf.ones_like(rounding))[0]
+
+    def _table(self, stages: int) -> np.ndarray:
+        """The coefficients, and in the last column the weights of the error estimate."""
+        weights = error_weights(self.method, stages)
+        table = np.zeros((MAX_STAGES + 3, 6))
+        table[:MAX_STAGES, :5] = super()._table(stages)
+        table[: stages + 1, 5], table[-2:, 5] = weights[:-2], weights[-2:]
+        return table
+
+    def _rkc_step(self, start, slope, step, table, stages, *rounding):
+        first = self._combine([start, slope], [1.0, table[0, 3] * step])
+        estimate = self._combine([start, first], [table[0, 5], table[1, 5]])
+
+        def stage(j, last, before, estimate):
+            f, _ = self._slope(last, *rounding)
+            c = table[j]
+            new = self._combine(
+                [start, last, before, f, slope], [c[0], c[1], c[2], c[3] * step, c[4] * step]
+            )
+            return j + 1, new, last, self._combine([estimate, new], [1.0, table[j + 1, 5]])
+
+        _, end, _, estimate = tf.while_loop(
+            lambda j, *_: j < stages,
+            stage,
+            (tf.constant(1), first, list(start), estimate),
+            parallel_iterations=1,
+        )
+        end_slope, risk = self._slope(end, *rounding)
+        terms = [estimate, slope, end_slope], [1.0, table[-2, 5] * step, table[-1, 5] * step]
+        return end, end_slope, risk, self._agreed_error(start, end, end_slope, *terms)
+
+    def _error(self, start, end, end_slope, terms, factors):
+        estimate = combine(terms, factors)
+        pairs = zip(estimate, end_slope, strict=True)
+        change = tf.add_n([tf.reduce_sum(e * f) for e, f in pairs])
+        return tf.stack([self._norm(start, end, estimate), change])
+
+    def _of_nodes(self, variable: int, squares):
+        shares = self._shares[variable]
+        if shares is None:
+            return squares
+        shares = tf.constant(STRICTER**2 * shares, squares.dtype)
+        return tf.reduce_sum(shares * squares, keepdims=True)
+
+    def _quotient_length(self, length, direction, *rounding):
+        """Short enough for ramps, along which the slope changes most, to count in full."""
+        squares = [tf.reduce_sum(d**2, list(range(len(d.shape) - 1))) for d in direction]
+        farthest = tf.sqrt(tf.reduce_max([tf.reduce_max(s) for s in squares]))
+        tiny = np.finfo(length.dtype.as_numpy_dtype).tiny
+        return tf.minimum(length, RAMP_SHARE * rounding[0] / (farthest + tiny))
+
+
+def _node_shares(objective: Objective) -> list[np.ndarray | None]:
+    """For each variable, the shares of its nodes in the scalings; None: it has no scalings."""
+    layers = [la for la in layers_of(objective.model) if isinstance(la, AsymScaledDense)]
+    scalings = {id(layer.kernel): layer.scalings for layer in layers}
+    found = [scalings.get(id(variable)) for variable in objective.variables]
+    return [None if s is None else s / s.sum() for s in found]
