@@ -24,7 +24,7 @@ from asym_keras.training.errors import TrainingError
 from asym_keras.training.flow_state import FlowState
 from asym_keras.training.objective import Objective
 from asym_keras.training.rounded_stepper import RoundedStepper
-from asym_keras.training.stepper import MAX_STAGES, Stepper, hermite
+from asym_keras.training.stepper import MAX_STAGES, Stepper, hermite, parabola
 
 # Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2; only
 # for the forecast of the work.
@@ -40,7 +40,8 @@ class FlowRun:
     state: tuple = ()
 
     def __init__(self, method: GradientFlow, objective: Objective, snapshot=None):
-        self._rtol, self._dtype = method.rtol, objective.weights()[0].dtype
+        self._objective, self._rtol = objective, method.rtol
+        self._dtype = objective.weights()[0].dtype
         if method.rounding:
             objective.find_kinks(method.atol)
         options = objective, method.rtol, method.atol
@@ -74,7 +75,7 @@ class FlowRun:
         control = dataclasses.replace(control, pair_step=0.5 / control.radius)
         here = (0.0, weights, slope)
         risks = math.inf, float(risk)
-        return FlowState(*here, *here, direction, control, *risks, rounding, gradients, steps=0)
+        return FlowState(*here, *here, [], direction, control, *risks, rounding, gradients, steps=0)
 
     @property
     def time(self) -> float:
@@ -127,15 +128,16 @@ class FlowRun:
             last_time=self._now.time,
             last_weights=self._now.weights,
             last_slope=self._now.slope,
+            middle=[],
         )
         control, direction, gradients = now.control, now.direction, now.gradients
         while True:
             step, stages = plan(control, end - now.time, self._max_stages, self._stepper.method)
-            weights, slope, risk, error = self._try(now, step, stages)
+            weights, slope, middle, risk, error = self._try(now, step, stages)
             gradients += stages or 3
             if error <= 1.0:
                 break
-            del weights, slope  # before there are those of the next try
+            del weights, slope, middle  # before there are those of the next try
             control = after_rejection(control, now.time, step, stages, error)
             if control.is_stuck:
                 raise TrainingError(
@@ -161,6 +163,7 @@ class FlowRun:
             time=now.time + step,
             weights=weights,
             slope=slope,
+            middle=middle,
             direction=direction,
             control=control,
             risk=risk,
@@ -175,6 +178,8 @@ class FlowRun:
         if when >= now.time or not step:
             return now.weights
         theta = (when - now.last_time) / step
+        if now.middle:
+            return parabola(theta, now.last_weights, now.middle, now.weights)
         return hermite(theta, step, now.last_weights, now.last_slope, now.weights, now.slope)
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
@@ -186,20 +191,21 @@ class FlowRun:
         return (tf.constant(rounding, self._dtype),) if rounding else ()
 
     def _try(self, now: FlowState, step: float, stages: int):
-        """Weights, slope and risk after a step, and its error; inf if any is not finite."""
+        """Weights and slope after a step and weights amid it, risk and error; inf: not finite."""
         stepper, extra = self._stepper, self._extra(now.rounding)
         if stages:
             result = stepper.rkc(now.weights, now.slope, step, stages, *extra)
         else:
             result = stepper.bogacki_shampine(now.weights, now.slope, step, *extra)
-        weights, slope, risk, error = result
+        weights, slope, risk, error, *middle = result
         risk = float(risk)
         if now.rounding:
             node_error, change = map(float, error)
             node_error *= early_strictness(now.steps)
             error = error_of(node_error, change, risk, now.first_risk, self._rtol)
         error = float(error)
-        return weights, slope, risk, error if math.isfinite(risk + error) else math.inf
+        error = error if math.isfinite(risk + error) else math.inf
+        return weights, slope, middle[0] if middle else [], risk, error
 
     def _rounding_after(self, now: FlowState, weights, risk: float) -> float:
         """By how much kinks are rounded from here on; 0: there are none."""

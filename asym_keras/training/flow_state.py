@@ -18,6 +18,7 @@ class FlowState:
         time: t.
         weights, slope: tensors at t, and `-grad L` there.
         last_time, last_weights, last_slope: the same before the last step.
+        middle: weights in the middle of the last step where kinks are rounded; else empty.
         direction: along which the spectral radius was estimated last.
         control: how the next step is chosen.
         risk: at t; infinite before the first step.
@@ -33,6 +34,7 @@ class FlowState:
     last_time: float
     last_weights: list[tf.Tensor]
     last_slope: list[tf.Tensor]
+    middle: list[tf.Tensor]
     direction: list[tf.Tensor]
     control: Control
     risk: float
@@ -57,5 +59,6 @@ class FlowState:
         parts: dict[str, Any] = {**values, "control": Control(**values["control"])}
         for name in names:
             # Taken out one by one, so that no more than one is there twice.
-            parts[name] = [tf.constant(arrays.pop(f"{name}{i}")) for i in range(count)]
+            keys = [key for i in range(count) if (key := f"{name}{i}") in arrays]
+            parts[name] = [tf.constant(arrays.pop(key)) for key in keys]
         return cls(**parts)

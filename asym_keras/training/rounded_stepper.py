@@ -15,8 +15,8 @@ from asym_keras.layers import AsymScaledDense
 from asym_keras.tracing import traced_once
 from asym_keras.training.objective import Objective
 from asym_keras.training.rkc import DAMPED
-from asym_keras.training.rkc_error import error_weights
-from asym_keras.training.stepper import MAX_STAGES, Stepper, combine
+from asym_keras.training.rkc_weights import error_weights, middle_weights
+from asym_keras.training.stepper import MAX_STAGES, Stepper, combine, hermite
 
 # Of a rounded kink's half-width, how far the difference quotient moves the input of a node.
 RAMP_SHARE = 0.1
@@ -30,7 +30,8 @@ class RoundedStepper(Stepper):
 
     Errors of an `AsymScaledDense` count by their share in its outputs:
     `err^2 = sum_j lambda_j err_j^2 / sum_j lambda_j`. A step's error is two numbers: that of its
-    nodes (1 = tolerance), and what the estimate changes the risk by.
+    nodes (1 = tolerance), and what the estimate changes the risk by. Steps have a last result
+    more, the weights in their middle.
     """
 
     method = DAMPED
@@ -45,34 +46,44 @@ class RoundedStepper(Stepper):
         return self._objective.gradient(weights, [], None, rounding, tf.ones_like(rounding))[0]
 
     def _table(self, stages: int) -> np.ndarray:
-        """The coefficients, and in the last column the weights of the error estimate."""
-        weights = error_weights(self.method, stages)
-        table = np.zeros((MAX_STAGES + 3, 6))
+        """The coefficients, and in the last columns the weights of what is made of all stages."""
+        table = np.zeros((MAX_STAGES + 3, 7))
         table[:MAX_STAGES, :5] = super()._table(stages)
-        table[: stages + 1, 5], table[-2:, 5] = weights[:-2], weights[-2:]
+        for column, weights in ((5, error_weights), (6, middle_weights)):
+            found = weights(self.method, stages)
+            table[: stages + 1, column], table[-2:, column] = found[:-2], found[-2:]
         return table
 
     def _rkc_step(self, start, slope, step, table, stages, *rounding):
         first = self._combine([start, slope], [1.0, table[0, 3] * step])
-        estimate = self._combine([start, first], [table[0, 5], table[1, 5]])
+        sums = [self._combine([start, first], [table[0, k], table[1, k]]) for k in (5, 6)]
 
-        def stage(j, last, before, estimate):
+        def stage(j, last, before, estimate, middle):
             f, _ = self._slope(last, *rounding)
-            c = table[j]
+            c, d = table[j], table[j + 1]
             new = self._combine(
                 [start, last, before, f, slope], [c[0], c[1], c[2], c[3] * step, c[4] * step]
             )
-            return j + 1, new, last, self._combine([estimate, new], [1.0, table[j + 1, 5]])
+            estimate = self._combine([estimate, new], [1.0, d[5]])
+            return j + 1, new, last, estimate, self._combine([middle, new], [1.0, d[6]])
 
-        _, end, _, estimate = tf.while_loop(
+        _, end, _, *sums = tf.while_loop(
             lambda j, *_: j < stages,
             stage,
-            (tf.constant(1), first, list(start), estimate),
+            (tf.constant(1), first, list(start), *sums),
             parallel_iterations=1,
         )
         end_slope, risk = self._slope(end, *rounding)
-        terms = [estimate, slope, end_slope], [1.0, table[-2, 5] * step, table[-1, 5] * step]
-        return end, end_slope, risk, self._agreed_error(start, end, end_slope, *terms)
+        estimate, middle = (
+            ([total, slope, end_slope], [1.0, table[-2, k] * step, table[-1, k] * step])
+            for k, total in zip((5, 6), sums, strict=True)
+        )
+        error = self._agreed_error(start, end, end_slope, *estimate)
+        return end, end_slope, risk, error, self._combine(*middle)
+
+    def _bogacki_shampine_step(self, start, slope, step, *rounding):
+        end, end_slope, *others = super()._bogacki_shampine_step(start, slope, step, *rounding)
+        return end, end_slope, *others, hermite(0.5, step, start, slope, end, end_slope)
 
     def _error(self, start, end, end_slope, terms, factors):
         estimate = combine(terms, factors)

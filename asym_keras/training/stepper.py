@@ -176,3 +176,9 @@ def hermite(theta: float, step: float, start, slope, end, end_slope):
             step * (cube - square),
         ],
     )
+
+
+def parabola(theta: float, start, middle, end):
+    """The quadratic interpolant through three equidistant points, theta in [0, 1]."""
+    factors = [(1 - theta) * (1 - 2 * theta), 4 * theta * (1 - theta), theta * (2 * theta - 1)]
+    return combine([start, middle, end], factors)

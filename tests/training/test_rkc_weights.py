@@ -1,4 +1,4 @@
-"""The error estimate that what is stiff does not enter, on `y' = z y / h`."""
+"""What is made of all stages and left alone by what is stiff, on `y' = z y / h`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asym_keras.training.rkc import DAMPED, USUAL
-from asym_keras.training.rkc_error import error_weights
+from asym_keras.training.rkc_weights import error_weights, middle_weights
 
 STAGES = [2, 3, 4, 7, 20, 100, 1000]
 
@@ -21,8 +21,8 @@ def stages_of(method, stages, z):
     return np.array(found)
 
 
-def estimate(method, stages, z):
-    y, v = stages_of(method, stages, z), error_weights(method, stages)
+def estimate(method, stages, z, weights=error_weights):
+    y, v = stages_of(method, stages, z), weights(method, stages)
     return v[:-2] @ y + v[-2] * z + v[-1] * z * y[-1]
 
 
@@ -57,3 +57,20 @@ def test_a_jump_of_the_slope_within_the_step_shows(stages):
             y.append(c[1] * y[-1] + c[2] * y[-2] + c[3] * slope[j] + c[4] * slope[0])
         seen.append(abs(v[:-2] @ y + v[-2] * slope[0] + v[-1] * slope[-1]))
     assert 0.1 < np.sqrt(np.mean(np.square(seen))) < 1.0
+
+
+@pytest.mark.parametrize("stages", STAGES)
+def test_the_middle_is_that_of_a_smooth_solution(stages):
+    z = np.array([-1e-2, -2e-2, 1e-2])
+    middle = estimate(DAMPED, stages, z, middle_weights)
+    np.testing.assert_allclose(middle, np.exp(z / 2), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("stages", STAGES)
+def test_what_is_stiff_does_not_swell_the_middle(stages):
+    z = -np.linspace(1.0, DAMPED.largest_step(stages, 1.0), 2000)
+    middle = estimate(DAMPED, stages, z, middle_weights)
+    last = stages_of(DAMPED, stages, z)[-1]
+    hermite = (1 + last) / 2 + z * (1 - last) / 8
+    assert np.abs(middle).max() < 0.7
+    assert stages < 8 or np.abs(hermite).max() > 1.0
