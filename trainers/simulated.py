@@ -25,9 +25,6 @@ class Config(_cli.TrainerConfig):
     """Flags of this trainer: the shared ones, and what the data are drawn from."""
 
     steps: int = knob(50_000, "steps N; the time reached is t = learning rate x N, also by flow")
-    # Risks here fall to 1e-6, where the shared default shows.
-    rtol: float = knob(1e-3, "relative tolerance of --solver flow")
-    atol: float = knob(1e-3, "absolute tolerance of --solver flow")
     data_seed: int = knob(0, "seed of the data, one draw for all runs")
     examples: int = knob(100, "training examples n, and as many test examples")
     input_dim: int = knob(50, "input dimension d")

@@ -78,7 +78,7 @@ def test_experiments_of_each_figure(number, places, tmp_path):
         assert {*experiment.files} == {"metrics.json", "nodes.npz", *(f"{t}.csv" for t in tables)}
         assert (config.protocol, config.width, config.resume) == ("authors", 20, True)
         assert config.task() == experiment.task
-        assert config.rtol == config.atol == (1e-3 if experiment.task == "simulated" else 1e-2)
+        assert config.rtol == config.atol == 1e-2
         assert config.transfer == (experiment.task not in ("simulated", "cifar10"))
         expected = list(_cli.PAIRS["authors"])
         if number == 11:
