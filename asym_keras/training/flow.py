@@ -21,8 +21,9 @@ class GradientFlow:
     Where a step is bound by stability, the Runge-Kutta-Chebyshev method of order two (RKC2,
     see `rkc`) with as many stages as the step and an estimate of the spectral radius ask for;
     where it is bound by accuracy, the Bogacki-Shampine pair. Both estimate their error; the
-    step follows it (Watts' predictive control). Records between steps come from the cubic
-    Hermite interpolant and cost no gradients.
+    step follows it (Watts' predictive control). Records between steps come from an interpolant
+    and cost no gradients. Along rounded kinks steps are damped more, and an error may not change
+    the risk by more than a share of it (`rounded_stepper`).
 
     Args:
         rtol, atol: tolerance per step; the error is the root mean square over a node's
@@ -52,7 +53,8 @@ class GradientFlow:
             value = getattr(self, name)
             if not value > 0 or not np.isfinite(value):
                 raise ValueError(f"GradientFlow: expected a positive {name}, received {value}.")
-        if self.rounding != "auto" and not 0 <= self.first_rounding < np.inf:
+        size = -1.0 if isinstance(self.rounding, str) else self.rounding
+        if self.rounding != "auto" and not 0 <= size < np.inf:
             raise ValueError(
                 "GradientFlow: expected rounding of at least 0, or 'auto', received "
                 f"{self.rounding!r}."

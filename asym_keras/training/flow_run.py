@@ -26,9 +26,9 @@ from asym_keras.training.objective import Objective
 from asym_keras.training.rounded_stepper import RoundedStepper
 from asym_keras.training.stepper import MAX_STAGES, Stepper, hermite, parabola
 
-# Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2; only
-# for the forecast of the work.
-TYPICAL_STEPS = 25
+# Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2, without
+# kinks and with them; only for the forecast of the work.
+TYPICAL_STEPS, TYPICAL_STEPS_ROUNDED = 25, 50
 
 if TYPE_CHECKING:
     from asym_keras.training.flow import GradientFlow
@@ -109,9 +109,9 @@ class FlowRun:
 
     def estimate(self, end: float) -> tuple[int, float]:
         """Rough number of gradients still to come to time `end`, and seconds of one."""
-        left = (end - self.time) * self._now.control.radius
-        count = 2 * TYPICAL_STEPS + math.ceil(math.sqrt(1.54 * left * TYPICAL_STEPS))
-        return count, self._seconds
+        steps = TYPICAL_STEPS_ROUNDED if self._rounded else TYPICAL_STEPS
+        left = (end - self.time) * self._now.control.radius / self._stepper.method.stability
+        return 2 * steps + math.ceil(math.sqrt(left * steps)), self._seconds
 
     def advance(self, next_record: float, end: float, target_risk: float = -math.inf) -> None:
         """One accepted step, never beyond `end`.

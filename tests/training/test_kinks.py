@@ -218,6 +218,23 @@ def test_rounding_is_lowered_before_it_biases_a_small_risk():
     assert abs(float(rounded) / now.risk - 1) < 1e-3
 
 
+def test_within_a_step_the_weights_are_on_the_way():
+    model, x, y = relu_problem(width=200)
+    objective = Objective(model, x, y)
+    run_, before, stages = GradientFlow().start(objective), np.inf, 0
+    while run_.time < 20_000.0:
+        counted = run_.counters()["gradients"]
+        run_.advance(20_000.0, 20_000.0)
+        stages = max(stages, run_.counters()["gradients"] - counted)
+        now = run_._now
+        for share in (0.1, 0.5, 0.9):
+            when = now.last_time + share * (now.time - now.last_time)
+            risk = float(objective.gradient(run_.at(when), [])[0])
+            assert 0.99 * now.risk < risk < 1.01 * before
+        before = now.risk
+    assert stages > 10  # with so many Hermite's interpolant is far off
+
+
 def test_the_spectral_radius_sees_the_ramps():
     model, x, y = relu_problem()
     run_ = GradientFlow(rounding=0.05).start(Objective(model, x, y))
@@ -280,7 +297,7 @@ def test_a_network_with_kinks_resumes_bit_for_bit(tmp_path):
     assert resumed[-1]["gradients"] == whole[-1]["gradients"]
 
 
-@pytest.mark.parametrize("rounding", [-0.1, np.nan, np.inf])
+@pytest.mark.parametrize("rounding", [-0.1, np.nan, np.inf, "wide"])
 def test_bad_rounding_is_refused(rounding):
     with pytest.raises(ValueError, match="expected rounding of at least 0, or 'auto', received"):
         GradientFlow(rounding=rounding)
