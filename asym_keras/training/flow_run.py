@@ -200,7 +200,7 @@ class FlowRun:
         weights, slope, risk, error, *middle = result
         risk = float(risk)
         if now.rounding:
-            node_error, change = map(float, error)
+            node_error, change = error.numpy().tolist()
             node_error *= early_strictness(now.steps)
             error = error_of(node_error, change, risk, now.first_risk, self._rtol)
         error = float(error)
