@@ -144,10 +144,10 @@ class Kinks:
         return bool(self._sites)
 
     @contextlib.contextmanager
-    def rounded(self, rounding, shown=0.0) -> Iterator[None]:
+    def rounded(self, rounding, shown=None) -> Iterator[None]:
         """While open, gradients see ramps of half-width r = `rounding`, a tensor, x the moves.
 
-        Values have `shown` of what the ramps would add to them: 0, nothing, or 1.
+        Values have `shown`, a tensor, of what the ramps would add to them. None: nothing.
         """
         with contextlib.ExitStack() as stack:
             for site, move in self._sites:
@@ -165,12 +165,26 @@ def _rounded(site: Site, radius, shown) -> Callable:
         r, exact = tf.cast(radius, dtype), tf.cast(z, dtype)
         for place, change in site.kinks:
             # Of a place that is 0 no copy of z is made.
-            distance = tf.abs(exact - place if place else exact)
-            bump = tf.cast(change / (4 * r) * tf.nn.relu(r - distance) ** 2, values.dtype)
-            values += bump - tf.cast(1.0 - shown, bump.dtype) * tf.stop_gradient(bump)
+            distance = exact - place if place else exact
+            values += tf.cast(_ramp(distance, change, r, shown), values.dtype)
         return values
 
     return function
+
+
+def _ramp(distance, change: float, r, shown):
+    """What is added to values, `shown` of it (None: nothing), with all of its slope."""
+
+    @tf.custom_gradient
+    def added(d):
+        def slope(upstream):
+            return upstream * (-change / (2 * r) * tf.sign(d) * tf.nn.relu(r - tf.abs(d)))
+
+        if shown is None:  # not computed, for nothing
+            return tf.zeros_like(d), slope
+        return tf.cast(shown, d.dtype) * change / (4 * r) * tf.nn.relu(r - tf.abs(d)) ** 2, slope
+
+    return added(distance)
 
 
 def moves_of(sites: list[Site], call: Callable, weights: list[tf.Tensor], step: float) -> list:

@@ -136,8 +136,8 @@ class Objective(Evaluator):
             rounding: scalar tensor by which `kinks` are rounded for the gradient. None: not.
             shown: scalar tensor; 1: for the risk, too.
         """
-        ramps = () if rounding is None else (rounding, 0.0 if shown is None else shown)
-        with self.kinks.rounded(*ramps) if ramps else contextlib.nullcontext():
+        sharp = contextlib.nullcontext()
+        with sharp if rounding is None else self.kinks.rounded(rounding, shown):
             if rows is not None:
                 x, y = gather((self.x, self.y), rows)
                 return self._gradient(weights, state, x, y, 1.0)

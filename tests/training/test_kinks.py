@@ -24,7 +24,7 @@ def rounded_outputs(model, x, radius):
     objective = Objective(model, x, np.zeros((len(x), 1)))
     objective.find_kinks(0.01)
     [(_, move)] = objective.kinks._sites
-    with objective.kinks.rounded(tf.constant(radius / move, "float64"), 1.0):
+    with objective.kinks.rounded(tf.constant(radius / move, "float64"), tf.constant(1.0)):
         return model(x).numpy()
 
 
