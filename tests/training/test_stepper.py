@@ -44,7 +44,7 @@ def test_with_kinks_errors_of_nodes_count_by_their_scalings(gamma):
     (error, change), layer = error_of(relu_problem(gamma=gamma), estimate, kinks=True, slope=0.5)
     assert change == pytest.approx(0.5 * estimate.sum(), rel=1e-9)
     squares = per_node(layer, estimate) ** 2
-    expected = 2.0 * np.sqrt(np.sum(layer.scalings * squares) / layer.scalings.sum())
+    expected = 4.0 * np.sqrt(np.sum(layer.scalings * squares) / layer.scalings.sum())
     assert error == pytest.approx(expected, rel=1e-12)
 
 
