@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
 from matplotlib.figure import Figure
 from synthetic_runs import write_run_of
 
