@@ -17,6 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+TRAINS = ("theory", "trainers", "training", "wild")  # folders of tests whose time is training
 
 
 class RunCount:
@@ -50,6 +51,23 @@ def shared_data() -> Path:
 def reference() -> Path:
     """JSON file of the published curves."""
     return existing_shared_path("reference", "published_curves.json")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_runs_without_xla(request):
+    """In the quick run XLA compiles what asks for it by name, or has the mark `xla`.
+
+    A small run takes less time than XLA needs to compile it. With `--run-slow` all tests but the
+    trainers' train as users do.
+    """
+    folder = request.node.path.parent.name
+    as_users_do = request.config.getoption("--run-slow") and folder != "trainers"
+    if folder not in TRAINS or as_users_do or request.node.get_closest_marker("xla"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asym_keras.compilation.JIT_LIMIT", 0)
+        yield
 
 
 def pytest_addoption(parser):
