@@ -27,16 +27,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv mnist test lint format wheel bench clean
+.PHONY: help venv mnist test test-all lint format wheel bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 mnist: $(VENV)/.core ## train on MNIST as the paper does, gamma = 0 (ARGS="--alpha 0.5")
 	$(BIN)/python -m trainers.mnist --gamma 0 $(ARGS)
 
-test: $(VENV)/.dev ## run the tests (ARGS="--run-slow -k ntg")
+test: $(VENV)/.dev ## run the quick tests, a few minutes on two cores (ARGS="-k ntg -x")
 	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(VENV)/.dev ## run every test, the slow ones included
+	$(BIN)/python -m pytest --run-slow $(ARGS)
 
 lint: $(VENV)/.dev ## ruff and mypy; changes nothing
 	$(BIN)/ruff check .

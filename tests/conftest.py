@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import signal
 from pathlib import Path
@@ -17,6 +18,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+SLOW = 20  # quick tests that take about as long as a slow one
+TRAINS = ("theory", "trainers", "training", "wild")  # folders of tests whose time is training
 
 
 class RunCount:
@@ -52,17 +55,38 @@ def reference() -> Path:
     return existing_shared_path("reference", "published_curves.json")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_runs_without_xla(request):
+    """In the quick run XLA compiles what asks for it by name, or has the mark `xla`.
+
+    A small run takes less time than XLA needs to compile it. With `--run-slow` all tests but the
+    trainers' train as users do.
+    """
+    folder = request.node.path.parent.name
+    as_users_do = request.config.getoption("--run-slow") and folder != "trainers"
+    if folder not in TRAINS or as_users_do or request.node.get_closest_marker("xla"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asym_keras.compilation.JIT_LIMIT", 0)
+        yield
+
+
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow, too")
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--run-slow"):
-        return
     skip = pytest.mark.skip(reason="slow: give --run-slow to run it")
+    slow, cost = config.getoption("--run-slow"), collections.Counter()
     for item in items:
-        if item.get_closest_marker("slow"):
+        is_slow = item.get_closest_marker("slow") is not None
+        if is_slow and not slow:
             item.add_marker(skip)
+        else:
+            cost[item.path] += SLOW if is_slow else 1
+    # The dearest files first, or a worker begins one when the other has come to the end.
+    items.sort(key=lambda item: -cost[item.path])
 
 
 def pytest_configure(config):

@@ -7,6 +7,7 @@ import csv
 import keras
 import numpy as np
 import pytest
+from crossed import crossed
 from ntg_reference import reference_ntg
 
 import asym_keras as ak
@@ -68,9 +69,10 @@ def jacobian_ntg(model, output):
     return ntg
 
 
-@pytest.mark.parametrize("output", [0, 1])
-@pytest.mark.parametrize("sequential", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("dtype", "sequential", "output"),
+    crossed(["float32", "mixed_bfloat16"], [True, False], [1, 0]),
+)
 def test_values_of_the_shallow_network_equal_numpy(dtype, sequential, output):
     model, saved = shallow(dtype, sequential), SavedWeights()
     model.layers[-1].readout.assign(np.random.default_rng(2).normal(size=(8, 2)))
@@ -116,8 +118,7 @@ def test_named_layer_is_followed():
     np.testing.assert_allclose(history["weight_change"], np.max(nodes, axis=1), rtol=1e-4)
 
 
-@pytest.mark.parametrize("make", [shallow, dense])
-@pytest.mark.parametrize("method", ["auto", "jacobian"])
+@pytest.mark.parametrize(("make", "method"), crossed([shallow, dense], ["jacobian", "auto"]))
 def test_training_is_the_same_bit_by_bit(make, method, tmp_path):
     plain, recorded = make(), make()
     fit(plain, [])

@@ -8,20 +8,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from crossed import crossed
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n1"])
-@pytest.mark.parametrize(
-    ("ci", "selected", "status"),
-    [
-        ("true", "test_docstring_rule_sees_a_fault", pytest.ExitCode.OK),
-        ("true", "no_such_test", pytest.ExitCode.TESTS_FAILED),
-        ("", "no_such_test", pytest.ExitCode.NO_TESTS_COLLECTED),
-    ],
-)
-def test_a_ci_run_that_runs_nothing_fails(tmp_path, workers, ci, selected, status):
+CASES = {  # what is in the environment, what is asked for, how it ends
+    "tests that run": ("true", "test_docstring_rule_sees_a_fault", pytest.ExitCode.OK),
+    "nothing in CI": ("true", "no_such_test", pytest.ExitCode.TESTS_FAILED),
+    "nothing elsewhere": ("", "no_such_test", pytest.ExitCode.NO_TESTS_COLLECTED),
+}
+
+
+@pytest.mark.parametrize(("case", "workers"), crossed(CASES, ["-n0", "-n1"]))
+def test_a_ci_run_that_runs_nothing_fails(case, workers, tmp_path):
+    ci, selected, status = CASES[case]
     (tmp_path / "data").mkdir()
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "tests/test_house.py", workers, "-q", "-k", selected],

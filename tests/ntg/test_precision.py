@@ -8,6 +8,7 @@ import weakref
 import keras
 import numpy as np
 import pytest
+from crossed import crossed
 from ntg_models import KNOWN, build, embedding, examples, mlp, partly_known, shared
 from ntg_reference import assert_ntg_equal
 
@@ -41,9 +42,15 @@ def test_model_of_that_precision_is_no_copy():
     assert at_precision(model, "float64") is model
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("method", ["jacobian", "auto"])
-@pytest.mark.parametrize("make", [mlp, embedding])
+@pytest.mark.parametrize(
+    ("make", "method", "policy"),
+    crossed(
+        [mlp, embedding],
+        ["jacobian", "auto"],
+        ["mixed_float16", "mixed_bfloat16"],
+        quick=[(mlp, "auto", "mixed_bfloat16")],
+    ),
+)
 def test_mixed_precision_is_computed_in_float32(make, method, policy):
     model, plain = build(make, dtype=policy), build(make, dtype="float32")
     x = examples(plain, 4)

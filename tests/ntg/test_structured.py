@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from crossed import crossed
 from ntg_models import (
     KNOWN,
     build,
@@ -27,6 +28,7 @@ from asym_keras.ntg import factors
 from asym_keras.ntg.structured import known_variables
 
 ACTIVATIONS = ("relu", "tanh", "softplus", "silu")
+DTYPES = {"relu": "float32", "tanh": "float64", "softplus": "float32", "silu": "float64"}
 
 
 def whole_jacobian(model, x, variables=None):
@@ -55,11 +57,9 @@ def check(model, x, dtype="float64", method="structured"):
     assert_ntg_equal(last, expected[:, -1, :, -1], dtype)
 
 
-@pytest.mark.parametrize(
-    ("activation", "dtype"), zip(ACTIVATIONS, ("float32", "float64") * 2, strict=True)
-)
-@pytest.mark.parametrize("make", KNOWN)
-def test_structured_equals_the_jacobian(make, activation, dtype):
+@pytest.mark.parametrize(("make", "activation"), crossed(KNOWN, ACTIVATIONS))
+def test_structured_equals_the_jacobian(make, activation):
+    dtype = DTYPES[activation]
     model = build(make, activation, dtype)
     assert len(known_variables(model, model.trainable_variables)) == len(model.trainable_variables)
     x = examples(model, 5)
@@ -76,8 +76,7 @@ def test_outputs_may_be_one_or_averaged(make, method):
     check(model, examples(model, 5), method=method)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("activation", "dtype"), crossed(ACTIVATIONS, ["float32", "float64"]))
 def test_closed_form_equals_the_jacobian(activation, dtype):
     model = build(shallow, activation, dtype)
     readout = model.layers[-1].readout  # other than signs, which make all outputs' NTG the same
@@ -85,12 +84,12 @@ def test_closed_form_equals_the_jacobian(activation, dtype):
     check(model, examples(model, 5), dtype, method="closed_form")
 
 
-@pytest.mark.parametrize(
-    ("method", "output", "batch_size"),
-    [("structured", 1, 5), ("structured", "all", 2), ("jacobian", 1, 2), ("jacobian", "all", 5)],
-)
-@pytest.mark.parametrize("make", [mlp, wide_cnn, embedding])
-def test_tiles_change_nothing(make, method, output, batch_size, monkeypatch):
+WAYS = [("structured", 1, 5), ("structured", "all", 2), ("jacobian", 1, 2), ("jacobian", "all", 5)]
+
+
+@pytest.mark.parametrize(("way", "make"), crossed(WAYS, [mlp, wide_cnn, embedding]))
+def test_tiles_change_nothing(way, make, monkeypatch):
+    method, output, batch_size = way
     model = build(make)
     x, x2 = examples(model, 5), examples(model, 4, seed=1)
     both = empirical_ntg(model, np.concatenate([x, x2]), output=output, method=method).numpy()

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pruning_models as models
 import pytest
+from crossed import crossed
 
 from asym_keras import shallow_network
 from asym_keras.datasets import load_mnist
@@ -63,8 +64,7 @@ def assert_rows_equal(rows, expected, rtol):
             assert row[name] == pytest.approx(value, rel=rtol, abs=1e-9), name
 
 
-@pytest.mark.parametrize("dtype", RTOL)
-@pytest.mark.parametrize("make", models.ENDING, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(("make", "dtype"), crossed(models.ENDING, RTOL))
 def test_curve_equals_a_forward_pass_a_width(make, dtype):
     model = models.build(make, dtype)
     x_train, y_train, x_test, y_test = data(model)
@@ -105,9 +105,12 @@ def test_cross_entropy_takes_the_outputs_as_logits(loss):
 
 
 @pytest.mark.parametrize(
-    "loss", ["mse", "mae", keras.losses.CategoricalCrossentropy(from_logits=True)]
+    ("loss", "dtype"),
+    crossed(
+        ["mse", "mae", keras.losses.CategoricalCrossentropy(from_logits=True)],
+        ["float32", "float64"],
+    ),
 )
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_first_row_is_the_risk_of_training(dtype, loss):
     model = models.build(models.sequential, dtype)
     x_train, y_train, x_test, y_test = data(model)
@@ -170,8 +173,7 @@ def test_order_of_an_array_and_seed_decide_which_nodes_go_first():
     assert output == array
 
 
-@pytest.mark.parametrize("dtype", RTOL)
-@pytest.mark.parametrize("make", models.ENDING, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(("make", "dtype"), crossed(models.ENDING, RTOL))
 def test_refitted_columns_are_ridge_regressions(make, dtype):
     """The readout of each width refitted by least squares, with the penalty of leave-one-out."""
     model = models.build(make, dtype)

@@ -7,6 +7,7 @@ import numpy as np
 import pruning_models as models
 import pytest
 import tensorflow as tf
+from crossed import crossed
 
 from asym_keras import AsymScaledDense, prune
 from asym_keras.importance import find_layer
@@ -56,8 +57,9 @@ def problem(make, dtype="float64"):
     return model, x, labels
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("make", [*LINEAR, *CLASSES, models.tokens], ids=name_of)
+@pytest.mark.parametrize(
+    ("make", "dtype"), crossed([*LINEAR, *CLASSES, models.tokens], ["float32", "float64"])
+)
 def test_curve_has_the_risks_of_the_pruned_models(make, dtype):
     model, x, labels = problem(make, dtype)
     rows = pruning_curve(model, x, labels, x[:9], labels[:9], pruned=PRUNED, batch_size=16)

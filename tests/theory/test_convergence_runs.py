@@ -59,6 +59,7 @@ def run(theorem):
     return history, model.get_layer("asym_scaled_dense").scalings
 
 
+@pytest.mark.slow
 def test_theorem_4_2_holds_along_a_run(theorem, run):
     history, scalings = run
     assert theorem.applies(len(scalings))
@@ -102,6 +103,7 @@ def initial_eigenvalue(x, width, gamma, activation, seed):
     return minimum_eigenvalue(ak.empirical_ntg(model, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "softplus"])
 def test_proposition_c_1_holds_at_its_width_and_probability(activation):
     x, delta = unit_inputs(4, 30), 0.3

@@ -13,11 +13,3 @@ def keep_signal_handler():
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_xla():
-    """Small runs take less time than XLA needs to compile them; tests/training are about XLA."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asym_keras.compilation.JIT_LIMIT", 0)
-        yield

@@ -173,6 +173,7 @@ def test_flow_trains_on_the_same_risk(tmp_path):
     assert history[-1]["train_risk"] < history[0]["train_risk"]
 
 
+@pytest.mark.slow
 def test_run_on_views_of_images_through_a_saved_network(shared_data, tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
     monkeypatch.setenv("TFDS_DATA_DIR", str(shared_data / "tensorflow_datasets"))

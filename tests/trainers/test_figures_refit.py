@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from matplotlib.figure import Figure
 from synthetic_runs import write_run_of
 
 from trainers import _batch, _cli, _figures, figures
@@ -25,6 +26,7 @@ def fill(experiment, **options):
 
 
 def test_refits_are_made_where_pruning_is_drawn_and_they_are_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **kwargs: path.touch())
     places = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "figures")]
     assert not any(e.config.refit for n in (2, 8) for e in experiments(n, *places))
     asked = {e.task: e.config.refit for e in experiments(2, *places, "--refit")}

@@ -211,6 +211,7 @@ def test_width_and_time_are_searched_on_request(formula, run, tmp_path):
         assert all(low <= value <= high for value in values)
 
 
+@pytest.mark.slow
 def test_bayesian_search_finds_the_bowl(formula, run):
     best = run("--keep", "10", tuner="bayesian", trials=16)
     assert best["metrics"][MEASURE] < 1.003

@@ -12,6 +12,11 @@ from trainers import regression, theory
 SMALL = ("--width", "30", "--records", "3", "--draws", "5", "--steps", "5", "--quiet")
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setattr("asym_keras.plotting.theory_bounds", lambda folder: folder)
+
+
 def run(folder, *argv):
     """Rows of the table by name, and the text."""
     content = theory.main([*SMALL, "--out-dir", str(folder), *argv])

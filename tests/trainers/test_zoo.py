@@ -148,6 +148,7 @@ def test_held_out_rows_are_neither_trained_nor_tested_on(tmp_path, places):
         _zoo_runs.transfer_part(table, datasets.load_simulated(examples=2))
 
 
+@pytest.mark.slow
 def test_zoo_of_a_task(places, tmp_path, in_process, capsys, monkeypatch):
     monkeypatch.setitem(_cli.PAIRS, "paper", ((1.0, 0.4), (0.0, 0.4)))
     argv = ["--tasks", "simulated", *QUICK, *places]

@@ -49,11 +49,13 @@ def assert_equal_to(alone, path):
                 )
 
 
+@pytest.mark.slow
 def test_cases_train(alone):
     for name, columns in alone.items():
         assert columns["risk"][-1] < 0.7 * columns["risk"][0], name
 
 
+@pytest.mark.slow
 def test_two_devices_equal_one(alone, tmp_path):
     [(status, _, errors)] = ended([start([PROGRAM, "mirrored", "cases", tmp_path])])
     assert status == 0, errors

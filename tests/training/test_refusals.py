@@ -12,6 +12,7 @@ from wild_layers import Temperature, examples, rng, sequential
 from asym_keras.compilation import compiles_with_xla
 from asym_keras.training import GradientDescent, GradientFlow, Objective, RiskProbe, train
 
+pytestmark = pytest.mark.xla  # whose choice is asked for here
 layers = keras.layers
 X = examples()
 Y = X[:, :1] * X[:, 1:2]

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from crossed import crossed
 from training_runs import KINDS, XLA, InterruptAt, assert_bit_identical, run_kind, weights_of
 
 from asym_keras.training import Checkpoint, CheckpointError, GradientDescent, train
@@ -39,7 +40,9 @@ def kind(request):
     return request.param
 
 
-@pytest.mark.parametrize("record", [0, 4])
+@pytest.mark.parametrize(
+    ("kind", "record"), crossed([kind for kind in KINDS if kind != XLA], [4, 0])
+)
 def test_interrupted_run_resumes_bit_identically(kind, record, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_kind(kind, checkpoint=tmp_path, probes={"stop": InterruptAt(record)})
@@ -203,10 +206,6 @@ def kill_and_resume(kind, folder, *, records, seed):
         saved = len(file["history/weights"]) if "history/weights" in file.files else 0
     assert saved <= records
     assert_resumes(kind, folder, records=records)
-
-
-def test_killed_run_resumes_bit_identically(tmp_path):
-    kill_and_resume("stateful", tmp_path, records=60, seed=0)
 
 
 @pytest.mark.slow

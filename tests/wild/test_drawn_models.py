@@ -28,7 +28,7 @@ RECIPES = st.builds(
     nodes=st.booleans(),
     seed=st.integers(0, 99),
 )
-QUICK, LONG = 4, 150
+QUICK, LONG = 2, 150
 # A refusal names a layer by name and class, an operation, or says which argument is at fault.
 NAMED = re.compile(r"'[\w./]+'|\w+ \(\w+\)|\w+=|one output")
 
