@@ -9,7 +9,8 @@ import pytest
 from trainer_runs import SMALL, read_json, small_data
 
 from asym_keras.training import History
-from trainers import _batch, _environment, _experiment, _jobs, mnist, simulated
+from trainers import mnist, simulated
+from trainers.common import batch, environment, experiment
 
 TINY = ("--width", "10", "--steps", "20", "--records", "2", "--ntg-examples", "0", "--quiet")
 PAIRS = ("--pairs", "1:0.4,0:0.4", "--seeds", "2")
@@ -25,7 +26,7 @@ def folders(parent):
 
 
 def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
-    train = _experiment.train
+    train = experiment.train
 
     def failing(config, *rest, **options):
         if (config.gamma, config.seed) == (1.0, 1):
@@ -33,7 +34,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
         return train(config, *rest, **options)
 
     argv = [*TINY, *PAIRS, "--out-dir", str(tmp_path / "batch")]
-    monkeypatch.setattr(_experiment, "train", failing)
+    monkeypatch.setattr(experiment, "train", failing)
     with pytest.raises(SystemExit) as exit_:
         simulated.main(argv)
     assert exit_.value.code == 1
@@ -44,7 +45,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     finished = {path.parent.name for path in tmp_path.glob("batch/*/metrics.json")}
     assert len(finished) == 3
 
-    monkeypatch.setattr(_experiment, "train", train)
+    monkeypatch.setattr(experiment, "train", train)
     times = {p: p.stat().st_mtime_ns for p in tmp_path.glob("batch/*/metrics.json")}
     assert len(simulated.main([*argv, "--resume"])) == 4
     assert {p: p.stat().st_mtime_ns for p in times} == times
@@ -54,7 +55,7 @@ def test_the_error_of_a_single_run_is_its_own(tmp_path, monkeypatch, capsys):
     def failing(*_, **__):
         raise ValueError("told by the run")
 
-    monkeypatch.setattr(_experiment, "train", failing)
+    monkeypatch.setattr(experiment, "train", failing)
     with pytest.raises(SystemExit):
         simulated.main([*TINY, "--out-dir", str(tmp_path / "run")])
     assert capsys.readouterr().err.endswith("error: told by the run\n")
@@ -96,14 +97,14 @@ def test_device_is_chosen_once_and_before_data_are_loaded(tmp_path, monkeypatch,
 
     def several(function, items, count):
         for place, item in enumerate(items):  # each in its process; here in this one
-            _batch._prepare_once.cache_clear()
+            batch._prepare_once.cache_clear()
             future = Future()
             future.set_result(function(item))
             yield place, future
 
     load = simulated.Config.load
-    monkeypatch.setattr(_environment, "prepare_device", prepare)
-    monkeypatch.setattr(_jobs, "in_processes", several)
+    monkeypatch.setattr(environment, "prepare_device", prepare)
+    monkeypatch.setattr(batch, "in_processes", several)
     monkeypatch.setattr(
         simulated.Config, "load", lambda self: (calls.append("load"), load(self))[1]
     )

@@ -18,25 +18,19 @@ from pathlib import Path
 import pytest
 from trainer_runs import SMALL, small_data
 
-from trainers import (
-    _cli,
-    _curves,
-    _experiment,
-    _lock,
-    _sweep_crew,
-    _sweep_launch,
-    _sweep_results,
-    mnist,
-    sweep,
-)
-from trainers._lock import LOCK, FolderInUse, FolderLock, clear, is_free
-from trainers._sweep_folder import SweepFolder
+from trainers import mnist, sweep
+from trainers.common import cli, curves, experiment, lock
+from trainers.common.lock import LOCK, FolderInUse, FolderLock, clear, is_free
+from trainers.sweep import crew as sweep_crew
+from trainers.sweep import launch as sweep_launch
+from trainers.sweep import results as sweep_results
+from trainers.sweep.folder import SweepFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 # Holds the folder that it is given until it is killed.
 HOLD = """
 import sys, time
-from trainers._lock import FolderLock
+from trainers.common.lock import FolderLock
 with FolderLock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -56,9 +50,9 @@ def holder(path):
 
 @pytest.fixture(autouse=True)
 def no_crew(monkeypatch):
-    for name in (_sweep_crew.TUNER_ID, _sweep_crew.ORACLE_IP, _sweep_crew.ORACLE_PORT):
+    for name in (sweep_crew.TUNER_ID, sweep_crew.ORACLE_IP, sweep_crew.ORACLE_PORT):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv(_sweep_crew.LAUNCHED, raising=False)
+    monkeypatch.delenv(sweep_crew.LAUNCHED, raising=False)
 
 
 def test_who_has_the_folder_is_named_and_leaves_nothing_when_killed(tmp_path):
@@ -76,7 +70,7 @@ def test_who_has_the_folder_is_named_and_leaves_nothing_when_killed(tmp_path):
 
 
 def test_without_locks_in_the_system_a_warning_says_so(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(_lock, "fcntl", None)
+    monkeypatch.setattr(lock, "fcntl", None)
     with caplog.at_level(logging.WARNING, "trainers"), FolderLock(tmp_path / "a"):
         assert (tmp_path / "a").is_dir()
     assert "no second command works there" in caplog.text
@@ -158,7 +152,7 @@ def test_a_lock_is_nothing_in_a_folder_and_outlasts_what_is(tmp_path):
 
 
 def parse(*argv):
-    return _cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
+    return cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
 
 
 @pytest.fixture
@@ -174,9 +168,9 @@ def searched(monkeypatch):
         except FolderInUse:
             found.append("locked")
 
-    monkeypatch.setattr("trainers._sweep_tuner.search", note)
-    monkeypatch.setattr(_sweep_launch, "launch", note)
-    monkeypatch.setattr(_sweep_results, "write", lambda *_: {"trial": "0"})
+    monkeypatch.setattr("trainers.sweep.tuner.search", note)
+    monkeypatch.setattr(sweep_launch, "launch", note)
+    monkeypatch.setattr(sweep_results, "write", lambda *_: {"trial": "0"})
     return found
 
 
@@ -197,11 +191,11 @@ def test_one_process_of_a_sweep_has_its_folder(
     flags = ["--out-dir", str(tmp_path / "s"), "--resume", *flags]
     SweepFolder(tmp_path / "s").open(parse(*flags), "")
     if part is not None:
-        monkeypatch.setenv(_sweep_crew.TUNER_ID, part)
-        monkeypatch.setenv(_sweep_crew.ORACLE_IP, "127.0.0.1")
-        monkeypatch.setenv(_sweep_crew.ORACLE_PORT, "1")
+        monkeypatch.setenv(sweep_crew.TUNER_ID, part)
+        monkeypatch.setenv(sweep_crew.ORACLE_IP, "127.0.0.1")
+        monkeypatch.setenv(sweep_crew.ORACLE_PORT, "1")
     if launched:
-        monkeypatch.setenv(_sweep_crew.LAUNCHED, "1")
+        monkeypatch.setenv(sweep_crew.LAUNCHED, "1")
     sweep.main(flags)
     assert searched == [expected]
 
@@ -230,12 +224,12 @@ def trainings(monkeypatch):
     def train(config, dataset, folder, facts, *, workers):
         with pytest.raises(FolderInUse):
             FolderLock(folder.path).__enter__()
-        folder.open(config, {**facts, "dataset": _experiment.describe(dataset)})
+        folder.open(config, {**facts, "dataset": experiment.describe(dataset)})
         noted.append(folder.path)
         folder.write("metrics.json", {"test_risk": 1.0})
 
-    monkeypatch.setattr(_experiment, "train", train)
-    monkeypatch.setattr(_curves, "missing_curves", lambda *_: [])
+    monkeypatch.setattr(experiment, "train", train)
+    monkeypatch.setattr(curves, "missing_curves", lambda *_: [])
     return noted
 
 

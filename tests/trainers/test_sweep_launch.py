@@ -10,9 +10,12 @@ import time
 
 import pytest
 
-from trainers import _cli, _sweep_crew, _sweep_launch, sweep
-from trainers._sweep_folder import SweepFolder
-from trainers._sweep_launch import CrewFailed, Member, _without, supervise
+from trainers import sweep
+from trainers.common import cli
+from trainers.sweep import crew as sweep_crew
+from trainers.sweep import launch as sweep_launch
+from trainers.sweep.folder import SweepFolder
+from trainers.sweep.launch import CrewFailed, Member, _without, supervise
 
 
 @pytest.fixture
@@ -81,15 +84,15 @@ def test_trials_are_counted_by_who_ended_them(tmp_path, monkeypatch):
     folder.trials.mkdir(parents=True)
     (folder.trials / "0.json").write_text('{"trial": "0"}')  # of an older version
     for trial, name in (("1", "worker0"), ("2", "worker1"), ("3", "worker1")):
-        monkeypatch.setenv(_sweep_crew.TUNER_ID, name)
+        monkeypatch.setenv(sweep_crew.TUNER_ID, name)
         folder.write_record({"trial": trial})
     crew = []
     monkeypatch.setattr(
-        _sweep_launch, "supervise", lambda chief, workers, **_: crew.extend([chief, *workers])
+        sweep_launch, "supervise", lambda chief, workers, **_: crew.extend([chief, *workers])
     )
     flags = ["--workers", "3", "--out-dir", str(folder.path)]
-    config = _cli.parse_config(sweep.Config, flags, module=sweep.MODULE, description=None)
-    _sweep_launch.launch(config, folder, flags)
+    config = cli.parse_config(sweep.Config, flags, module=sweep.MODULE, description=None)
+    sweep_launch.launch(config, folder, flags)
     assert {m.name: m.done() for m in crew} == {
         "chief": 4,
         "worker0": 1,
