@@ -10,7 +10,7 @@ from trainer_runs import SMALL, read_json, small_data
 
 from asym_keras.training import History
 from trainers import mnist, simulated
-from trainers.common import batch, environment, experiment
+from trainers.common import batch, cli, environment, experiment
 
 TINY = ("--width", "10", "--steps", "20", "--records", "2", "--ntg-examples", "0", "--quiet")
 PAIRS = ("--pairs", "1:0.4,0:0.4", "--seeds", "2")
@@ -125,10 +125,10 @@ def test_transfer_needs_data_for_it(tmp_path, capsys):
 def test_simulated_data_follow_the_protocol():
     parse = {"module": "m", "description": None}
     for protocol, noise in (("paper", "noise 1,"), ("authors", "noise 0.1,")):
-        config = simulated._cli.parse_config(simulated.Config, ["--protocol", protocol], **parse)
+        config = cli.parse_config(simulated.Config, ["--protocol", protocol], **parse)
         assert noise in config.load().source
     flags = ["--noise", "0.5", "--data-seed", "3", "--examples", "7", "--input-dim", "4"]
-    dataset = simulated._cli.parse_config(simulated.Config, flags, **parse).load()
+    dataset = cli.parse_config(simulated.Config, flags, **parse).load()
     assert "noise 0.5, seed 3" in dataset.source
     assert dataset.x_train.shape == dataset.x_test.shape == (7, 4)
 

@@ -77,6 +77,6 @@ def test_git_revision_is_that_of_the_checkout_or_none(monkeypatch, tmp_path):
     revision = environment.versions()["git_revision"]
     if revision is not None:
         assert commit(revision.removesuffix("-dirty")) == commit("HEAD")
-    installed = tmp_path / "site-packages" / "trainers" / "_environment.py"
+    installed = tmp_path / "site-packages" / "trainers" / "common" / "environment.py"
     monkeypatch.setattr(environment, "__file__", str(installed))
     assert environment.versions()["git_revision"] is None

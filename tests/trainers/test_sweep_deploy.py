@@ -189,7 +189,7 @@ def test_all_write_to_one_volume_that_outlives_them():
 
 
 def test_a_worker_computes_with_the_cores_that_it_has():
-    from trainers.common.jobs import _THREADS
+    from trainers.common.process import _THREADS
 
     def threads(found):
         return [found[name] for name in _THREADS]

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainers.common import curves, environment, memory
 from trainers.common.folder import RunFolder
-from trainers.common.lock import FolderLock
+from trainers.common.lock import folder_lock
 
 logger = logging.getLogger("trainers")
 
@@ -45,7 +45,7 @@ def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
         workers.agreed(True)
         logger.info("%s is finished", folder.path)
         return folder.read("metrics.json")
-    with FolderLock(folder.path):
+    with folder_lock(folder.path):
         if not workers.agreed(config.resume and folder.finished()):
             train(config, dataset, folder, facts, workers=workers)
         curves.write_curves(config, dataset, folder)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
-from trainers.common.process import prepare_process
-
-_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+from trainers.common.process import follow_parent, prepare_process, share_of_threads
 
 
 def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tuple[int, Future]]:
@@ -38,7 +36,7 @@ def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tup
                 1,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_start,
-                initargs=(max(1, (os.cpu_count() or 1) // jobs),),
+                initargs=(share_of_threads(jobs),),
             )
             executors.append(own.executor)
         try:
@@ -67,19 +65,10 @@ def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tup
             executor.shutdown()
 
 
-def _start(threads: int) -> None:
+def _start(threads: dict[str, str]) -> None:
     """Prepares a process before it loads any numerical library."""
-    for name in _THREADS:
-        os.environ.setdefault(name, str(threads))
+    os.environ |= threads
     prepare_process()
-    # Ctrl-C reaches every process of the terminal; the first one tells the others by SIGTERM.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Ends this process where the first one was killed, before another takes up the folder."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
+    follow_parent(functools.partial(multiprocessing.connection.wait, [parent.sentinel]))

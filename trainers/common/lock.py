@@ -11,14 +11,9 @@ import socket
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-try:
-    import fcntl as _fcntl
-except ModuleNotFoundError:  # Windows
-    _fcntl = None  # type: ignore[assignment]
+from filelock import lock_descriptor
 
-fcntl: Any = _fcntl
 logger = logging.getLogger("trainers")
 
 LOCK = ".lock"
@@ -28,91 +23,76 @@ class FolderInUse(RuntimeError):
     """Another command works in the folder."""
 
 
-class FolderLock:
+@contextlib.contextmanager
+def folder_lock(folder: str | Path) -> Iterator[None]:
     """Keeps other commands out of a folder while a `with` block lasts; makes the folder.
 
-    The lock is the kernel's (`flock`), on a file in the folder that says who has it. A killed
-    process leaves the file, without a lock: it keeps nobody out. Where the file system or the
-    operating system (Windows) has no such locks, a warning says so, and nothing is kept out.
-
-    Args:
-        path: the folder.
+    The operating system locks a file in the folder, which says who has the lock. A killed process
+    leaves the file without a lock, and so it keeps nobody out. Where the file system has no locks,
+    a warning says so, and nobody is kept out.
 
     Raises:
         FolderInUse: Another process, or another lock of this one, has the folder.
         OSError: The folder can't be made or written.
     """
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self._file, self._made = -1, False
-
-    def __enter__(self) -> FolderLock:
-        self._made = not self.path.exists()
-        make_folder(self.path)
-        if fcntl is None:
-            self._warn("none on this operating system")
-            return self
-        self._open()
-        while not self._is_there():  # who had it has removed it in between
-            os.close(self._file)
-            self._open()
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, _holder().encode(), 0)
-        os.fsync(self._file)  # for readers on other machines
-        return self
-
-    def __exit__(self, *exception) -> None:
-        if fcntl is None:
-            return
-        # While it is locked: another one might have it already.
-        (self.path / LOCK).unlink(missing_ok=True)
-        os.close(self._file)
-        if self._made:  # a command that was refused leaves nothing
+    path = Path(folder)
+    made = not path.exists()
+    make_folder(path)
+    file = _locked(path / LOCK)
+    # Who had the lock may have removed its file between our opening and our locking it.
+    while not _is_there(file, path / LOCK):
+        os.close(file)
+        file = _locked(path / LOCK)
+    try:
+        os.ftruncate(file, 0)
+        os.write(file, _holder().encode())
+        os.fsync(file)  # for readers on other machines
+        yield
+    finally:
+        # While it is locked: afterwards the file may be another command's.
+        with contextlib.suppress(OSError):  # Windows keeps files that are open
+            (path / LOCK).unlink()
+        os.close(file)
+        if made:  # a command that was refused leaves nothing
             with contextlib.suppress(OSError):
-                self.path.rmdir()  # not where there is something in it
+                path.rmdir()  # not where there is something in it
 
-    def _open(self) -> None:
-        with _explained(self.path):
-            # For writing, as network file systems ask; no program that is started inherits it.
-            self._file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            self._lock()
-        except BaseException:
-            os.close(self._file)
-            raise
 
-    def _is_there(self) -> bool:
-        """Whether the locked file is the one that others find."""
-        try:
-            return os.path.samestat(os.fstat(self._file), os.stat(self.path / LOCK))
-        except FileNotFoundError:
-            return False
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+def _locked(path: Path) -> int:
+    """The open and locked file; no program that this process starts inherits it."""
+    with _explained(path.parent):
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if not lock_descriptor(file, blocking=False):
             raise FolderInUse(
-                f"expected a folder that no other command works in, received {self.path}, which "
-                f"{self._who()} has. Wait for its end, stop it, or choose another --out-dir."
-            ) from None
-        except OSError as error:
-            self._warn(error.strerror or type(error).__name__)
-
-    def _warn(self, reason: str) -> None:
+                f"expected a folder that no other command works in, received {path.parent}, which "
+                f"{_who(file)} has. Wait for its end, stop it, or choose another --out-dir."
+            )
+    except OSError as error:
         logger.warning(
             "no locks in %s (%s): see to it yourself that no second command works there",
-            self.path,
-            reason,
+            path.parent,
+            error.strerror or type(error).__name__,
         )
+    except FolderInUse:
+        os.close(file)
+        raise
+    return file
 
-    def _who(self) -> str:
-        try:
-            holder = json.loads(os.pread(self._file, 2**16, 0))
-            return "process {pid} on {host}, since {since},".format(**holder)
-        except (KeyError, OSError, TypeError, ValueError):  # it has not written its name yet
-            return "another process"
+
+def _is_there(file: int, path: Path) -> bool:
+    """Whether the locked file is the one that others find."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _who(file: int) -> str:
+    try:
+        return "process {pid} on {host}, since {since},".format(**json.loads(os.read(file, 2**16)))
+    except (KeyError, OSError, TypeError, ValueError):  # it has not written its name yet
+        return "another process"
 
 
 def _holder() -> str:

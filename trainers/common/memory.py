@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import psutil
+
 # Least memory that is asked for at all: what is smaller is within a process's own spread.
 LEAST_BYTES = 2 * 10**9
 
@@ -32,7 +34,7 @@ def require_memory(config, dataset) -> None:
     )
     free = available_bytes()
     # This process holds some of it already.
-    if free is None or needed < LEAST_BYTES or needed <= free + _resident_bytes():
+    if needed < LEAST_BYTES or needed <= free + _resident_bytes():
         return
     ways = ["a smaller --width"]
     if config.solver == "flow":
@@ -46,42 +48,39 @@ def require_memory(config, dataset) -> None:
     )
 
 
-def available_bytes(root: Path = Path("/")) -> int | None:
-    """Memory that programs can still take: of the machine, and of this process's cgroups.
+def available_bytes(root: Path = Path("/")) -> int:
+    """Bytes that programs can still take: of the machine, and of this process's cgroups.
 
     Args:
-        root: where `proc` and `sys` lie.
-
-    Returns:
-        int, bytes; None where the system does not tell (not Linux).
+        root: where the `proc` and `sys` of the cgroups lie.
     """
-    free = [_field(root / "proc/meminfo", "MemAvailable:", 1024)]
+    free = [psutil.virtual_memory().available]
     group = root / "sys/fs/cgroup"
-    free.append(_left(group / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"))  # v1
+    free += _left(group / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes")  # version 1
     with contextlib.suppress(OSError):
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
         for path in [line[3:].strip("/") for line in lines if line.startswith("0::")]:
-            own = Path(path)
-            free += [_left(group / p, "memory.max", "memory.current") for p in [own, *own.parents]]
-    return min((size for size in free if size is not None), default=None)
+            own = group / path
+            for part in (own, *own.parents):
+                free += _left(part, "memory.max", "memory.current")
+    return min(free)
 
 
-def _left(group: Path, limit: str, usage: str) -> int | None:
-    """What a cgroup's limit leaves, files that can be dropped not counted; None: no limit."""
-    with contextlib.suppress(OSError, ValueError):
+def _left(group: Path, limit: str, usage: str) -> list[int]:
+    """What a cgroup's limit leaves, without files that can be dropped; empty without a limit."""
+    with contextlib.suppress(OSError, ValueError):  # no such group, or its limit is "max"
         most, used = (int((group / name).read_text(encoding="ascii")) for name in (limit, usage))
-        return max(0, most - used + (_field(group / "memory.stat", "inactive_file", 1) or 0))
-    return None  # "max", or no such group
+        return [max(0, most - used + _droppable(group / "memory.stat"))]
+    return []
+
+
+def _droppable(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        for name, size in map(str.split, path.read_text(encoding="ascii").splitlines()):
+            if name == "inactive_file":
+                return int(size)
+    return 0
 
 
 def _resident_bytes() -> int:
-    return _field(Path("/proc/self/status"), "VmRSS:", 1024) or 0
-
-
-def _field(path: Path, name: str, unit: int) -> int | None:
-    with contextlib.suppress(OSError):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            words = line.split()
-            if words and words[0] == name:
-                return int(words[1]) * unit
-    return None
+    return psutil.Process().memory_info().rss

@@ -6,12 +6,13 @@ import os
 import socket
 import time
 
+from trainers.common.process import follow_parent
 from trainers.sweep.config import Config
 
 TUNER_ID = "KERASTUNER_TUNER_ID"
 ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
-# Set by the launcher: the first process writes the results, not its chief.
+# The launcher's process number: it writes the results, not its chief.
 LAUNCHED = "ASYM_KERAS_SWEEP_LAUNCHED"
 
 _ALONE = "tuner0"  # KerasTuner's name for who is alone
@@ -51,6 +52,22 @@ def role(config: Config) -> str:
 def is_launched() -> bool:
     """Whether a launcher started this process."""
     return bool(os.environ.get(LAUNCHED))
+
+
+def variables(port: int) -> dict[str, str]:
+    """Environment variables of those whom this process launches; `port` is the chief's."""
+    return {ORACLE_IP: "127.0.0.1", ORACLE_PORT: str(port), LAUNCHED: str(os.getpid())}
+
+
+def follow_launcher() -> None:
+    """Ends this process when its launcher has ended."""
+    launcher = int(os.environ[LAUNCHED])
+
+    def wait() -> None:
+        while os.getppid() == launcher:
+            time.sleep(0.2)
+
+    follow_parent(wait)
 
 
 def own_id() -> str:

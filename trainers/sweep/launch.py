@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from trainers.common.cli import to_flags
+from trainers.common.process import share_of_threads
 from trainers.sweep import crew
+from trainers.sweep.config import MODULE, Config
 from trainers.sweep.folder import SweepFolder
 
 logger = logging.getLogger("trainers")
@@ -42,11 +44,11 @@ class Member:
     """
 
     name: str
-    start: Callable[[], BaseProcess]
+    start: Callable[[], subprocess.Popen]
     log: Path
     done: Callable[[], int]
     restarts: int = 0
-    process: BaseProcess | None = None
+    process: subprocess.Popen | None = None
     _done_before: int = 0
 
     def begin(self) -> None:
@@ -96,7 +98,7 @@ def supervise(chief: Member, workers: Sequence[Member], *, max_restarts: int) ->
 
 def _code(member: Member) -> int | None:
     assert member.process is not None
-    return member.process.exitcode
+    return member.process.poll()
 
 
 def _bring_back(member: Member, max_restarts: int) -> None:
@@ -116,24 +118,24 @@ def _bring_back(member: Member, max_restarts: int) -> None:
     member.begin()
 
 
-def _end(processes: list[BaseProcess]) -> None:
+def _end(processes: list[subprocess.Popen]) -> None:
     for process in processes:
         process.terminate()
     end = time.monotonic() + _GRACE
     for process in processes:
-        process.join(max(0.0, end - time.monotonic()))
-        if process.is_alive():
+        try:
+            process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
             process.kill()
-            process.join()
+            process.wait()
 
 
-def launch(config, folder: SweepFolder, flags: Sequence[str]) -> None:
+def launch(config: Config, folder: SweepFolder) -> None:
     """Runs a sweep by a chief and `config.crew()` workers on loopback.
 
     Args:
         config: flags of the sweep.
         folder: its folder, open.
-        flags: the same, as given.
 
     Raises:
         CrewFailed: A process died more often than it is brought back.
@@ -142,21 +144,27 @@ def launch(config, folder: SweepFolder, flags: Sequence[str]) -> None:
     deadline = None if config.max_time is None else time.monotonic() + config.max_time
     ids, port = crew.worker_ids(config.crew()), _free_port()
     # The device is shared, the cores are divided.
-    threads = max(1, (os.cpu_count() or 1) // len(ids))
+    environment = {**os.environ, **share_of_threads(len(ids)), **crew.variables(port)}
 
     def member(name: str) -> Member:
         log = folder.logs / f"{name}.log"
 
-        def start() -> BaseProcess:
-            words = _without(flags, "--overwrite", "--resume", "--max-time", "--out-dir")
-            words += ["--resume", "--out-dir", str(folder.path)]
-            if deadline is not None:
-                words += ["--max-time", str(max(1e-3, deadline - time.monotonic()))]
-            process = multiprocessing.get_context("spawn").Process(
-                target=run_member, args=(name, port, threads, str(log), words), name=name
+        def start() -> subprocess.Popen:
+            own = dataclasses.replace(
+                config,
+                out_dir=str(folder.path),
+                overwrite=False,
+                resume=True,
+                max_time=deadline and max(1e-3, deadline - time.monotonic()),
             )
-            process.start()
-            return process
+            with open(log, "ab") as file:
+                return subprocess.Popen(
+                    [sys.executable, "-m", MODULE, *to_flags(own)],
+                    env={**environment, crew.TUNER_ID: name},
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                )
 
         def done() -> int:
             return sum(name in (CHIEF, record.get("tuner")) for record in folder.records())
@@ -164,50 +172,6 @@ def launch(config, folder: SweepFolder, flags: Sequence[str]) -> None:
         return Member(name, start, log, done)
 
     supervise(member(CHIEF), [member(name) for name in ids], max_restarts=config.max_restarts)
-
-
-def run_member(name: str, port: int, threads: int, log: str, flags: list[str]) -> None:
-    """What a process of the crew does: the same command, as chief or worker.
-
-    Args:
-        name: its id.
-        port: the chief's, on loopback.
-        threads: its share of the cores.
-        log: file that its output is added to.
-        flags: of the command.
-    """
-    from trainers import _jobs
-
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    os.close(file)
-    os.environ |= {
-        crew.TUNER_ID: name,
-        crew.ORACLE_IP: "127.0.0.1",
-        crew.ORACLE_PORT: str(port),
-        crew.LAUNCHED: "1",
-    }
-    _jobs._start(threads)
-    from trainers import sweep
-
-    sweep.main(flags)
-
-
-def _without(flags: Sequence[str], *names: str) -> list[str]:
-    """`flags` without those, and without the values of those that have one."""
-    kept: list[str] = []
-    skip = False
-    for flag in flags:
-        if skip:
-            skip = False
-        elif flag in names:
-            skip = flag not in ("--overwrite", "--resume")
-        elif not flag.startswith(tuple(f"{name}=" for name in names)):
-            kept.append(flag)
-    return kept
 
 
 def _free_port() -> int:

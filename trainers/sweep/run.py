@@ -8,7 +8,7 @@ import logging
 import shlex
 from collections.abc import Sequence
 
-from trainers.common.lock import FolderLock
+from trainers.common.lock import folder_lock
 from trainers.sweep import crew, launch
 from trainers.sweep.config import MODULE, Config
 from trainers.sweep.folder import SweepFolder
@@ -23,16 +23,18 @@ class SweepFailed(RuntimeError):
 def run(config: Config, flags: Sequence[str]) -> dict | None:
     """Searches, as the one process of the sweep or as its part; returns `best.json`, or None."""
     role = crew.role(config)
+    if crew.is_launched():
+        crew.follow_launcher()
     folder = SweepFolder(config.path())
     if role == "worker":
         folder.wait_for_chief(config)
     else:
         folder.check(config)
     _require_extra()
-    with FolderLock(folder.path) if crew.owns_folder(role) else contextlib.nullcontext():
+    with folder_lock(folder.path) if crew.owns_folder(role) else contextlib.nullcontext():
         if role != "worker":
             folder.open(config, shlex.join(["python", "-m", MODULE, *flags]))
-        _search(config, folder, role, flags)
+        _search(config, folder, role)
         if role == "worker" or crew.is_launched():
             return None
         from trainers.sweep import results
@@ -42,9 +44,9 @@ def run(config: Config, flags: Sequence[str]) -> dict | None:
     return best
 
 
-def _search(config: Config, folder: SweepFolder, role: str, flags: Sequence[str]) -> None:
+def _search(config: Config, folder: SweepFolder, role: str) -> None:
     if config.crew() and role == "alone":
-        launch.launch(config, folder, flags)
+        launch.launch(config, folder)
         return
     if role != "alone" and folder.is_over(config):
         # Brought back after the end, a chief would wait for its workers, and a worker for its
