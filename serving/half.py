@@ -27,7 +27,7 @@ def measure_of(run: Run) -> Callable[[Callable], dict[str, float]]:
         ValueError: The data are not the run's, can't be loaded, or do not tell how they were made
             of raw values.
     """
-    from trainers._reload import loss_of, reload_data
+    from trainers.common.reload import loss_of, reload_data
 
     data = reload_data(run)
     record = data.preprocessing

@@ -118,7 +118,7 @@ def package(
     from asym_keras.importance import PROTOCOL_RULES
     from asym_keras.runs import Run
     from serving.wrapping import with_raw_values
-    from trainers._reload import check_data
+    from trainers.common.reload import check_data
 
     run = run if isinstance(run, Run) else ak.load_run(user_path(run))
     name = _checked_name(name, run, keep)
@@ -153,7 +153,7 @@ def _checked_name(name: str | None, run: Run, keep: int) -> str:
 
 
 def _reload(run: Run) -> Dataset:
-    from trainers._reload import reload_data
+    from trainers.common.reload import reload_data
 
     try:
         return reload_data(run)
@@ -185,7 +185,7 @@ def _arrays(run: Run, data: Dataset, part: str) -> tuple:
 def _measured(run: Run, data: Dataset, network) -> dict[str, float]:
     """Test risk and, of a classifier, test accuracy."""
     from asym_keras.training import RiskProbe
-    from trainers._reload import loss_of
+    from trainers.common.reload import loss_of
 
     x, y = _arrays(run, data, "test")
     return RiskProbe("test", x, y, labels=data.labels_test, loss=loss_of(run))(network)
@@ -193,7 +193,7 @@ def _measured(run: Run, data: Dataset, network) -> dict[str, float]:
 
 def _units(run: Run, record: Preprocessing) -> str:
     """What the risks are measured in."""
-    from trainers._reload import loss_of
+    from trainers.common.reload import loss_of
 
     if loss_of(run) != "mse":
         return "cross-entropy of the outputs as logits"

@@ -41,7 +41,7 @@ PARTS = {*ROW, FACE, DATASETS}
 SCRIPTS = ("trainers", "serving")
 # An export measures what it ships on the data of the run, which only the run's trainer can load:
 # `serving` may import this module of `trainers`.
-RELOAD = "trainers._reload."
+RELOAD = "trainers.common.reload."
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -188,7 +188,7 @@ def test_import_rule_sees_a_fault(file, source):
         ("asym_keras/datasets/uci.py", "from asym_keras.files import atomic_path"),
         ("trainers/mnist.py", "import asym_keras\nfrom asym_keras import datasets, plotting"),
         ("serving/export.py", "import asym_keras\nfrom serving import config"),
-        ("serving/package.py", "from trainers._reload import reload_data"),
+        ("serving/package.py", "from trainers.common.reload import reload_data"),
     ],
 )
 def test_import_rule_lets_the_design_pass(file, source):

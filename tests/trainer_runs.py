@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 
-from trainers import _cli, mnist
+from trainers import mnist
+from trainers.common import cli
 
 SMALL = ("--width", "20", "--steps", "50", "--records", "4", "--ntg-examples", "5", "--quiet")
 
@@ -28,7 +29,7 @@ def small_data(path, *, kind="vectors"):
 
 def parse(*argv):
     """The configuration that flags make."""
-    return _cli.parse_config(mnist.Config, argv, module=mnist.MODULE, description=None)
+    return cli.parse_config(mnist.Config, argv, module=mnist.MODULE, description=None)
 
 
 def read_json(path):
@@ -37,7 +38,7 @@ def read_json(path):
 
 def write_run(folder, *argv, fingerprint="0", **files):
     """What a run with these flags leaves when it is killed at once, and further JSON files."""
-    from trainers._folder import RunFolder
+    from trainers.common.folder import RunFolder
 
     run = RunFolder(folder)
     run.open(parse(*argv), {"command": "python ...", "dataset": {"fingerprint": fingerprint}})

@@ -14,38 +14,42 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from trainers import _cli
-from trainers._cli import knob
+from trainers.common.batch import train_main
+from trainers.common.config import HeldOut, TrainerConfig, flag_of, knob, shared
 
 MODULE = "trainers.cifar10"
 
 BATCH_SIZE = 64
-STEPS = 78_200  # 100 epochs of 50,000 images
+EPOCHS = 100
+STEPS = 78_200  # the same of 50,000 images
 VIEWS = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(_cli.TrainerConfig):
+class Config(TrainerConfig):
     """Flags of this trainer: the shared ones, and where the features come from."""
 
     solver: str = knob("descent", "gradient descent or gradient flow", choices=["flow", "descent"])
     batch_size: int | None = knob(
-        None, f"mini-batch of --solver descent (default: {BATCH_SIZE}); a flow has none"
+        None, f"mini-batch of --solver descent (default: {BATCH_SIZE}); a flow has none", least=1
     )
-    learning_rate: float = knob(5.0, "step of gradient descent, and unit of --steps under flow")
-    steps: int = knob(STEPS, "steps N; the default is 100 epochs of 50,000 images")
-    epochs: int | None = knob(None, "passes over the training images, instead of --steps")
+    learning_rate: float = shared("learning_rate", 5.0)
+    steps: int = knob(STEPS, f"steps N; the default is {EPOCHS} epochs of 50,000 images", least=1)
+    epochs: int | None = knob(None, "passes over the training images, instead of --steps", least=1)
     features: str | None = knob(
         None,
         "ready features x_train, x_test with labels y_train, y_test in 0..9, for no --backbone",
         metavar="FILE.npz",
+        file="an .npz file",
     )
     backbone: str | None = knob(
         None,
         "frozen network: a KerasHub preset (extra: cifar), a name in keras.applications or a "
         "FILE.keras that takes pixels 0..255 (default: resnet_18_imagenet)",
     )
-    image_size: int | None = knob(None, "resize images to this side (default: the backbone's)")
+    image_size: int | None = knob(
+        None, "resize images to this side (default: the backbone's)", least=1
+    )
     augment: int = knob(
         0,
         "train on VIEWS random crops and flips of each image (the flag alone: "
@@ -53,20 +57,17 @@ class Config(_cli.TrainerConfig):
         nargs="?",
         const=VIEWS,
         metavar="VIEWS",
+        least=0,
     )
-    train_examples: int | None = knob(None, "train on the first N images (default: all)")
-    test_examples: int | None = knob(None, "test on the first N test images (default: all)")
+    train_examples: int | None = knob(None, "train on the first N images (default: all)", least=1)
+    test_examples: int | None = knob(
+        None, "test on the first N test images (default: all)", least=1
+    )
 
     def __post_init__(self):
         if self.solver == "descent" and self.batch_size is None:
             object.__setattr__(self, "batch_size", BATCH_SIZE)
         super().__post_init__()
-        least_of = {"epochs": 1, "image_size": 1, "train_examples": 1, "test_examples": 1}
-        for name, least in {**least_of, "augment": 0}.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag}: expected at least {least}, received {value}.")
         if self.epochs is not None and self.steps != STEPS:
             raise ValueError("expected --steps or --epochs, received both.")
         if self.epochs is not None and self.batch_size is None:
@@ -79,12 +80,8 @@ class Config(_cli.TrainerConfig):
         given = [f for f in ("backbone", "image_size", "augment") if getattr(self, f)]
         if self.features and given:
             raise ValueError(
-                f"expected --features FILE.npz or --{given[0].replace('_', '-')}, received both: "
+                f"expected --features FILE.npz or {flag_of(given[0])}, received both: "
                 "ready features need no backbone."
-            )
-        if self.features and not Path(self.features).is_file():
-            raise ValueError(
-                f"--features: expected an .npz file, received no such file: {self.features}."
             )
         saved = (self.backbone or "").endswith(".keras")
         if self.backbone and saved and not Path(self.backbone).is_file():
@@ -112,6 +109,31 @@ class Config(_cli.TrainerConfig):
             progress=not self.quiet,
         )
 
+    @classmethod
+    def leaving_out(cls, features: str, *, epochs: bool) -> dict:
+        """Options of runs on nine tenths of the rows in a file: there is nothing else to choose by.
+
+        Args:
+            features: the file.
+            epochs: whether they are trained for `EPOCHS`.
+        """
+        from asym_keras.datasets import load_cifar10_features
+
+        rows = len(load_cifar10_features(features).x_train)
+        if rows < 10:
+            raise ValueError(f"{features}: expected at least 10 training rows, received {rows}.")
+        options = {"features": features, "train_examples": rows - rows // 10}
+        return {**options, "epochs": EPOCHS} if epochs else options
+
+    def held_out(self, dataset) -> HeldOut:
+        """The training rows that the runs left out."""
+        first = len(dataset.x_train)
+        whole = dataclasses.replace(self, train_examples=None).load()
+        labels = None if whole.labels_train is None else whole.labels_train[first:]
+        rows = whole.x_train[first:], whole.y_train[first:]
+        words = f"the last {len(rows[0])} training rows, left out of training"
+        return HeldOut(*rows, labels, words)
+
     def loss(self):
         """Cross-entropy of the outputs as logits."""
         import keras
@@ -128,7 +150,7 @@ class Config(_cli.TrainerConfig):
 
 def main(argv=None) -> list[dict]:
     """Runs the command line; returns the metrics of each run."""
-    return _cli.train_main(Config, argv, module=MODULE, description=__doc__)
+    return train_main(Config, argv, module=MODULE, description=__doc__)
 
 
 if __name__ == "__main__":

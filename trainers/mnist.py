@@ -14,14 +14,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from trainers import _cli
-from trainers._cli import knob
+from trainers.common.batch import train_main
+from trainers.common.config import TrainerConfig, knob
 
 MODULE = "trainers.mnist"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(_cli.TrainerConfig):
+class Config(TrainerConfig):
     """Flags of this trainer: the shared ones, and where the images come from."""
 
     source: str = knob(
@@ -32,6 +32,7 @@ class Config(_cli.TrainerConfig):
         None,
         "train on your own arrays x_train, y_train, x_test, y_test (images or vectors)",
         metavar="FILE.npz",
+        file="an .npz file",
     )
 
     def __post_init__(self):
@@ -43,8 +44,6 @@ class Config(_cli.TrainerConfig):
                 f"--dataset {self.dataset}: expected 'mnist' for --source bundled. "
                 "Use --source tfds for other sets, or --data FILE.npz."
             )
-        if self.data is not None and not Path(self.data).is_file():
-            raise ValueError(f"--data: expected an .npz file, received no such file: {self.data}.")
 
     def task(self) -> str:
         """Name of the task in folder names."""
@@ -63,7 +62,7 @@ class Config(_cli.TrainerConfig):
 
 def main(argv=None) -> list[dict]:
     """Runs the command line; returns the metrics of each run."""
-    return _cli.train_main(Config, argv, module=MODULE, description=__doc__)
+    return train_main(Config, argv, module=MODULE, description=__doc__)
 
 
 if __name__ == "__main__":

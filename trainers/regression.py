@@ -15,22 +15,25 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from trainers import _cli
-from trainers._cli import knob
+from trainers.common.batch import train_main
+from trainers.common.config import TrainerConfig, knob, shared
+from trainers.common.tasks import UCI
 
 MODULE = "trainers.regression"
 
-# As `asym_keras.datasets.load_uci` has them; not asked there, since --help loads no NumPy.
-DATASETS = ("concrete", "energy", "airfoil", "plant")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(_cli.TrainerConfig):
+class Config(TrainerConfig):
     """Flags of this trainer: the shared ones, and which table to learn."""
 
-    steps: int = knob(100_000, "steps N; the time reached is t = learning rate x N, also by flow")
-    dataset: str | None = knob(None, "a UCI set", choices=[*DATASETS])
-    data: str | None = knob(None, "your own table: a header line, then numbers", metavar="FILE.csv")
+    steps: int = shared("steps", 100_000)
+    dataset: str | None = knob(None, "a UCI set", choices=[*UCI])
+    data: str | None = knob(
+        None,
+        "your own table: a header line, then numbers",
+        metavar="FILE.csv",
+        file="a CSV file",
+    )
     target: str | None = knob(None, "column of --data to predict", metavar="COLUMN")
 
     def __post_init__(self):
@@ -38,7 +41,7 @@ class Config(_cli.TrainerConfig):
         if (self.dataset is None) == (self.data is None):
             received = "neither" if self.data is None else "both"
             raise ValueError(
-                f"expected --dataset {{{','.join(DATASETS)}}}, or --data FILE.csv --target COLUMN, "
+                f"expected --dataset {{{','.join(UCI)}}}, or --data FILE.csv --target COLUMN, "
                 f"received {received}."
             )
         if self.data is not None:
@@ -52,8 +55,6 @@ class Config(_cli.TrainerConfig):
     def _check_target(self, data: str) -> None:
         from asym_keras.datasets.csv_table import read_header
 
-        if not Path(data).is_file():
-            raise ValueError(f"--data: expected a CSV file, received no such file: {data}.")
         names = read_header(Path(data))
         if self.target not in names:
             received = "none" if self.target is None else repr(self.target)
@@ -76,7 +77,7 @@ class Config(_cli.TrainerConfig):
 
 def main(argv=None) -> list[dict]:
     """Runs the command line; returns the metrics of each run."""
-    return _cli.train_main(Config, argv, module=MODULE, description=__doc__)
+    return train_main(Config, argv, module=MODULE, description=__doc__)
 
 
 if __name__ == "__main__":

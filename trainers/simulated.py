@@ -12,36 +12,28 @@ from __future__ import annotations
 
 import dataclasses
 
-from trainers import _cli
-from trainers._cli import knob
+from trainers.common.batch import train_main
+from trainers.common.config import HeldOut, TrainerConfig, knob, shared
 
 MODULE = "trainers.simulated"
 
 NOISE = {"paper": 1.0, "authors": 0.1}
+FRESH_EXAMPLES = 1_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(_cli.TrainerConfig):
+class Config(TrainerConfig):
     """Flags of this trainer: the shared ones, and what the data are drawn from."""
 
-    steps: int = knob(50_000, "steps N; the time reached is t = learning rate x N, also by flow")
-    data_seed: int = knob(0, "seed of the data, one draw for all runs")
-    examples: int = knob(100, "training examples n, and as many test examples")
-    input_dim: int = knob(50, "input dimension d")
+    steps: int = shared("steps", 50_000)
+    data_seed: int = knob(0, "seed of the data, one draw for all runs", least=0)
+    examples: int = knob(100, "training examples n, and as many test examples", least=1)
+    input_dim: int = knob(50, "input dimension d", least=1)
     noise: float | None = knob(
-        None, "standard deviation of the targets' noise (default: the protocol's, 1 or 0.1)"
+        None,
+        "standard deviation of the targets' noise (default: the protocol's, 1 or 0.1)",
+        least=0,
     )
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name, least in (("data_seed", 0), ("examples", 1), ("input_dim", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"--{name.replace('_', '-')}: expected at least {least}, received "
-                    f"{getattr(self, name)}."
-                )
-        if self.noise is not None and not 0 <= self.noise < float("inf"):
-            raise ValueError(f"--noise: expected a number of at least 0, received {self.noise}.")
 
     def task(self) -> str:
         """Name of the task in folder names."""
@@ -52,6 +44,12 @@ class Config(_cli.TrainerConfig):
         if self.ntg_examples is None and self.protocol == "authors":
             return examples
         return super().ntg_count(examples)
+
+    def held_out(self, dataset) -> HeldOut:
+        """Simulated data of another seed, which follow the same law."""
+        seed = self.data_seed + 1
+        other = dataclasses.replace(self, data_seed=seed, examples=FRESH_EXAMPLES).load()
+        return HeldOut(other.x_test, other.y_test, None, f"{FRESH_EXAMPLES} draws of seed {seed}")
 
     def load(self):
         """The dataset that the flags name."""
@@ -68,7 +66,7 @@ class Config(_cli.TrainerConfig):
 
 def main(argv=None) -> list[dict]:
     """Runs the command line; returns the metrics of each run."""
-    return _cli.train_main(Config, argv, module=MODULE, description=__doc__)
+    return train_main(Config, argv, module=MODULE, description=__doc__)
 
 
 if __name__ == "__main__":

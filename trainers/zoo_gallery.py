@@ -13,26 +13,25 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from trainers import _cli
-from trainers._cli import knob
-from trainers.zoo import PRESETS
+from trainers.common.cli import parse_config, run_main
+from trainers.common.config import Flags, knob, shared
+from trainers.zoo.config import PRESETS
 
 MODULE = "trainers.zoo_gallery"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Flags):
     """Flags of this program."""
 
-    page: str = knob("docs/zoo.md", "page with the two marks", metavar="FILE.md")
+    page: str = knob("docs/zoo.md", "page with the two marks", metavar="FILE.md", file="a file")
     figure: str = knob("docs/figures/zoo.png", "where the figure goes", metavar="FILE.png")
     presets_dir: str | None = knob(None, "folder of the presets (default: the package's own)")
     check: bool = knob(False, "write nothing; compare the page with the presets")
-    debug: bool = knob(False, "show tracebacks")
+    debug: bool = shared("debug")
 
     def __post_init__(self):
-        if not Path(self.page).is_file():
-            raise ValueError(f"--page: expected a file, received no such file: {self.page}.")
+        super().__post_init__()
         if not Path(self.figure).absolute().parent.is_dir():
             raise ValueError(
                 f"--figure: expected an existing folder, received {Path(self.figure).parent}."
@@ -45,17 +44,17 @@ class Config:
 
 def main(argv=None) -> None:
     """Runs the command line."""
-    config = _cli.parse_config(Config, argv, module=MODULE, description=__doc__)
-    _cli.run_main(_body, config, argv, module=MODULE)
+    config = parse_config(Config, argv, module=MODULE, description=__doc__)
+    run_main(_body, config, argv, module=MODULE)
 
 
 def _body(config: Config) -> None:
-    from trainers import _zoo_page
+    from trainers.zoo.page import read_entries, replaced, tables
 
     page = Path(config.page)
     old = page.read_text(encoding="utf-8")
-    entries = _zoo_page.read_entries(Path(config.presets_dir or PRESETS))
-    new = _zoo_page.replaced(old, _zoo_page.tables(entries))
+    entries = read_entries(Path(config.presets_dir or PRESETS))
+    new = replaced(old, tables(entries))
     if config.check:
         if new != old:
             raise ValueError(
@@ -64,9 +63,9 @@ def _body(config: Config) -> None:
             )
         return
     from asym_keras.files import atomic_path
-    from trainers import _zoo_figure
+    from trainers.zoo.figure import draw
 
-    _zoo_figure.draw(entries, Path(config.figure))
+    draw(entries, Path(config.figure))
     with atomic_path(page) as temporary:
         temporary.write_text(new, encoding="utf-8")
     total = sum(entry.size for entry in entries)

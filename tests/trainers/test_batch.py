@@ -9,7 +9,8 @@ import pytest
 from trainer_runs import SMALL, read_json, small_data
 
 from asym_keras.training import History
-from trainers import _batch, _environment, _experiment, _jobs, mnist, simulated
+from trainers import mnist, simulated
+from trainers.common import batch, cli, environment, experiment
 
 TINY = ("--width", "10", "--steps", "20", "--records", "2", "--ntg-examples", "0")
 TINY += ("--solver", "descent", "--quiet")  # which takes less time to trace than the flow
@@ -26,7 +27,7 @@ def folders(parent):
 
 
 def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
-    train = _experiment.train
+    train = experiment.train
 
     def failing(config, *rest, **options):
         if (config.gamma, config.seed) == (1.0, 1):
@@ -34,7 +35,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
         return train(config, *rest, **options)
 
     argv = [*TINY, *PAIRS, "--out-dir", str(tmp_path / "batch")]
-    monkeypatch.setattr(_experiment, "train", failing)
+    monkeypatch.setattr(experiment, "train", failing)
     with pytest.raises(SystemExit) as exit_:
         simulated.main(argv)
     assert exit_.value.code == 1
@@ -45,7 +46,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     finished = {path.parent.name for path in tmp_path.glob("batch/*/metrics.json")}
     assert len(finished) == 3
 
-    monkeypatch.setattr(_experiment, "train", train)
+    monkeypatch.setattr(experiment, "train", train)
     times = {p: p.stat().st_mtime_ns for p in tmp_path.glob("batch/*/metrics.json")}
     assert len(simulated.main([*argv, "--resume"])) == 4
     assert {p: p.stat().st_mtime_ns for p in times} == times
@@ -55,7 +56,7 @@ def test_the_error_of_a_single_run_is_its_own(tmp_path, monkeypatch, capsys):
     def failing(*_, **__):
         raise ValueError("told by the run")
 
-    monkeypatch.setattr(_experiment, "train", failing)
+    monkeypatch.setattr(experiment, "train", failing)
     with pytest.raises(SystemExit):
         simulated.main([*TINY, "--out-dir", str(tmp_path / "run")])
     assert capsys.readouterr().err.endswith("error: told by the run\n")
@@ -97,14 +98,14 @@ def test_device_is_chosen_once_and_before_data_are_loaded(tmp_path, monkeypatch,
 
     def several(function, items, count):
         for place, item in enumerate(items):  # each in its process; here in this one
-            _batch._prepare_once.cache_clear()
+            batch._prepare_once.cache_clear()
             future = Future()
             future.set_result(function(item))
             yield place, future
 
     load = simulated.Config.load
-    monkeypatch.setattr(_environment, "prepare_device", prepare)
-    monkeypatch.setattr(_jobs, "in_processes", several)
+    monkeypatch.setattr(environment, "prepare_device", prepare)
+    monkeypatch.setattr(batch, "in_processes", several)
     monkeypatch.setattr(
         simulated.Config, "load", lambda self: (calls.append("load"), load(self))[1]
     )
@@ -125,10 +126,10 @@ def test_transfer_needs_data_for_it(tmp_path, capsys):
 def test_simulated_data_follow_the_protocol():
     parse = {"module": "m", "description": None}
     for protocol, noise in (("paper", "noise 1,"), ("authors", "noise 0.1,")):
-        config = simulated._cli.parse_config(simulated.Config, ["--protocol", protocol], **parse)
+        config = cli.parse_config(simulated.Config, ["--protocol", protocol], **parse)
         assert noise in config.load().source
     flags = ["--noise", "0.5", "--data-seed", "3", "--examples", "7", "--input-dim", "4"]
-    dataset = simulated._cli.parse_config(simulated.Config, flags, **parse).load()
+    dataset = cli.parse_config(simulated.Config, flags, **parse).load()
     assert "noise 0.5, seed 3" in dataset.source
     assert dataset.x_train.shape == dataset.x_test.shape == (7, 4)
 

@@ -10,8 +10,10 @@ import pytest
 
 import asym_keras as ak
 from asym_keras.pruning import prune
-from trainers import _beyond_budget, _beyond_one_training, beyond
-from trainers._beyond_long_time import late_rate
+from trainers import beyond
+from trainers.beyond import budget as beyond_budget
+from trainers.beyond import one_training as beyond_one_training
+from trainers.beyond.long_time import late_rate
 
 IMAGES = np.random.default_rng(0).uniform(size=(30, 784)).astype("float32")
 LABELS = np.arange(30) % 10
@@ -51,17 +53,17 @@ def test_pruned_accuracies_are_those_of_pruned_models():
         labels_test=LABELS[:20],
     )
     model = ak.shallow_network(784, 10, width=210, gamma=0.2, alpha=0.5, seed=0)
-    row = _beyond_budget.PrunedAccuracy(data)(model)
-    assert len(row) == 2 * len(_beyond_budget.BUDGETS)
-    for kept in _beyond_budget.BUDGETS:
+    row = beyond_budget.PrunedAccuracy(data)(model)
+    assert len(row) == 2 * len(beyond_budget.BUDGETS)
+    for kept in beyond_budget.BUDGETS:
         for suffix, refit in (("", None), ("_refit", (IMAGES, targets))):
             outputs = prune(model, kept, refit=refit).predict(IMAGES[:20], verbose=0)
             expected = np.mean(outputs.argmax(1) == LABELS[:20])
-            assert row[_beyond_budget.column(kept, suffix)] == pytest.approx(expected)
+            assert row[beyond_budget.column(kept, suffix)] == pytest.approx(expected)
 
 
 def test_one_training_takes_the_images_that_come_with_the_package():
-    images = _beyond_one_training.load_images(7_000)
+    images = beyond_one_training.load_images(7_000)
     assert images.x_train.shape == (7_000, 784)
     assert images.x_test.shape == (10_000, 784)
     first = ak.datasets.load_mnist()
@@ -93,5 +95,5 @@ def test_one_training_from_nothing_and_again(tmp_path, monkeypatch):
     rows = beyond.main(argv)
     assert {row["body"] for row in rows} == {"mlp", "cnn"}
     assert all(0.0 <= row["test_accuracy_refit"] <= 1.0 for row in rows)
-    monkeypatch.setattr(_beyond_one_training._Cell, "_fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(beyond_one_training._Cell, "_fit", lambda *_: pytest.fail("trained"))
     assert beyond.main(argv) == rows

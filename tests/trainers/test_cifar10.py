@@ -13,7 +13,8 @@ from trainer_runs import read_json
 
 import asym_keras as ak
 from asym_keras.training import History
-from trainers import _cli, cifar10
+from trainers import cifar10
+from trainers.common import cli
 
 SMALL = ("--width", "20", "--records", "3", "--ntg-examples", "5", "--quiet")
 
@@ -29,7 +30,7 @@ def features(shared_data):
 
 
 def parse(*argv):
-    return _cli.parse_config(cifar10.Config, argv, module=cifar10.MODULE, description=None)
+    return cli.parse_config(cifar10.Config, argv, module=cifar10.MODULE, description=None)
 
 
 def small_features(path):

@@ -11,7 +11,8 @@ import pytest
 from trainer_runs import parse
 
 from asym_keras.training import TrainingError
-from trainers import _cli, mnist
+from trainers import mnist
+from trainers.common import cli
 
 HEAVY = ["numpy", "tensorflow", "keras", "matplotlib", "scipy", "tqdm", "tensorflow_datasets"]
 NOT_THERE = "no-such-file.npz"
@@ -28,7 +29,7 @@ BAD_FLAGS = [
     (["--steps", "0"], "--steps: expected at least 1, received 0."),
     (["--records", "1"], "--records: expected at least 2, received 1."),
     (["--seeds", "0"], "--seeds: expected at least 1, received 0."),
-    (["--seed", "-1"], "--seed: expected a nonnegative integer, received -1."),
+    (["--seed", "-1"], "--seed: expected at least 0, received -1."),
     (["--solver", "descent", "--batch-size", "0"], "--batch-size: expected at least 1, received 0"),
     (["--batch-size", "64"], "expected no mini-batches, received --batch-size 64"),
     (["--learning-rate", "0"], "--learning-rate: expected a positive number, received 0.0."),
@@ -52,7 +53,7 @@ BAD_FLAGS = [
     (["--source", "web"], "--source: invalid choice: 'web'"),
     (["--dataset", "cifar10"], "--dataset cifar10: expected 'mnist' for --source bundled"),
     (["--data", NOT_THERE], f"--data: expected an .npz file, received no such file: {NOT_THERE}."),
-    (["--data", NOT_THERE, "--source", "tfds"], "--data FILE.npz, or --source and --dataset"),
+    (["--data", __file__, "--source", "tfds"], "--data FILE.npz, or --source and --dataset"),
     (["--step", "5"], "unrecognized arguments: --step 5"),  # no abbreviations
     (["extra"], "unrecognized arguments: extra"),
 ]
@@ -147,7 +148,7 @@ def test_ntg_examples_are_those_of_the_protocol_or_as_asked(argv, counts):
 
 
 def run_body(body, *argv):
-    return _cli.run_main(body, parse(*argv), argv, module="trainers.mnist")
+    return cli.run_main(body, parse(*argv), argv, module="trainers.mnist")
 
 
 def failing(error):

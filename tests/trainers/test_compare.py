@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from synthetic_runs import height, write_json, write_run
 
-from trainers import _published, compare
+from trainers import compare
+from trainers.common.published import PublishedCurves
+from trainers.compare import comparison
 
 PAIRS = ((1.0, 0.4), (0.5, 0.7), (0.2, 0.5), (0.0, 0.4))
 LABELS = ("gamma=1.0", "alpha=0.7, gamma=0.5", "alpha=0.5, gamma=0.2", "alpha=0.4, gamma=0.0")
@@ -141,7 +143,7 @@ def test_mean_over_seeds_is_compared_with_what_was_published(tmp_path, capsys):
     ("difference", "agrees"), [(0.309, True), (0.311, False), (-0.309, True), (-0.311, False)]
 )
 def test_three_deviations_and_one_percent_agree(difference, agrees):
-    row = _published.Comparison("t", 0, 0.4, 1, "q", 1.0, 1.0 + difference, 1.0, 0.1)
+    row = comparison.Comparison("t", 0, 0.4, 1, "q", 1.0, 1.0 + difference, 1.0, 0.1)
     assert row.agrees is agrees
 
 
@@ -214,9 +216,9 @@ def test_what_can_not_be_compared_is_told(tmp_path, capsys, options, reason):
 
 
 def test_published_file_has_every_pair_of_the_protocol(reference):
-    from trainers._cli import PAIRS as protocols
+    from trainers.common.config import PAIRS as protocols
 
-    published = _published.PublishedCurves(reference)
+    published = PublishedCurves(reference)
     for task, quantities in {
         "simulated": ("train_risk", "test_risk", "weight_change", "ntg_change"),
         "energy": ("ntg_min_eigenvalue", "pruning_train_risk", "transfer_test_risk"),

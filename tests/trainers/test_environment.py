@@ -9,7 +9,7 @@ import types
 import pytest
 import tensorflow as tf
 
-from trainers import _environment
+from trainers.common import environment
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def gpus(monkeypatch):
 
 def test_gpu_that_is_not_there_is_told(gpus):
     with pytest.raises(ValueError, match=r"--device gpu: expected a GPU .* use --device cpu"):
-        _environment.prepare_device("gpu")
+        environment.prepare_device("gpu")
 
 
 @pytest.mark.parametrize("choice", ["auto", "cpu"])
 def test_cpu_is_named_with_its_cores(gpus, choice):
-    assert re.fullmatch(r"CPU \(.+, \d+ cores\)", _environment.prepare_device(choice))
+    assert re.fullmatch(r"CPU \(.+, \d+ cores\)", environment.prepare_device(choice))
 
 
 @pytest.mark.parametrize("choice", ["auto", "gpu"])
@@ -45,7 +45,7 @@ def test_gpu_memory_grows_unless_tensorflow_has_run(gpus, choice, late, monkeypa
 
     gpus.extend([types.SimpleNamespace(name="GPU:0"), types.SimpleNamespace(name="GPU:1")])
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", grow)
-    assert _environment.prepare_device(choice) == "GPU (H200)"
+    assert environment.prepare_device(choice) == "GPU (H200)"
     assert grown == ([] if late else [(gpu, True) for gpu in gpus])
 
 
@@ -53,30 +53,30 @@ def test_cpu_choice_hides_the_gpus(gpus, monkeypatch):
     hidden = []
     gpus.append(types.SimpleNamespace(name="GPU:0"))
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda *a: hidden.append(a))
-    assert _environment.prepare_device("cpu").startswith("CPU (")
+    assert environment.prepare_device("cpu").startswith("CPU (")
     assert hidden == [([], "GPU")]
 
 
 def test_versions_tell_settings_that_move_the_last_digits(monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
-    facts = _environment.versions()
+    facts = environment.versions()
     assert facts["onednn"] is False
     assert facts["threads"] == "3"
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
-    assert _environment.versions()["onednn"] is True
+    assert environment.versions()["onednn"] is True
 
 
 def commit(name):
     command = ["git", "rev-parse", f"{name}^{{commit}}"]
-    folder = _environment.Path(_environment.__file__).parent
+    folder = environment.Path(environment.__file__).parent
     return subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
 
 
 def test_git_revision_is_that_of_the_checkout_or_none(monkeypatch, tmp_path):
-    revision = _environment.versions()["git_revision"]
+    revision = environment.versions()["git_revision"]
     if revision is not None:
         assert commit(revision.removesuffix("-dirty")) == commit("HEAD")
-    installed = tmp_path / "site-packages" / "trainers" / "_environment.py"
-    monkeypatch.setattr(_environment, "__file__", str(installed))
-    assert _environment.versions()["git_revision"] is None
+    installed = tmp_path / "site-packages" / "trainers" / "common" / "environment.py"
+    monkeypatch.setattr(environment, "__file__", str(installed))
+    assert environment.versions()["git_revision"] is None

@@ -11,7 +11,10 @@ import pytest
 from synthetic_runs import height, write_json, write_run_of
 
 from asym_keras.runs import load_run
-from trainers import _batch, _cli, _figures, figures, simulated
+from trainers import figures, simulated
+from trainers.common import batch, cli
+from trainers.common.config import PAIRS
+from trainers.figures import runs as figure_runs
 
 FLAGS = ("--protocol", "authors", "--seeds", "2", "--width", "20", "--quiet")
 NEEDS = {  # figure -> tasks and the tables drawn of each
@@ -38,16 +41,16 @@ def places(tmp_path):
 def no_runs(monkeypatch):
     """Collects the batches that would be run, and runs none."""
     batches = []
-    monkeypatch.setattr(_batch, "run_all", lambda config, **of: batches.append((config, of)))
+    monkeypatch.setattr(batch, "run_all", lambda config, **of: batches.append((config, of)))
     return batches
 
 
 def parse(*argv):
-    return _cli.parse_config(figures.Config, [*argv], module="m", description=None)
+    return cli.parse_config(figures.Config, [*argv], module="m", description=None)
 
 
 def experiments(number, places, *argv):
-    return _figures.experiments(number, parse(*FLAGS, *places, *argv))
+    return figure_runs.experiments(number, parse(*FLAGS, *places, *argv))
 
 
 def features_file(tmp_path):
@@ -58,7 +61,7 @@ def features_file(tmp_path):
 def fill(experiment, **options):
     """Writes all runs of an experiment."""
     config = experiment.config
-    for run, path in zip(config.runs(), _batch.run_paths(config), strict=True):
+    for run, path in zip(config.runs(), batch.run_paths(config), strict=True):
         write_run_of(run, path, **options)
 
 
@@ -80,7 +83,7 @@ def test_experiments_of_each_figure(number, places, tmp_path):
         assert config.task() == experiment.task
         assert config.rtol == config.atol == 1e-2
         assert config.transfer == (experiment.task not in ("simulated", "cifar10"))
-        expected = list(_cli.PAIRS["authors"])
+        expected = list(PAIRS["authors"])
         if number == 11:
             expected = [(gamma, 0.4) for gamma in (0.0, 0.25, 0.5, 0.75, 1.0)]
         assert config.scaling_pairs() == expected
@@ -96,7 +99,7 @@ def test_experiments_of_each_figure(number, places, tmp_path):
 
 def test_command_makes_the_same_runs(places):
     (experiment,) = experiments(1, places, "--steps", "30")
-    again = _cli.parse_config(simulated.Config, experiment.command(), module="m", description=None)
+    again = cli.parse_config(simulated.Config, experiment.command(), module="m", description=None)
     assert again == dataclasses.replace(experiment.config, quiet=False)
     assert experiment.text().startswith("python -m trainers.simulated --width 20 ")
     assert shlex.split(experiment.text())[3:] == experiment.command()
@@ -113,7 +116,7 @@ def test_runs_that_are_there_are_drawn(places, tmp_path, no_runs, capsys):
     with open(tmp_path / "figures" / "figure_01.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     last = [row for row in rows if (row["panel"], row["x"]) == ("ntg_change", "100.0")]
-    assert [(float(r["gamma"]), float(r["alpha"])) for r in last] == [*_cli.PAIRS["authors"]]
+    assert [(float(r["gamma"]), float(r["alpha"])) for r in last] == [*PAIRS["authors"]]
     for row in last:  # the root of the spectral norm, over seeds 0 and 1
         sizes = [height(float(row["gamma"]), seed) for seed in (0, 1)]
         assert float(row["mean"]) == pytest.approx(np.mean(sizes), rel=1e-12)
@@ -123,7 +126,7 @@ def test_runs_that_are_there_are_drawn(places, tmp_path, no_runs, capsys):
 
 def test_missing_runs_are_made_and_only_then_drawn(places, tmp_path, monkeypatch):
     (experiment,) = experiments(1, places)
-    paths = _batch.run_paths(experiment.config)
+    paths = batch.run_paths(experiment.config)
     write_run_of(experiment.config.runs()[0], paths[0])
     batches = []
 
@@ -132,7 +135,7 @@ def test_missing_runs_are_made_and_only_then_drawn(places, tmp_path, monkeypatch
         for run, path in zip(config.runs()[1:], paths[1:], strict=True):
             write_run_of(run, path)
 
-    monkeypatch.setattr(_batch, "run_all", run_all)
+    monkeypatch.setattr(batch, "run_all", run_all)
     assert experiment.missing() == paths[1:]
     assert len(figures.main(["--figure", "1", *FLAGS, *places])) == 1
     assert batches == [(experiment.config, experiment.command(), "trainers.simulated")]
@@ -173,9 +176,9 @@ def test_a_figure_that_fails_does_not_stop_the_others(
         tried.append(config.task())
         if config.task() == "mnist":
             return
-        raise _batch.RunsFailed("told by the batch")
+        raise batch.RunsFailed("told by the batch")
 
-    monkeypatch.setattr(_batch, "run_all", run_all)
+    monkeypatch.setattr(batch, "run_all", run_all)
     assert exit_code(["--figure", "all", *FLAGS, *places]) == 1
     assert {path.name for path in (tmp_path / "figures").glob("*.png")} == {
         "figure_01.png",
@@ -256,7 +259,7 @@ def test_interruption_says_how_to_go_on(places, monkeypatch, capsys):
     def run_all(config, **_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_batch, "run_all", run_all)
+    monkeypatch.setattr(batch, "run_all", run_all)
     assert exit_code(["--figure", "1", *FLAGS, *places]) == 130
     told = capsys.readouterr().err
     assert "interrupted; go on with:\n  python -m trainers.figures --figure 1" in told

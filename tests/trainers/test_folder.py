@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from trainer_runs import SMALL, parse, read_json, small_data, write_run
 
-from trainers import _batch, _experiment, _folder, mnist
-from trainers._folder import RunFolder
+from trainers import mnist
+from trainers.common import batch, experiment, folder
+from trainers.common.folder import RunFolder
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_folder_that_cannot_be_made_is_told(tmp_path, data, capsys):
 @pytest.mark.usefixtures("no_training")
 def test_full_disk_is_told_before_training(tmp_path, data, capsys, monkeypatch):
     usage = collections.namedtuple("usage", "total used free")(10**9, 10**9, 2**19)
-    monkeypatch.setattr(_folder.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(folder.shutil, "disk_usage", lambda path: usage)
     message = error_of(capsys, "--data", data, "--out-dir", tmp_path / "run")
     assert "expected 1 MiB of free space for the run's checkpoint and model" in message
     assert "received 0 MiB. Make room, or choose another --out-dir" in message
@@ -166,7 +167,7 @@ def test_full_disk_is_told_before_training(tmp_path, data, capsys, monkeypatch):
 def test_missing_tensorboard_names_the_extra(tmp_path, capsys, monkeypatch):
     find = importlib.util.find_spec
     absent = lambda name, *rest: None if name == "tensorboard" else find(name, *rest)  # noqa: E731
-    monkeypatch.setattr(_batch.importlib.util, "find_spec", absent)
+    monkeypatch.setattr(batch.importlib.util, "find_spec", absent)
     message = error_of(capsys, "--tensorboard", "--out-dir", tmp_path / "run")
     assert "pip install 'asym-keras[tensorboard]'" in message
     assert not (tmp_path / "run").exists()
@@ -186,11 +187,11 @@ def test_damaged_checkpoint_is_told(tmp_path, data, capsys):
 
 def test_default_folder_tells_task_and_settings(tmp_path, monkeypatch):
     config = parse("--gamma", "0.5", "--width", "100", "--seed", "2", "--solver", "descent")
-    assert _batch.run_paths(config) == [Path("runs/mnist-paper-g0.5-a0.4-m100-descent-s2")]
+    assert batch.run_paths(config) == [Path("runs/mnist-paper-g0.5-a0.4-m100-descent-s2")]
     config = dataclasses.replace(config, out_dir=str(tmp_path))
-    assert _batch.run_paths(config) == [tmp_path]
+    assert batch.run_paths(config) == [tmp_path]
     config = dataclasses.replace(config, seeds=1)
-    assert _batch.run_paths(config)[0].parent == tmp_path
+    assert batch.run_paths(config)[0].parent == tmp_path
     monkeypatch.chdir(tmp_path)
     small_data("my.npz")
     assert parse("--data", "my.npz").task() == "my"
@@ -204,7 +205,7 @@ def run_with_stub(monkeypatch, *argv):
         runs.append((config, folder.path))
         return {"gamma": config.gamma, "alpha": config.alpha, "seed": config.seed}
 
-    monkeypatch.setattr(_experiment, "run", stub)
+    monkeypatch.setattr(experiment, "run", stub)
     return mnist.main([*SMALL, *map(str, argv)]), runs
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from job_calls import square, threads, wait
 
-from trainers._jobs import in_processes
+from trainers.common.jobs import in_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,7 +80,7 @@ def test_processes_are_interrupted_and_waited_for(tmp_path):
 
 def test_processes_end_with_a_first_one_that_is_killed(tmp_path):
     program = (
-        "from job_calls import wait; from trainers._jobs import in_processes\n"
+        "from job_calls import wait; from trainers.common.jobs import in_processes\n"
         f"if __name__ == '__main__': list(in_processes(wait, [{str(tmp_path / 'long')!r}], 1))"
     )
     (tmp_path / "program.py").write_text(program)

@@ -18,26 +18,20 @@ from pathlib import Path
 import pytest
 from trainer_runs import SMALL, small_data
 
-from trainers import (
-    _cli,
-    _curves,
-    _experiment,
-    _lock,
-    _sweep_crew,
-    _sweep_launch,
-    _sweep_results,
-    mnist,
-    sweep,
-)
-from trainers._lock import LOCK, FolderInUse, FolderLock, clear, is_free
-from trainers._sweep_folder import SweepFolder
+from trainers import mnist, sweep
+from trainers.common import cli, curves, experiment
+from trainers.common.lock import LOCK, FolderInUse, clear, folder_lock, is_free
+from trainers.sweep import crew as sweep_crew
+from trainers.sweep import launch as sweep_launch
+from trainers.sweep import results as sweep_results
+from trainers.sweep.folder import SweepFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 # Holds the folder that it is given until it is killed.
 HOLD = """
 import sys, time
-from trainers._lock import FolderLock
-with FolderLock(sys.argv[1]):
+from trainers.common.lock import folder_lock
+with folder_lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -56,39 +50,33 @@ def holder(path):
 
 @pytest.fixture(autouse=True)
 def no_crew(monkeypatch):
-    for name in (_sweep_crew.TUNER_ID, _sweep_crew.ORACLE_IP, _sweep_crew.ORACLE_PORT):
+    for name in (sweep_crew.TUNER_ID, sweep_crew.ORACLE_IP, sweep_crew.ORACLE_PORT):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv(_sweep_crew.LAUNCHED, raising=False)
+    monkeypatch.delenv(sweep_crew.LAUNCHED, raising=False)
+    monkeypatch.setattr(sweep_crew, "follow_launcher", lambda: None)
 
 
 def test_who_has_the_folder_is_named_and_leaves_nothing_when_killed(tmp_path):
     with holder(tmp_path / "a" / "b") as process:
         with pytest.raises(FolderInUse, match="expected a folder that no other command") as caught:
-            FolderLock(tmp_path / "a" / "b").__enter__()
+            folder_lock(tmp_path / "a" / "b").__enter__()
         assert f"process {process.pid} on {socket.gethostname()}, since " in str(caught.value)
         since = datetime.fromisoformat(str(caught.value).split("since ")[1].split(",")[0])
         assert 0 <= (datetime.now(UTC) - since).total_seconds() < 60
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert (tmp_path / "a" / "b" / LOCK).is_file()
-        with FolderLock(tmp_path / "a" / "b") as lock:
-            assert json.loads((lock.path / LOCK).read_text())["pid"] == os.getpid()
-
-
-def test_without_locks_in_the_system_a_warning_says_so(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(_lock, "fcntl", None)
-    with caplog.at_level(logging.WARNING, "trainers"), FolderLock(tmp_path / "a"):
-        assert (tmp_path / "a").is_dir()
-    assert "no second command works there" in caplog.text
+        with folder_lock(tmp_path / "a" / "b"):
+            assert json.loads((tmp_path / "a" / "b" / LOCK).read_text())["pid"] == os.getpid()
 
 
 def test_a_lock_ends_with_its_block_and_with_an_error(tmp_path):
-    with contextlib.suppress(ZeroDivisionError), FolderLock(tmp_path):
+    with contextlib.suppress(ZeroDivisionError), folder_lock(tmp_path):
         with pytest.raises(FolderInUse):
-            FolderLock(tmp_path).__enter__()
+            folder_lock(tmp_path).__enter__()
         raise ZeroDivisionError
     assert [*tmp_path.iterdir()] == []
-    with FolderLock(tmp_path):
+    with folder_lock(tmp_path):
         pass
 
 
@@ -102,23 +90,23 @@ def test_a_lock_on_a_file_that_its_holder_has_just_removed_is_none(tmp_path, mon
         flock(file, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with FolderLock(tmp_path):
+    with folder_lock(tmp_path):
         assert len(opened) == 2
         with pytest.raises(FolderInUse):
-            FolderLock(tmp_path).__enter__()
+            folder_lock(tmp_path).__enter__()
 
 
 def test_who_has_not_written_its_name_yet_has_the_folder_too(tmp_path):
-    with FolderLock(tmp_path):
+    with folder_lock(tmp_path):
         (tmp_path / LOCK).write_text("")
         with pytest.raises(FolderInUse, match="which another process has"):
-            FolderLock(tmp_path).__enter__()
+            folder_lock(tmp_path).__enter__()
 
 
 def test_a_child_does_not_keep_the_lock(tmp_path):
-    with FolderLock(tmp_path):
+    with folder_lock(tmp_path):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with FolderLock(tmp_path):
+    with folder_lock(tmp_path):
         assert child.poll() is None
     child.communicate()
 
@@ -128,7 +116,7 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, caplog):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with caplog.at_level(logging.WARNING, "trainers"), FolderLock(tmp_path), FolderLock(tmp_path):
+    with caplog.at_level(logging.WARNING, "trainers"), folder_lock(tmp_path), folder_lock(tmp_path):
         pass
     assert f"no locks in {tmp_path} (No locks available): see to it yourself" in caplog.text
 
@@ -136,12 +124,12 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, caplog):
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"received one that can't .*choose another --out-dir"):
-        FolderLock(tmp_path / "file" / "b").__enter__()
+        folder_lock(tmp_path / "file" / "b").__enter__()
 
 
 def test_a_lock_is_nothing_in_a_folder_and_outlasts_what_is(tmp_path):
     assert is_free(tmp_path / "none")
-    with FolderLock(tmp_path / "s"):
+    with folder_lock(tmp_path / "s"):
         assert is_free(tmp_path / "s")
         (tmp_path / "s" / "sub").mkdir()
         (tmp_path / "s" / "sub" / "x").touch()
@@ -158,7 +146,7 @@ def test_a_lock_is_nothing_in_a_folder_and_outlasts_what_is(tmp_path):
 
 
 def parse(*argv):
-    return _cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
+    return cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
 
 
 @pytest.fixture
@@ -169,14 +157,14 @@ def searched(monkeypatch):
 
     def note(config, folder, *_):
         try:
-            FolderLock(folder.path).__enter__().__exit__()
-            found.append("free")
+            with folder_lock(folder.path):
+                found.append("free")
         except FolderInUse:
             found.append("locked")
 
-    monkeypatch.setattr("trainers._sweep_tuner.search", note)
-    monkeypatch.setattr(_sweep_launch, "launch", note)
-    monkeypatch.setattr(_sweep_results, "write", lambda *_: {"trial": "0"})
+    monkeypatch.setattr("trainers.sweep.tuner.search", note)
+    monkeypatch.setattr(sweep_launch, "launch", note)
+    monkeypatch.setattr(sweep_results, "write", lambda *_: {"trial": "0"})
     return found
 
 
@@ -197,11 +185,11 @@ def test_one_process_of_a_sweep_has_its_folder(
     flags = ["--out-dir", str(tmp_path / "s"), "--resume", *flags]
     SweepFolder(tmp_path / "s").open(parse(*flags), "")
     if part is not None:
-        monkeypatch.setenv(_sweep_crew.TUNER_ID, part)
-        monkeypatch.setenv(_sweep_crew.ORACLE_IP, "127.0.0.1")
-        monkeypatch.setenv(_sweep_crew.ORACLE_PORT, "1")
+        monkeypatch.setenv(sweep_crew.TUNER_ID, part)
+        monkeypatch.setenv(sweep_crew.ORACLE_IP, "127.0.0.1")
+        monkeypatch.setenv(sweep_crew.ORACLE_PORT, "1")
     if launched:
-        monkeypatch.setenv(_sweep_crew.LAUNCHED, "1")
+        monkeypatch.setenv(sweep_crew.LAUNCHED, "1")
     sweep.main(flags)
     assert searched == [expected]
 
@@ -229,13 +217,13 @@ def trainings(monkeypatch):
 
     def train(config, dataset, folder, facts, *, workers):
         with pytest.raises(FolderInUse):
-            FolderLock(folder.path).__enter__()
-        folder.open(config, {**facts, "dataset": _experiment.describe(dataset)})
+            folder_lock(folder.path).__enter__()
+        folder.open(config, {**facts, "dataset": experiment.describe(dataset)})
         noted.append(folder.path)
         folder.write("metrics.json", {"test_risk": 1.0})
 
-    monkeypatch.setattr(_experiment, "train", train)
-    monkeypatch.setattr(_curves, "missing_curves", lambda *_: [])
+    monkeypatch.setattr(experiment, "train", train)
+    monkeypatch.setattr(curves, "missing_curves", lambda *_: [])
     return noted
 
 

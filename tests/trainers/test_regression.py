@@ -13,14 +13,16 @@ from trainer_runs import SMALL, read_json
 from asym_keras import datasets
 from asym_keras.datasets import uci
 from asym_keras.training import History
-from trainers import _cli, regression
+from trainers import regression
+from trainers.common import cli
+from trainers.common.tasks import UCI
 
 NAMES = ("width", "the height", "y")
 HEAVY = {"numpy", "tensorflow", "keras", "matplotlib", "scipy", "tqdm"}
 
 
 def parse(*argv):
-    return _cli.parse_config(regression.Config, argv, module=regression.MODULE, description=None)
+    return cli.parse_config(regression.Config, argv, module=regression.MODULE, description=None)
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def test_target_may_be_any_column_of_the_table(table):
 
 
 def test_sets_are_those_of_the_library():
-    assert regression.DATASETS == tuple(uci._SETS)
+    assert UCI == tuple(uci._SETS)
 
 
 WANTED = "expected --dataset {concrete,energy,airfoil,plant}, or --data FILE.csv --target COLUMN"

@@ -10,15 +10,16 @@ import pytest
 from trainer_runs import small_data
 
 import asym_keras as ak
-from trainers import _experiment, cifar10, mnist, regression, simulated
-from trainers._folder import RunFolder
-from trainers._reload import check_data, loss_of, reload_config, reload_data
+from trainers import cifar10, mnist, regression, simulated
+from trainers.common import experiment
+from trainers.common.folder import RunFolder
+from trainers.common.reload import check_data, loss_of, reload_config, reload_data
 
 
 def opened(path, config, module):
     """A run folder as it is when training begins."""
     facts = {"command": f"python -m {module} --quiet", "device": "CPU"}
-    facts["dataset"] = _experiment.describe(config.load())
+    facts["dataset"] = experiment.describe(config.load())
     RunFolder(path).open(config, facts)
     return ak.load_run(path)
 
@@ -125,8 +126,6 @@ def test_flags_that_are_newer_than_the_run_have_their_defaults(tmp_path):
 
 def test_data_without_preprocessing_are_described_without():
     dataset = ak.datasets.load_simulated(examples=2)
-    facts = _experiment.describe(dataclasses.replace(dataset, preprocessing=None))
+    facts = experiment.describe(dataclasses.replace(dataset, preprocessing=None))
     assert facts["preprocessing"] is None
-    assert (
-        json.loads(json.dumps(_experiment.describe(dataset)))["preprocessing"]["kind"] == "vector"
-    )
+    assert json.loads(json.dumps(experiment.describe(dataset)))["preprocessing"]["kind"] == "vector"

@@ -15,7 +15,8 @@ from trainer_runs import SMALL, parse, read_json, small_data, write_run
 from worker_processes import ended, start, tf_configs
 
 from asym_keras.training import History
-from trainers import _peers, _strategy, mnist
+from trainers import mnist
+from trainers.common import peers, strategy
 
 
 def config(cluster=None, task=None, **others):
@@ -27,9 +28,9 @@ def config(cluster=None, task=None, **others):
 
 def test_task_is_read_from_tf_config(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config())
-    assert _strategy.read_task("multiworker") == _strategy.Task(1, ("a:1", "b:2"))
-    assert not _strategy.read_task("multiworker").is_first
-    assert _strategy.read_task("mirrored").is_first  # whatever the environment says
+    assert strategy.read_task("multiworker") == strategy.Task(1, ("a:1", "b:2"))
+    assert not strategy.read_task("multiworker").is_first
+    assert strategy.read_task("mirrored").is_first  # whatever the environment says
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def assert_same_history(folder, other):
 
 
 def watch(pid, seconds, *addresses):
-    command = [sys.executable, "-IS", _peers.__file__, str(pid), str(seconds), "0", *addresses]
+    command = [sys.executable, "-IS", peers.__file__, str(pid), str(seconds), "0", *addresses]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -120,7 +121,8 @@ def test_watcher_leaves_a_process_whose_wait_is_over():
 @pytest.mark.slow
 def test_a_missing_worker_ends_the_command():
     code = (
-        "from trainers import _strategy, mnist; _strategy.WAIT_SECONDS = 8.0; "
+        "from trainers import mnist\nfrom trainers.common import strategy\n"
+        "strategy.WAIT_SECONDS = 8.0\n"
         f"mnist.main([*{SMALL}, '--strategy', 'multiworker'])"
     )
     configs = tf_configs()

@@ -10,19 +10,22 @@ import time
 
 import pytest
 
-from trainers import _cli, _sweep_crew, _zoo_runs, sweep
-from trainers._sweep_folder import SweepFolder
+from trainers import sweep
+from trainers.common import cli
+from trainers.sweep import crew as sweep_crew
+from trainers.sweep.config import CLASSIFICATIONS
+from trainers.sweep.folder import SweepFolder
 
-VARIABLES = (_sweep_crew.TUNER_ID, _sweep_crew.ORACLE_IP, _sweep_crew.ORACLE_PORT)
+VARIABLES = (sweep_crew.TUNER_ID, sweep_crew.ORACLE_IP, sweep_crew.ORACLE_PORT)
 
 
 def parse(*argv):
-    return _cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
+    return cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
 
 
 @pytest.fixture(autouse=True)
 def no_crew(monkeypatch):
-    for name in (*VARIABLES, _sweep_crew.LAUNCHED):
+    for name in (*VARIABLES, sweep_crew.LAUNCHED):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -74,7 +77,7 @@ def test_what_is_best_follows_the_task():
     assert parse("--objective", "val_risk_pruned", "--no-refit").measure() == "val_risk_pruned"
     assert parse().larger_is_better()
     assert not parse("--task", "energy").larger_is_better()
-    assert {*sweep.CLASSIFICATIONS} < {*_zoo_runs.TASKS}
+    assert CLASSIFICATIONS == ("mnist", "cifar10")
 
 
 def test_jobs_are_workers():
@@ -138,16 +141,16 @@ def set_variables(monkeypatch, *values):
 
 def test_the_part_in_a_sweep_is_by_the_environment(monkeypatch):
     config = parse()
-    assert _sweep_crew.role(config) == "alone"
-    assert _sweep_crew.known_ids(config, "alone") == {"tuner0"}
+    assert sweep_crew.role(config) == "alone"
+    assert sweep_crew.known_ids(config, "alone") == {"tuner0"}
     set_variables(monkeypatch, "node3")
     with pytest.raises(ValueError, match="all set, or none, received none for KERASTUNER_ORACLE_I"):
-        _sweep_crew.role(config)
+        sweep_crew.role(config)
     set_variables(monkeypatch, "node3", "127.0.0.1", "8000")
-    assert _sweep_crew.role(config) == "worker"
+    assert sweep_crew.role(config) == "worker"
     set_variables(monkeypatch, "my-chief")
-    assert _sweep_crew.role(config) == "chief"
-    assert _sweep_crew.known_ids(config, "chief") is None
+    assert sweep_crew.role(config) == "chief"
+    assert sweep_crew.known_ids(config, "chief") is None
 
 
 def test_workers_neither_overwrite_nor_launch(monkeypatch, tmp_path, capsys):
@@ -162,8 +165,8 @@ def test_workers_neither_overwrite_nor_launch(monkeypatch, tmp_path, capsys):
             sweep.main([*out, *flags])
         assert message in capsys.readouterr().err
     assert (tmp_path / "s" / "sweep.json").is_file()
-    monkeypatch.setenv(_sweep_crew.LAUNCHED, "1")
-    assert _sweep_crew.known_ids(parse("--workers", "2"), "chief") == {"worker0", "worker1"}
+    monkeypatch.setenv(sweep_crew.LAUNCHED, "1")
+    assert sweep_crew.known_ids(parse("--workers", "2"), "chief") == {"worker0", "worker1"}
 
 
 @pytest.mark.parametrize("missing", ["keras_tuner", "tensorboard", "sklearn"])

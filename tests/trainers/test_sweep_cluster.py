@@ -15,16 +15,19 @@ import pytest
 from deploy_schemas import load_all
 from trainer_runs import read_json
 
-from trainers import _cli, _sweep_crew, _sweep_results, sweep
-from trainers._sweep_folder import SweepFolder
-from trainers._sweep_launch import _free_port
+from trainers import sweep
+from trainers.common import cli
+from trainers.sweep import crew as sweep_crew
+from trainers.sweep import results as sweep_results
+from trainers.sweep.folder import SweepFolder
+from trainers.sweep.launch import _free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 (COMPOSE,) = load_all(ROOT / "trainers" / "deploy" / "compose.yaml")
 
 
 def parse(*argv):
-    return _cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
+    return cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
 
 
 @pytest.fixture
@@ -66,9 +69,9 @@ def test_a_sweep_is_over_when_no_trial_is_left_or_all_fail(states, records, over
 @pytest.fixture
 def part(monkeypatch):
     def take(name, port):
-        monkeypatch.setenv(_sweep_crew.TUNER_ID, name)
-        monkeypatch.setenv(_sweep_crew.ORACLE_IP, "127.0.0.1")
-        monkeypatch.setenv(_sweep_crew.ORACLE_PORT, str(port))
+        monkeypatch.setenv(sweep_crew.TUNER_ID, name)
+        monkeypatch.setenv(sweep_crew.ORACLE_IP, "127.0.0.1")
+        monkeypatch.setenv(sweep_crew.ORACLE_PORT, str(port))
 
     return take
 
@@ -82,9 +85,9 @@ def test_who_comes_after_the_end_waits_for_nobody(
 ):
     pytest.importorskip("keras_tuner")
     searched = []
-    monkeypatch.setattr("trainers._sweep_tuner.search", lambda *_: searched.append(name))
-    monkeypatch.setattr(_sweep_results, "write", lambda *_: {"trial": "0"})
-    monkeypatch.setattr(_sweep_crew.chief_answers, "__defaults__", (0.0,))
+    monkeypatch.setattr("trainers.sweep.tuner.search", lambda *_: searched.append(name))
+    monkeypatch.setattr(sweep_results, "write", lambda *_: {"trial": "0"})
+    monkeypatch.setattr(sweep_crew.chief_answers, "__defaults__", (0.0,))
     caplog.set_level("INFO", "trainers")
     set_states(folder, "COMPLETED", "COMPLETED", "COMPLETED")
     with socket.socket() as chief:
@@ -108,10 +111,10 @@ class Process:
     def __init__(self, name, path, port):
         self.name, self.path, self.log = name, path, path.with_name(f"{name}.txt")
         environment = dict(COMPOSE["services"][name]["environment"])
-        assert environment[_sweep_crew.ORACLE_IP] == ("0.0.0.0" if name == "chief" else "chief")
+        assert environment[sweep_crew.ORACLE_IP] == ("0.0.0.0" if name == "chief" else "chief")
         if name != "chief":
-            environment[_sweep_crew.ORACLE_IP] = "localhost"
-        environment[_sweep_crew.ORACLE_PORT] = str(port)
+            environment[sweep_crew.ORACLE_IP] = "localhost"
+        environment[sweep_crew.ORACLE_PORT] = str(port)
         self.environment = {**os.environ, **environment}
         self.start()
 

@@ -13,7 +13,9 @@ import yaml
 from deploy_schemas import RELEASES, compose_faults, load_all
 
 import asym_keras
-from trainers import _cli, _sweep_crew, sweep
+from trainers import sweep
+from trainers.common import cli
+from trainers.sweep import crew as sweep_crew
 
 kubernetes_validate = pytest.importorskip(
     "kubernetes_validate", reason="no kubernetes-validate: pip install kubernetes-validate"
@@ -66,7 +68,7 @@ def patched_arguments():
 
 
 def parse(arguments):
-    return _cli.parse_config(sweep.Config, arguments, module=sweep.MODULE, description=None)
+    return cli.parse_config(sweep.Config, arguments, module=sweep.MODULE, description=None)
 
 
 def parts():
@@ -109,19 +111,19 @@ def test_commands_are_those_of_the_program_and_never_overwrite():
 
 @pytest.mark.parametrize(("way", "processes"), [*parts()], ids=["compose", "kubernetes"])
 def test_each_process_has_its_part_and_an_id_of_its_own(way, processes, monkeypatch):
-    ids = [found[_sweep_crew.TUNER_ID] for found in processes.values()]
+    ids = [found[sweep_crew.TUNER_ID] for found in processes.values()]
     assert len({*ids}) == len(ids) > 2
-    assert {*ids} == {"chief", *_sweep_crew.worker_ids(len(ids) - 1)}
-    assert len({found[_sweep_crew.ORACLE_PORT] for found in processes.values()}) == 1
+    assert {*ids} == {"chief", *sweep_crew.worker_ids(len(ids) - 1)}
+    assert len({found[sweep_crew.ORACLE_PORT] for found in processes.values()}) == 1
     for name, found in processes.items():
-        assert found[_sweep_crew.TUNER_ID] == name
-        for variable in (_sweep_crew.TUNER_ID, _sweep_crew.ORACLE_IP, _sweep_crew.ORACLE_PORT):
+        assert found[sweep_crew.TUNER_ID] == name
+        for variable in (sweep_crew.TUNER_ID, sweep_crew.ORACLE_IP, sweep_crew.ORACLE_PORT):
             monkeypatch.setenv(variable, found[variable])
-        part = _sweep_crew.role(parse(patched_arguments()))
+        part = sweep_crew.role(parse(patched_arguments()))
         assert part == ("chief" if name == "chief" else "worker")
         # The chief listens at all addresses of its own; the others call it by its name.
         host = {"compose": "chief", "kubernetes": "sweep-chief"}[way]
-        assert found[_sweep_crew.ORACLE_IP] == ("0.0.0.0" if part == "chief" else host)
+        assert found[sweep_crew.ORACLE_IP] == ("0.0.0.0" if part == "chief" else host)
 
 
 def test_the_name_and_the_ports_are_the_chiefs():
@@ -136,7 +138,7 @@ def test_the_name_and_the_ports_are_the_chiefs():
     assert port["targetPort"] == own["name"] == "oracle"
     assert container("chief")["readinessProbe"]["tcpSocket"]["port"] == own["name"]
     for part in JOBS:
-        assert environment(part)[_sweep_crew.ORACLE_PORT] == str(port["port"])
+        assert environment(part)[sweep_crew.ORACLE_PORT] == str(port["port"])
     assert own["containerPort"] == port["port"]
     # Neither passwords nor encryption: not a port to publish.
     assert not any("ports" in found for found in SERVICES.values())
@@ -187,7 +189,7 @@ def test_all_write_to_one_volume_that_outlives_them():
 
 
 def test_a_worker_computes_with_the_cores_that_it_has():
-    from trainers._jobs import _THREADS
+    from trainers.common.process import _THREADS
 
     def threads(found):
         return [found[name] for name in _THREADS]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
-import multiprocessing
 import os
+import subprocess
+import sys
 import time
 
 import pytest
 
-from trainers import _cli, _sweep_crew, _sweep_launch, sweep
-from trainers._sweep_folder import SweepFolder
-from trainers._sweep_launch import CrewFailed, Member, _without, supervise
+from trainers import sweep
+from trainers.common import cli
+from trainers.sweep import crew as sweep_crew
+from trainers.sweep import launch as sweep_launch
+from trainers.sweep.folder import SweepFolder
+from trainers.sweep.launch import CrewFailed, Member, supervise
 
 
 @pytest.fixture
@@ -23,11 +28,10 @@ def member(tmp_path):
 
         def start():
             life = left.pop(0)
-            target, argument = (time.sleep, 60) if life == "wait" else (os._exit, life)
-            context = multiprocessing.get_context("spawn")
-            process = context.Process(target=target, args=(argument,), name=name)
-            process.start()
-            return process
+            code = (
+                f"import sys, time; time.sleep({60 if life == 'wait' else 0}); sys.exit({life!r})"
+            )
+            return subprocess.Popen([sys.executable, "-IS", "-c", code])
 
         return Member(name, start, tmp_path / f"{name}.log", done)
 
@@ -39,7 +43,7 @@ def test_the_dead_are_brought_back_and_the_chief_is_ended_last(member, caplog):
     chief, workers = member("chief", 7, "wait"), [member("worker0", 0), member("worker1", 3, 0)]
     supervise(chief, workers, max_restarts=1)
     assert [m.restarts for m in (chief, *workers)] == [1, 0, 1]
-    assert all(not m.process.is_alive() for m in (chief, *workers))
+    assert all(m.process.poll() is not None for m in (chief, *workers))
     assert "worker1 ended with status 3: restart 1 of 1" in caplog.text
     assert "chief ended with status 7: restart 1 of 1" in caplog.text
 
@@ -53,7 +57,7 @@ def test_who_keeps_dying_ends_the_crew_with_its_last_words(member):
     assert "after 1 restarts in a row" in str(caught.value)
     assert "  line 19\n" in str(caught.value)
     assert "line 11" not in str(caught.value)
-    assert all(not m.process.is_alive() for m in (chief, *workers))
+    assert all(m.process.poll() is not None for m in (chief, *workers))
 
 
 def test_restarts_count_anew_once_a_trial_has_ended(member, caplog):
@@ -73,7 +77,7 @@ def test_a_chief_that_has_ended_well_ends_the_rest(member):
     workers = [member("worker0", 0), member("worker1", "wait")]
     supervise(member("chief", 0), workers, max_restarts=0)
     assert time.monotonic() - began < 30
-    assert not workers[1].process.is_alive()
+    assert workers[1].process.poll() is not None
 
 
 def test_trials_are_counted_by_who_ended_them(tmp_path, monkeypatch):
@@ -81,15 +85,15 @@ def test_trials_are_counted_by_who_ended_them(tmp_path, monkeypatch):
     folder.trials.mkdir(parents=True)
     (folder.trials / "0.json").write_text('{"trial": "0"}')  # of an older version
     for trial, name in (("1", "worker0"), ("2", "worker1"), ("3", "worker1")):
-        monkeypatch.setenv(_sweep_crew.TUNER_ID, name)
+        monkeypatch.setenv(sweep_crew.TUNER_ID, name)
         folder.write_record({"trial": trial})
     crew = []
     monkeypatch.setattr(
-        _sweep_launch, "supervise", lambda chief, workers, **_: crew.extend([chief, *workers])
+        sweep_launch, "supervise", lambda chief, workers, **_: crew.extend([chief, *workers])
     )
     flags = ["--workers", "3", "--out-dir", str(folder.path)]
-    config = _cli.parse_config(sweep.Config, flags, module=sweep.MODULE, description=None)
-    _sweep_launch.launch(config, folder, flags)
+    config = cli.parse_config(sweep.Config, flags, module=sweep.MODULE, description=None)
+    sweep_launch.launch(config, folder)
     assert {m.name: m.done() for m in crew} == {
         "chief": 4,
         "worker0": 1,
@@ -98,7 +102,25 @@ def test_trials_are_counted_by_who_ended_them(tmp_path, monkeypatch):
     }
 
 
-def test_flags_of_the_crew_are_those_of_the_command():
-    flags = ["--keep", "9", "--overwrite", "--out-dir", "a", "--max-time=5", "--resume", "--pareto"]
-    kept = _without(flags, "--overwrite", "--resume", "--max-time", "--out-dir")
-    assert kept == ["--keep", "9", "--pareto"]
+def test_members_are_the_same_command_with_a_part_each(tmp_path, monkeypatch):
+    folder, started, crew = SweepFolder(tmp_path / "s"), [], []
+    folder.path.mkdir()
+    monkeypatch.setattr(
+        sweep_launch, "supervise", lambda chief, workers, **_: crew.extend([chief, *workers])
+    )
+    flags = ["--keep", "9", "--overwrite", "--max-time=500", "--pareto", "--workers", "2"]
+    config = cli.parse_config(sweep.Config, flags, module=sweep.MODULE, description=None)
+    sweep_launch.launch(config, folder)
+    monkeypatch.setattr(subprocess, "Popen", lambda words, **of: started.append((words, of)))
+    for one in crew:
+        one.start()
+    for (words, options), name in zip(started, ("chief", "worker0", "worker1"), strict=True):
+        assert words[:3] == [sys.executable, "-m", "trainers.sweep"]
+        own = cli.parse_config(sweep.Config, words[3:], module="", description=None)
+        assert 400 < own.max_time < 500
+        assert own == dataclasses.replace(
+            config, overwrite=False, resume=True, out_dir=str(folder.path), max_time=own.max_time
+        )
+        assert options["env"][sweep_crew.TUNER_ID] == name
+        assert options["env"][sweep_crew.LAUNCHED] == str(os.getpid())
+        assert options["stdout"].name == str(folder.logs / f"{name}.log")

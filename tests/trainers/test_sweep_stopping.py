@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from asym_keras.training.history import History
-from trainers import _sweep_stopping
-from trainers._sweep_stopping import TrialStopped, Watch, is_hopeless, read_records
+from trainers.sweep import stopping as sweep_stopping
+from trainers.sweep.stopping import TrialStopped, Watch, is_hopeless, read_records
 
 NAME = "val_risk_pruned"
 TIMES = np.array([0.0, 1.0, 8.0, 27.0, 64.0])
@@ -156,4 +156,4 @@ def test_others_are_read_from_their_tables(tmp_path):
     assert [len(a) for a in read_records(tmp_path / "none.csv", NAME)] == [0, 0]
     History([{"time": 1.0, "train_risk": 2.0}]).to_csv(tmp_path / "history.csv")
     assert [len(a) for a in read_records(tmp_path / "history.csv", NAME)] == [0, 0]
-    assert _sweep_stopping.LEAST_OTHERS == 5
+    assert sweep_stopping.LEAST_OTHERS == 5

@@ -14,12 +14,17 @@ import asym_keras as ak
 from asym_keras import datasets
 from asym_keras.pruning import prune
 from asym_keras.runs import load_run
-from trainers import _cli, _sweep_trial, _zoo_runs, mnist, sweep
-from trainers._folder import RunFolder
-from trainers._reload import reload_config, reload_data
-from trainers._sweep_pictures import _limits
-from trainers._sweep_results import envelope
-from trainers._sweep_validation import Validation
+from trainers import mnist, sweep
+from trainers.common import cli
+from trainers.common.config import PAIRS, HeldOut
+from trainers.common.folder import RunFolder
+from trainers.common.reload import reload_config, reload_data
+from trainers.common.tasks import TASKS
+from trainers.sweep import trial as sweep_trial
+from trainers.sweep.curves import envelope
+from trainers.sweep.folder import SweepFolder
+from trainers.sweep.pictures import _limits
+from trainers.sweep.validation import Validation
 
 KEEP, WIDTH = 3, 12
 FLAGS = ("--task", "mnist", "--keep", str(KEEP), "--width", str(WIDTH), "--steps", "20")
@@ -28,7 +33,7 @@ FLAGS += ("--paper-first",)
 
 
 def parse(*argv):
-    return _cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
+    return cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +84,7 @@ def test_its_command_makes_the_same_run(swept):
     run = load_run(best["folder"])
     words = run.facts["command"].split()
     assert words[:3] == ["python", "-m", "trainers.mnist"]
-    config = _cli.parse_config(mnist.Config, words[3:], module=mnist.MODULE, description=None)
+    config = cli.parse_config(mnist.Config, words[3:], module=mnist.MODULE, description=None)
     theirs = {**run.config, "resume": False, "quiet": False}
     assert dataclasses.asdict(config) == theirs
     assert (config.gamma, config.alpha) == (best["gamma"], best["alpha"])
@@ -104,7 +109,7 @@ def test_numbers_are_those_of_the_pruned_network(refit, swept, data):
 def test_the_papers_pairs_stand_beside_the_best(swept, data):
     path, best = swept
     pairs = best["paper_pairs"]
-    assert [(p["gamma"], p["alpha"]) for p in pairs] == list(_cli.PAIRS["paper"][:2])
+    assert [(p["gamma"], p["alpha"]) for p in pairs] == list(PAIRS["paper"][:2])
     for pair in pairs:
         model = load_run(path / "trials" / pair["trial"]).load_model()
         small = prune(model, KEEP, refit=(data.x_train, data.y_train))
@@ -148,7 +153,7 @@ def test_tables_and_pictures(swept):
 
 def test_a_finished_sweep_that_is_resumed_trains_nothing(swept, monkeypatch):
     path, best = swept
-    monkeypatch.setattr("trainers._experiment.train", None)
+    monkeypatch.setattr("trainers.common.experiment.train", None)
     assert sweep.main([*FLAGS, "--out-dir", str(path), "--resume"]) == best
 
 
@@ -164,10 +169,10 @@ def test_envelope_by_hand():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_look_equals_the_curve(dtype):
     flags = ("--task", "simulated", "--dtype", dtype, "--keep", "8", "--width", "30")
-    config = _sweep_trial.trial_config(parse(*flags), {"gamma": 0.5, "alpha": 0.4}, Path("x"))
+    config = sweep_trial.trial_config(parse(*flags), {"gamma": 0.5, "alpha": 0.4}, Path("x"))
     config = dataclasses.replace(config, examples=20, input_dim=4)
     data = config.load()
-    rows = _zoo_runs.HeldOut(data.x_test, data.y_test, None, "")
+    rows = HeldOut(data.x_test, data.y_test, None, "")
     model = ak.shallow_network(4, width=30, gamma=0.5, alpha=0.4, seed=0, dtype=dtype)
     validation = Validation(data, rows, config, 8)
     look, curve = validation.of(model), validation.curve(model)
@@ -180,10 +185,10 @@ def test_a_look_equals_the_curve(dtype):
     assert look["val_risk_pruned"] != pytest.approx(look["val_risk_pruned_refit"], rel=1e-3)
 
 
-@pytest.mark.parametrize("task", [t for t in _zoo_runs.TASKS if t != "cifar10"])
+@pytest.mark.parametrize("task", [t for t in TASKS if t != "cifar10"])
 def test_trials_are_the_tasks_own_runs(task):
     values = {"gamma": 0.123456, "alpha": 0.5, "steps": 70}
-    config = _sweep_trial.trial_config(
+    config = sweep_trial.trial_config(
         parse("--task", task, "--times", "50:90", "--width", "300"), values, Path("folder")
     )
     assert config.task() == task
@@ -193,7 +198,7 @@ def test_trials_are_the_tasks_own_runs(task):
 
 def test_an_old_folder_of_another_proposal_gives_way(tmp_path, monkeypatch):
     pytest.importorskip("keras_tuner")
-    folder = sweep.SweepFolder(tmp_path / "s")
+    folder = SweepFolder(tmp_path / "s")
     config = parse("--task", "simulated", "--keep", "2", "--width", "4", "--steps", "3")
     folder.open(config, "")
     (folder.run_path("0") / "figures").mkdir(parents=True)
@@ -202,8 +207,8 @@ def test_an_old_folder_of_another_proposal_gives_way(tmp_path, monkeypatch):
         run.open(config, {**facts, "dataset": {"fingerprint": "0"}})
         raise ValueError("that is enough")
 
-    monkeypatch.setattr("trainers._experiment.train", train)
-    trials = _sweep_trial.Trials(config, folder)
+    monkeypatch.setattr("trainers.common.experiment.train", train)
+    trials = sweep_trial.Trials(config, folder)
     for gamma in (0.25, 0.75):
         with pytest.raises(ValueError, match="that is enough"):
             trials.run("0", {"gamma": gamma, "alpha": 0.5})
@@ -218,10 +223,10 @@ def test_trials_of_cifar10_leave_a_tenth_of_the_rows_to_choose_by(tmp_path):
     labels = {f"y_{p}": np.arange(n) % 10 for p, n in (("train", 43), ("test", 12))}
     np.savez(tmp_path / "f.npz", **{k: v.astype("float16") for k, v in arrays.items()}, **labels)
     flags = ("--task", "cifar10", "--features", str(tmp_path / "f.npz"), "--steps", "60")
-    config = _sweep_trial.trial_config(parse(*flags), {"gamma": 0.5, "alpha": 0.4}, Path("x"))
+    config = sweep_trial.trial_config(parse(*flags), {"gamma": 0.5, "alpha": 0.4}, Path("x"))
     assert (config.train_examples, config.steps, config.solver) == (39, 60, "descent")
     data = config.load()
-    rows = _zoo_runs.TASKS["cifar10"].held_out(config, data)
+    rows = config.held_out(data)
     assert (len(data.x_train), len(rows.x)) == (39, 4)
     assert parse(*flags).measure() == "val_accuracy_pruned_refit"
 

@@ -7,8 +7,12 @@ import json
 
 import pytest
 
-from trainers import _cli, _sweep_results, _sweep_trial, sweep
-from trainers._sweep_folder import SweepFolder
+from trainers import sweep
+from trainers.common import cli
+from trainers.common.config import PAIRS
+from trainers.sweep import results as sweep_results
+from trainers.sweep import trial as sweep_trial
+from trainers.sweep.folder import SweepFolder
 
 MEASURE = "val_risk_pruned_refit"
 SAME = 0.009  # a hundredth, less the rounding to four digits
@@ -20,7 +24,7 @@ def extra():
 
 
 def parse(*argv):
-    return _cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
+    return cli.parse_config(sweep.Config, argv, module=sweep.MODULE, description=None)
 
 
 class Formula:
@@ -40,14 +44,14 @@ class Formula:
 @pytest.fixture
 def formula(monkeypatch):
     made = Formula()
-    monkeypatch.setattr(_sweep_trial.Trials, "_train", lambda *args: made(*args))
-    monkeypatch.setattr(_sweep_results, "write", best_of)
+    monkeypatch.setattr(sweep_trial.Trials, "_train", lambda *args: made(*args))
+    monkeypatch.setattr(sweep_results, "write", best_of)
     return made
 
 
 def best_of(config, folder):
     """The record of the best trial: there are no networks to ask the test rows for."""
-    return _sweep_results.best_record(config, folder.records())
+    return sweep_results.best_record(config, folder.records())
 
 
 @pytest.fixture
@@ -170,7 +174,7 @@ def test_no_trial_begins_after_the_time(formula, run, capsys):
 def test_the_protocols_pairs_come_first(formula, run):
     run("--paper-first", "--protocol", "authors", trials=5)
     pairs = [(gamma, alpha) for _, gamma, alpha in formula.calls]
-    assert pairs[:4] == list(_cli.PAIRS["authors"])
+    assert pairs[:4] == list(PAIRS["authors"])
     assert pairs[4] not in pairs[:4]
 
 
@@ -219,7 +223,7 @@ def test_bayesian_search_finds_the_bowl(formula, run):
 
 
 def tuner_of(folder, *flags, role="alone"):
-    from trainers._sweep_tuner import RunTuner
+    from trainers.sweep.tuner import RunTuner
 
     config = parse("--task", "energy", "--tuner", "random", "--out-dir", str(folder.path), *flags)
     folder.open(config, "")
@@ -278,7 +282,7 @@ def test_a_lost_chief_is_no_failure_of_the_trial(formula, run, monkeypatch, tmp_
 
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "1")
-    monkeypatch.setattr("trainers._sweep_crew.role", lambda config: "alone")
+    monkeypatch.setattr("trainers.sweep.crew.role", lambda config: "alone")
     monkeypatch.setattr("keras_tuner.src.distribute.utils.has_chief_oracle", lambda: False)
     with monkeypatch.context() as patch:
         patch.setattr("keras_tuner.Oracle.update_trial", update_trial)

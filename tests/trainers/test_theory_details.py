@@ -12,10 +12,10 @@ import pytest
 from asym_keras import node_scalings
 from asym_keras.ntg import describe_activation
 from asym_keras.theory import GlobalConvergence, check_assumptions
-from trainers._theory_draws import Draws, draw_networks
-from trainers._theory_numbers import theory_of
-from trainers._theory_report import Measured, _largest_ratio, theory_rows
-from trainers._theory_run import take_examples
+from trainers.theory.draws import Draws, draw_networks
+from trainers.theory.numbers import theory_of
+from trainers.theory.report import Measured, _largest_ratio, theory_rows
+from trainers.theory.run import take_examples
 
 X = np.random.default_rng(0).normal(size=(4, 6))
 X /= np.linalg.norm(X, axis=1).max()

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from trainers import _cli, theory
+from trainers import theory
+from trainers.common import cli
 
 BAD_FLAGS = [
     (["--gamma", "1.5"], "gamma"),
@@ -28,8 +29,11 @@ BAD_FLAGS = [
     (["--scale", "mean"], "--scale: invalid choice: 'mean'"),
     (["--dataset", "wine"], "--dataset: invalid choice: 'wine'"),
     (["--data", "none.npz"], "expected an .npz or .csv file, received no such file: none.npz."),
-    (["--data", "none.CSV", "--target", "y"], "expected a CSV file, received no such file: none"),
-    (["--data", "none.npz", "--dataset", "mnist"], "--data FILE or --dataset, received both"),
+    (
+        ["--data", "none.CSV", "--target", "y"],
+        "expected an .npz or .csv file, received no such file: none",
+    ),
+    (["--data", __file__, "--dataset", "mnist"], "--data FILE or --dataset, received both"),
     (["--dataset", "energy", "--input-dim", "8"], "received energy, whose dimension is given."),
     (["--dataset", "mnist", "--input-dim", "3"], "--input-dim: expected --dataset simulated or"),
     (
@@ -42,7 +46,7 @@ BAD_FLAGS = [
 
 
 def parse(*argv):
-    return _cli.parse_config(theory.Config, argv, module=theory.MODULE, description=None)
+    return cli.parse_config(theory.Config, argv, module=theory.MODULE, description=None)
 
 
 @pytest.mark.parametrize(("argv", "message"), BAD_FLAGS, ids=[" ".join(a) for a, _ in BAD_FLAGS])

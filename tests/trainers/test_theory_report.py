@@ -13,10 +13,10 @@ from theory_reference import initial_weights, ntg_velocity, weight_velocity
 from asym_keras import node_scalings
 from asym_keras.ntg import describe_activation, kappa_n, ntg_variance
 from asym_keras.theory import GlobalConvergence, InitialEigenvalueBound, expected_weight_velocity
-from trainers import _theory_draws
-from trainers._theory_draws import Draws, draw_networks, weight_direction
-from trainers._theory_numbers import theory_of
-from trainers._theory_report import Measured, table_text, theory_json, theory_rows
+from trainers.theory import draws as theory_draws
+from trainers.theory.draws import Draws, draw_networks, weight_direction
+from trainers.theory.numbers import theory_of
+from trainers.theory.report import Measured, table_text, theory_json, theory_rows
 
 N, D, M = 4, 6, 30
 generator = np.random.default_rng(0)
@@ -223,7 +223,7 @@ def test_draws_follow_the_definitions(activation, monkeypatch):
             assert sorted(values) == [-1.0, 1.0]
             return self.signs
 
-    monkeypatch.setattr(_theory_draws.np.random, "default_rng", lambda seed: Given())
+    monkeypatch.setattr(theory_draws.np.random, "default_rng", lambda seed: Given())
     draws = draw_networks(X, Y, at, activation=describe_activation(activation), count=3, seed=0)
     arguments = (X, Y[:, None], weights, signs, at.scalings, activation)
     velocity = weight_velocity(*arguments).sum(axis=2)

@@ -10,9 +10,9 @@ import pytest
 
 from asym_keras import node_scalings
 from asym_keras.ntg import describe_activation
-from trainers._theory_draws import draw_networks
-from trainers._theory_numbers import theory_of
-from trainers._theory_report import Measured, _agreement, theory_rows
+from trainers.theory.draws import draw_networks
+from trainers.theory.numbers import theory_of
+from trainers.theory.report import Measured, _agreement, theory_rows
 
 
 def draws(expected, error, offset, count=100):

@@ -15,13 +15,20 @@ from trainer_runs import read_json
 import asym_keras as ak
 from asym_keras import datasets
 from serving import package
-from trainers import _cli, _zoo_choice, _zoo_runs, regression, zoo
+from trainers import regression, zoo
+from trainers.common import cli
+from trainers.common.config import PAIRS
+from trainers.common.tasks import TASKS
+from trainers.zoo import choice as zoo_choice
+from trainers.zoo import making
+from trainers.zoo import runs as zoo_runs
+from trainers.zoo.config import PRESETS
 
 QUICK = ("--width", "30", "--steps", "20", "--keep", "3,6", "--quiet", "--no-export")
 
 
 def parse(*argv):
-    return _cli.parse_config(zoo.Config, argv, module=zoo.MODULE, description=None)
+    return cli.parse_config(zoo.Config, argv, module=zoo.MODULE, description=None)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +52,7 @@ def in_process(monkeypatch):
             package.main(flags)
         return "model_config_list { }\n"
 
-    monkeypatch.setattr(zoo, "_run", run)
+    monkeypatch.setattr(making, "_run", run)
     return calls
 
 
@@ -91,26 +98,25 @@ def test_bad_flags_are_told(argv, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_tasks_are_those_of_the_table_and_names_their_own():
-    assert tuple(_zoo_runs.TASKS) == zoo.TASKS
-    assert (Path(ak.__file__).parent / "presets").resolve() == zoo.PRESETS
+def test_presets_are_the_packages_and_have_names_of_their_own():
+    assert (Path(ak.__file__).parent / "presets").resolve() == PRESETS
     names = set()
-    for gamma, alpha in _cli.PAIRS["paper"]:
-        choice = _zoo_choice.Choice(Path("run"), gamma, alpha, 50, True, 1.0, None)
-        names.add(zoo._preset_name("mnist", choice))
+    for gamma, alpha in PAIRS["paper"]:
+        choice = zoo_choice.Choice(Path("run"), gamma, alpha, 50, True, 1.0, None)
+        names.add(making._preset_name("mnist", choice))
     assert names == {
         *("mnist_gamma0_k50", "mnist_gamma1_k50"),
         *("mnist_gamma0.5_alpha0.5_k50", "mnist_gamma0.5_alpha0.7_k50"),
     }
 
 
-@pytest.mark.parametrize("task", zoo.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_runs_are_the_protocols_pairs(task, tmp_path, places):
     features = features_file(tmp_path / "f.npz")
-    experiment = _zoo_runs.experiment(task, parse("--features", features, *places))
+    experiment = zoo_runs.experiment(task, parse("--features", features, *places))
     config = experiment.config
     assert config.task() == task
-    assert config.scaling_pairs() == list(_cli.PAIRS["paper"])
+    assert config.scaling_pairs() == list(PAIRS["paper"])
     assert (config.protocol, config.run_seeds(), config.resume) == ("paper", [0], True)
     assert (config.width, config.transfer, config.overwrite) == (2000, False, False)
     paths = [path for [path] in experiment.pairs()]
@@ -134,9 +140,9 @@ def test_held_out_rows_are_neither_trained_nor_tested_on(tmp_path, places):
     table = regression.Config(data=str(tmp_path / "t.csv"), target="y")
     settings = parse("--features", features, *places)
     for task, size in (("concrete", 16), ("mnist", 10_000), ("simulated", 1000), ("cifar10", 4)):
-        config = _zoo_runs.experiment(task, settings).config if task != "concrete" else table
+        config = zoo_runs.experiment(task, settings).config if task != "concrete" else table
         data = config.load()
-        held_out = _zoo_runs.TASKS[task].held_out(config, data)
+        held_out = config.held_out(data)
         assert held_out.x.shape == (size, data.input_dim)
         assert held_out.y.shape == (size, data.outputs)
         assert not rows_of(held_out.x) & rows_of(data.x_train)
@@ -145,12 +151,12 @@ def test_held_out_rows_are_neither_trained_nor_tested_on(tmp_path, places):
         if data.is_classification:
             np.testing.assert_array_equal(held_out.y.argmax(1), held_out.labels)
     with pytest.raises(ValueError, match="expected simulated with a part for transfer"):
-        _zoo_runs.transfer_part(table, datasets.load_simulated(examples=2))
+        table.held_out(datasets.load_simulated(examples=2))
 
 
 @pytest.mark.slow
 def test_zoo_of_a_task(places, tmp_path, in_process, capsys, monkeypatch):
-    monkeypatch.setitem(_cli.PAIRS, "paper", ((1.0, 0.4), (0.0, 0.4)))
+    monkeypatch.setitem(PAIRS, "paper", ((1.0, 0.4), (0.0, 0.4)))
     argv = ["--tasks", "simulated", *QUICK, *places]
     made = zoo.main(argv)
     printed = capsys.readouterr().out.splitlines()
@@ -201,27 +207,27 @@ def test_zoo_of_a_task(places, tmp_path, in_process, capsys, monkeypatch):
 
 
 def test_presets_of_the_package_are_exported_by_name(in_process):
-    zoo._export(zoo.PRESETS / "mnist_gamma0.5_alpha0.7_k20.keras", parse())
+    making._export(PRESETS / "mnist_gamma0.5_alpha0.7_k20.keras", parse())
     assert in_process == [
         ("serving.export", ["mnist_gamma0.5_alpha0.7_k20", "--to", "saved_models"])
     ]
 
 
 def test_classes_are_chosen_by_accuracy_then_risk():
-    choice = _zoo_choice.Choice(Path("run"), 0.0, 0.4, 50, False, 1.0, 0.5)
+    choice = zoo_choice.Choice(Path("run"), 0.0, 0.4, 50, False, 1.0, 0.5)
     for better in ({"accuracy": 0.6, "risk": 2.0}, {"risk": 0.9, "refit": True}):
         assert dataclasses.replace(choice, **better).rank < choice.rank
     assert choice.rank < dataclasses.replace(choice, refit=True).rank
 
 
 def test_a_task_without_data_is_told_and_the_others_go_on(places, tmp_path, capsys, monkeypatch):
-    task, made = zoo._task, []
+    task, made = making._task, []
 
     def noted(name, config):
         made.append(name)
         return [] if name == "mnist" else task(name, config)
 
-    monkeypatch.setattr(zoo, "_task", noted)
+    monkeypatch.setattr(making, "_task", noted)
     monkeypatch.setenv("ASYM_KERAS_DATA_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(SystemExit) as caught:
         zoo.main(["--tasks", "cifar10,plant,mnist", *QUICK, *places])
@@ -243,4 +249,4 @@ def test_failure_of_a_program_is_told_by_its_last_line():
     with pytest.raises(
         RuntimeError, match=r"serving\.nothing x: .* status 0, received 1: .*No mod"
     ):
-        zoo._run("serving.nothing", ["x"], parse())
+        making._run("serving.nothing", ["x"], parse())

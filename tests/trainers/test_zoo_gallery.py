@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainers import _zoo_figure, _zoo_page, zoo, zoo_gallery
+from trainers import zoo_gallery
+from trainers.zoo import figure as zoo_figure
+from trainers.zoo import page as zoo_page
+from trainers.zoo.config import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = f"# Zoo\n\nAbove.\n\n{_zoo_page.BEGIN}\nold\n{_zoo_page.END}\n\nBelow.\n"
+PAGE = f"# Zoo\n\nAbove.\n\n{zoo_page.BEGIN}\nold\n{zoo_page.END}\n\nBelow.\n"
 
 
 def write_preset(folder, task, kept, *, size, refit=True, **changes):
@@ -65,7 +68,7 @@ def rows_of(text):
 
 
 def test_tables_say_what_the_cards_say(presets):
-    text = _zoo_page.tables(_zoo_page.read_entries(presets))
+    text = zoo_page.tables(zoo_page.read_entries(presets))
     rows = rows_of(text)
     # In the zoo's order of tasks, then by nodes. Whole: 4 bytes * 2000 nodes * (10 + K).
     assert [" ".join(row) for row in rows[2:5]] == [
@@ -82,14 +85,14 @@ def test_tables_say_what_the_cards_say(presets):
 
 def test_tasks_that_the_zoo_does_not_know_come_last(presets):
     write_preset(presets, "airports", 5, size=1)
-    assert list(_zoo_page.by_task(_zoo_page.read_entries(presets))) == [
+    assert list(zoo_page.by_task(zoo_page.read_entries(presets))) == [
         *("concrete", "mnist", "airports")
     ]
 
 
 def test_gallery_replaces_what_is_between_the_marks(argv, tmp_path, presets, capsys):
     zoo_gallery.main(argv)
-    tables = _zoo_page.tables(_zoo_page.read_entries(presets))
+    tables = zoo_page.tables(zoo_page.read_entries(presets))
     page = (tmp_path / "zoo.md").read_text(encoding="utf-8")
     assert page == PAGE.replace("\nold\n", f"\n\n{tables}\n\n")
     assert (tmp_path / "zoo.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -117,8 +120,8 @@ def test_figure_has_a_panel_a_task_with_accuracy_or_risk_over_size(presets, tmp_
 
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
-    monkeypatch.setattr(_zoo_figure, "atomic_path", lambda path: open(tmp_path / "f", "w"))
-    _zoo_figure.draw(_zoo_page.read_entries(presets), tmp_path / "f.png")
+    monkeypatch.setattr(zoo_figure, "atomic_path", lambda path: open(tmp_path / "f", "w"))
+    zoo_figure.draw(zoo_page.read_entries(presets), tmp_path / "f.png")
     [figure] = drawn
     panels = {axis.get_title(): axis for axis in figure.axes}
     assert list(panels) == ["concrete", "mnist"]
@@ -144,18 +147,18 @@ def test_figure_has_a_panel_a_task_with_accuracy_or_risk_over_size(presets, tmp_
 
 @pytest.mark.parametrize(
     "page",
-    ["", _zoo_page.BEGIN, f"{_zoo_page.END}{_zoo_page.BEGIN}", f"{PAGE}{_zoo_page.END}", 2 * PAGE],
+    ["", zoo_page.BEGIN, f"{zoo_page.END}{zoo_page.BEGIN}", f"{PAGE}{zoo_page.END}", 2 * PAGE],
 )
 def test_pages_without_the_two_marks_are_refused(page):
     with pytest.raises(ValueError, match=r"Put them where the tables belong"):
-        _zoo_page.replaced(page, "tables")
+        zoo_page.replaced(page, "tables")
 
 
 def test_presets_that_tell_too_little_are_refused(presets, tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"received none\. Make them: python -m trainers\.z"
     ):
-        _zoo_page.read_entries(tmp_path / "nowhere")
+        zoo_page.read_entries(tmp_path / "nowhere")
     for changes, message in (
         ({"metrics": {}}, r"expected metrics with full, pruned, units"),
         ({"data": None}, r"expected data with name, licence, examples"),
@@ -163,17 +166,17 @@ def test_presets_that_tell_too_little_are_refused(presets, tmp_path):
     ):
         path = write_preset(presets, "plant", 7, size=1, **changes)
         with pytest.raises(ValueError, match=rf"plant_gamma0_k7\.json: {message}"):
-            _zoo_page.read_entries(presets)
+            zoo_page.read_entries(presets)
     for text, message in (
         ("{", r"expected JSON in .*k7\.json"),
         ("[]", r"expected a card with name"),
     ):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=message):
-            _zoo_page.read_entries(presets)
+            zoo_page.read_entries(presets)
     path.with_suffix(".keras").unlink()
     with pytest.raises(FileNotFoundError, match=r"expected plant_gamma0_k7\.keras beside"):
-        _zoo_page.read_entries(presets)
+        zoo_page.read_entries(presets)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +206,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_page_of_the_documentation_shows_the_presets_of_the_package():
-    if not list(zoo.PRESETS.glob("*.json")):
+    if not list(PRESETS.glob("*.json")):
         pytest.skip("no presets in the package: python -m trainers.zoo makes them")
     page, figure = ROOT / "docs" / "zoo.md", ROOT / "docs" / "figures" / "zoo.png"
     zoo_gallery.main(["--page", str(page), "--figure", str(figure), "--check"])

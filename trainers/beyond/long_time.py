@@ -1,0 +1,118 @@
+"""Does gamma = 0 catch up, and how fast does the risk fall? The simulated task, for very long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from trainers import simulated
+from trainers.common.batch import run_all, run_paths
+
+STEPS = 10_000_000
+# Tight enough that what is left of the risk is the flow's and not the solver's.
+TOLERANCE = 1e-4
+# The rate is read between these shares of the first risk.
+BEND, FLOOR = 1e-4, 1e-9  # below, what the solver's tolerance leaves
+LEVELS = (1e-2, 1e-4, 1e-6)
+
+
+def run(config) -> list[dict]:
+    """Trains the protocol's four pairs, and writes what became of each; returns the rows."""
+    from asym_keras.runs import load_run
+    from asym_keras.theory import GlobalConvergence
+    from asym_keras.training import History
+
+    batch = simulated.Config(
+        pairs="all",
+        seeds=config.seeds,
+        jobs=config.jobs,
+        width=config.width,
+        steps=config.steps or STEPS,
+        records=config.records,
+        rtol=TOLERANCE,
+        atol=TOLERANCE,
+        dtype="float64",
+        out_dir=str(Path(config.out_dir) / "long-time"),
+        device=config.device,
+        resume=True,
+        quiet=config.quiet,
+        debug=config.debug,
+    )
+    run_all(batch, argv=None, module="trainers.beyond")
+    data = batch.load()
+    rows, curves = [], []
+    for path in run_paths(batch):
+        one = load_run(path)
+        time, risk = one.history.column("time"), one.history.column("train_risk")
+        gamma, alpha = one.config["gamma"], one.config["alpha"]
+        theorem = GlobalConvergence.from_data(
+            data.x_train, data.y_train, gamma=gamma, delta=0.1, activation="relu"
+        )
+        smallest = one.history.column("ntg_min_eigenvalue")[-1]
+        rows.append(
+            {
+                "gamma": gamma,
+                "alpha": alpha,
+                "seed": one.config["seed"],
+                **{f"time_to_{level:g}": _reached(time, risk, level) for level in LEVELS},
+                "final_train_risk": risk[-1],
+                "final_test_risk": one.history.column("test_risk")[-1],
+                "promised_rate": theorem.rate,
+                "measured_rate": late_rate(time, risk),
+                # Of the slowest direction, were the NTG to stay as it is at the end.
+                "ntg_rate": 4.0 * smallest / len(data.x_train),
+                "gradients": one.history[-1]["gradients"],
+            }
+        )
+        curves.append((one, theorem.risk(time, risk[0]) if theorem.rate else None))
+    History(rows).to_csv(config.path(".csv"))
+    _draw(config.path(".png"), curves)
+    return rows
+
+
+def late_rate(time, risk) -> float:
+    """`-d log(risk) / dt` by least squares, where the risk is small and still a number.
+
+    Between 1e-4 and 1e-9 of its first value; NaN where fewer than three records lie there.
+    """
+    share = np.asarray(risk) / risk[0]
+    late = (share < BEND) & (share > FLOOR)
+    if np.count_nonzero(late) < 3:
+        return float("nan")
+    return float(-np.polyfit(np.asarray(time)[late], np.log(share[late]), 1)[0])
+
+
+def _reached(time, risk, level: float) -> float:
+    """First record time with a risk of at most `level` times the first; NaN: never."""
+    below = np.flatnonzero(risk <= level * risk[0])
+    return float(time[below[0]]) if below.size else float("nan")
+
+
+def _draw(path: Path, curves) -> None:
+    from matplotlib.figure import Figure
+
+    from asym_keras.files import atomic_path
+
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    colours: dict[str, str] = {}
+    for one, bound in curves:
+        new = one.label not in colours
+        colour = colours.setdefault(one.label, f"C{len(colours)}")
+        time, risk = one.history.column("time")[1:], one.history.column("train_risk")[1:]
+        left.loglog(time, risk, color=colour, label=one.label if new else None)
+        if bound is not None and new:
+            left.loglog(time, bound[1:], "--", color=colour, linewidth=1)
+        eigenvalue = one.history.column("ntg_min_eigenvalue")[1:]
+        right.loglog(time, eigenvalue, color=colour)
+    left.plot([], [], "--", color="0.4", linewidth=1, label="bound (b) of Theorem 4.1")
+    left.set_ylim(1e-13, 10.0)
+    left.set_ylabel("training risk")
+    left.legend(fontsize=8)
+    right.set_ylabel("smallest eigenvalue of the NTG")
+    for axis in (left, right):
+        axis.set_xlabel("time $t$")
+        axis.grid(alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)

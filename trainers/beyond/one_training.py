@@ -1,0 +1,293 @@
+"""One training that serves every width: the layer in ordinary Keras models, beside plain ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+logger = logging.getLogger("trainers")
+
+KEPT = (20, 50, 100, 200)
+PAIRS = ((1.0, 0.4), (0.2, 0.5), (0.0, 0.4), (0.0, 0.6))
+BUNDLED = 10_000
+# Of Adam, by body: the best of 0.001, 0.003, 0.01, 0.03, 0.1, 0.3 for an unpruned network (gamma 0,
+# alpha 0.6) after 8 epochs on 8,000 images, by the next 2,000 training images. The layer divides by
+# sqrt(d), so that its weights are larger and have to move farther; convolutions bear less.
+LEARNING_RATE = {"mlp": 0.3, "cnn": 0.03}
+DENSE_LEARNING_RATE = 0.003
+BATCH = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """MNIST: pixels float32 (n, 784), labels int (n,), one-hot targets (n, 10)."""
+
+    x_train: np.ndarray
+    labels_train: np.ndarray
+    x_test: np.ndarray
+    labels_test: np.ndarray
+
+    @property
+    def y_train(self) -> np.ndarray:
+        """One-hot."""
+        return np.eye(10, dtype="float32")[self.labels_train]
+
+    @property
+    def y_test(self) -> np.ndarray:
+        """One-hot."""
+        return np.eye(10, dtype="float32")[self.labels_test]
+
+
+def run(config) -> list[dict]:
+    """Trains every network, prunes and refits, writes table and figure; returns the rows.
+
+    A network that the study's `cells/` folder has already is not trained again.
+    """
+    from asym_keras.files import write_text
+    from asym_keras.training import History
+    from trainers.common import environment
+
+    environment.prepare_device(config.device)
+    images = load_images(config.examples)
+    cells = Path(config.out_dir) / f"{config.study}-cells"
+    cells.mkdir(parents=True, exist_ok=True)
+    kept = [*(k for k in KEPT if k < config.width), config.width]
+    rows: list[dict] = []
+    jobs = networks(config, images, kept)
+    for place, (name, train) in enumerate(jobs, start=1):
+        path = cells / f"{name}-n{config.examples}-m{config.width}-e{config.epochs}.json"
+        if not path.is_file():
+            logger.info("network %d of %d: %s", place, len(jobs), name)
+            write_text(path, json.dumps(train()) + "\n")
+        rows += json.loads(path.read_text(encoding="utf-8"))
+    History(rows).to_csv(config.path(".csv"))
+    _draw(config.path(".png"), rows)
+    _print(rows, kept)
+    return rows
+
+
+def load_images(examples: int) -> Images:
+    """The first `examples` training images of MNIST and all test images.
+
+    Up to 10,000 come with the package; more are read through tensorflow-datasets, in its order.
+    """
+    from asym_keras import datasets
+
+    if examples > BUNDLED:
+        parts = [
+            datasets.load_tfds_images("mnist", train=examples, test=BUNDLED, transfer=False),
+        ]
+    else:
+        first = datasets.load_mnist()
+        assert first.transfer is not None
+        parts = [first, first.transfer]
+    arrays = [
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("x_train", "labels_train", "x_test", "labels_test")
+    ]
+    return Images(arrays[0][:examples], arrays[1][:examples], *arrays[2:])
+
+
+def networks(config, images: Images, kept: Sequence[int]) -> list[tuple[str, Callable]]:
+    """Name of each network, and a function that trains it and returns its rows."""
+    jobs: list[tuple[str, Callable]] = []
+    for seed in range(config.seeds):
+        for gamma, alpha in PAIRS:
+            for readout in ("frozen", "trained"):
+                name = f"mlp-g{gamma:g}-a{alpha:g}-{readout}-s{seed}"
+                cell = _Cell("mlp", config.width, seed, gamma, alpha, readout)
+                jobs.append((name, lambda c=cell: c.asymmetrical(config, images, kept)))
+        for body in ("mlp", "cnn"):
+            if body == "cnn":
+                cell = _Cell(body, config.width, seed, 0.0, 0.6, "trained")
+                job = lambda c=cell: c.asymmetrical(config, images, kept)  # noqa: E731
+                jobs.append((f"cnn-g0-a0.6-trained-s{seed}", job))
+            for width in kept:
+                cell = _Cell(body, width, seed)
+                of_width = kept if width == config.width else [width]
+                jobs.append(
+                    (
+                        f"{body}-dense{width}-s{seed}",
+                        lambda c=cell, k=of_width: c.dense(config, images, k),
+                    )
+                )
+    return jobs
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cell:
+    """One network of the study: its body, the width of its hidden layer, and its scalings."""
+
+    body: str
+    width: int
+    seed: int
+    gamma: float | None = None
+    alpha: float | None = None
+    readout: str = "trained"
+
+    def asymmetrical(self, config, images: Images, kept) -> list[dict]:
+        """Rows of a network with an `AsymScaledDense`, pruned by `prune`'s rules."""
+        import keras
+
+        from asym_keras.layers import AsymScaledDense
+        from asym_keras.pruning import pruning_curve
+
+        options = {"gamma": self.gamma, "alpha": self.alpha, "seed": self.seed}
+        frozen = self.readout == "frozen"
+        head: list[keras.layers.Layer] = [
+            AsymScaledDense(self.width, 10 if frozen else None, **options)
+        ]
+        head += [] if frozen else [keras.layers.Dense(10)]
+        model = self._fit(head, config, images, LEARNING_RATE[self.body])
+        curve = pruning_curve(
+            model,
+            images.x_train,
+            images.y_train,
+            images.x_test,
+            images.y_test,
+            labels_train=images.labels_train,
+            labels_test=images.labels_test,
+            importance="paper",
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            pruned=[self.width - k for k in reversed(kept)],
+            refit=True,
+        )
+        return [
+            self._row(row["kept"], row["test_accuracy"], row["test_accuracy_refit"])
+            for row in curve
+        ]
+
+    def dense(self, config, images: Images, kept) -> list[dict]:
+        """Rows of a plain network, pruned by magnitude where `kept` is less than its width."""
+        import keras
+
+        from asym_keras.pruning import refit_readouts
+
+        hidden, last = keras.layers.Dense(self.width, activation="relu"), keras.layers.Dense(10)
+        model = self._fit([hidden, last], config, images, DENSE_LEARNING_RATE)
+        features = keras.Model(model.inputs, hidden.output)
+        train, test = (
+            features.predict(x, verbose=0, batch_size=1000) for x in (images.x_train, images.x_test)
+        )
+        incoming = np.sum(hidden.kernel.numpy() ** 2, axis=0) + hidden.bias.numpy() ** 2
+        outgoing = last.kernel.numpy()
+        order = np.argsort(-incoming * np.sum(outgoing**2, axis=1), kind="stable")
+        train, test, outgoing = train[:, order], test[:, order], outgoing[order]
+        refits = refit_readouts(train, images.y_train, kept)
+        return [
+            self._row(
+                k,
+                _accuracy(test[:, :k] @ outgoing[:k] + last.bias.numpy(), images.labels_test),
+                _accuracy(test[:, :k] @ fit.kernel + fit.bias, images.labels_test),
+            )
+            for k, fit in zip(kept, refits, strict=True)
+        ]
+
+    def _fit(self, head: list, config, images: Images, learning_rate: float):
+        import keras
+
+        keras.utils.set_random_seed(self.seed)
+        layers = keras.layers
+        body: list[keras.layers.Layer] = []
+        if self.body == "cnn":
+            body = [
+                layers.Reshape((28, 28, 1)),
+                layers.Conv2D(16, 3, padding="same", activation="relu"),
+                layers.MaxPooling2D(),
+                layers.Conv2D(32, 3, padding="same", activation="relu"),
+                layers.MaxPooling2D(),
+                layers.Flatten(),
+            ]
+        model = keras.Sequential([keras.Input((images.x_train.shape[1],)), *body, *head])
+        model.compile(
+            keras.optimizers.Adam(learning_rate),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        model.fit(
+            images.x_train,
+            images.labels_train,
+            batch_size=BATCH,
+            epochs=config.epochs,
+            verbose=0 if config.quiet else 1,
+        )
+        return model
+
+    def _row(self, kept: int, accuracy: float, refitted: float) -> dict:
+        plain = self.gamma is None
+        return {
+            "body": self.body,
+            "hidden": "dense" if plain else "asymmetrical",
+            "gamma": "" if plain else self.gamma,
+            "alpha": "" if plain else self.alpha,
+            "readout": self.readout,
+            "seed": self.seed,
+            "width": self.width,
+            "kept": int(kept),
+            "test_accuracy": accuracy,
+            "test_accuracy_refit": refitted,
+        }
+
+
+def _accuracy(scores, labels) -> float:
+    return float(np.mean(np.argmax(scores, axis=1) == labels))
+
+
+def _label(row: dict) -> str:
+    if row["hidden"] == "dense":
+        return "Dense, one width for all"
+    return f"gamma = {row['gamma']:g}, alpha = {row['alpha']:g}, {row['readout']} readout"
+
+
+def _series(rows: list[dict], column: str) -> dict[str, dict[int, float]]:
+    """Mean over seeds of `column` by number of nodes kept, for each kind of network."""
+    found: dict[str, dict[int, list[float]]] = {}
+    widest = max(row["width"] for row in rows)
+    for row in rows:
+        direct = row["hidden"] == "dense" and row["width"] < widest
+        label = "Dense, trained at each width" if direct else _label(row)
+        found.setdefault(label, {}).setdefault(row["kept"], []).append(row[column])
+    return {name: {k: float(np.mean(v)) for k, v in of.items()} for name, of in found.items()}
+
+
+def _print(rows: list[dict], kept) -> None:
+    for body in ("mlp", "cnn"):
+        for column in ("test_accuracy", "test_accuracy_refit"):
+            print(f"\n{body}, {column}, nodes kept: {' '.join(f'{k:>6}' for k in kept)}")
+            of_body = [row for row in rows if row["body"] == body]
+            for name, values in _series(of_body, column).items():
+                cells = " ".join(f"{values[k]:6.4f}" if k in values else "     -" for k in kept)
+                print(f"  {name:<44} {cells}")
+
+
+def _draw(path: Path, rows: list[dict]) -> None:
+    from matplotlib.figure import Figure
+
+    from asym_keras.files import atomic_path
+
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    axes = figure.subplots(2, 2, sharey="row", sharex=True)
+    for line, body in zip(axes, ("mlp", "cnn"), strict=True):
+        of_body = [row for row in rows if row["body"] == body]
+        columns = ("test_accuracy", "test_accuracy_refit")
+        for axis, column in zip(line, columns, strict=True):
+            for place, (name, values) in enumerate(_series(of_body, column).items()):
+                style = "k--" if name.startswith("Dense, one") else "k:"
+                style = style if name.startswith("Dense") else f"C{place // 2}"
+                dashed = {} if not name.endswith("frozen readout") else {"linestyle": "-."}
+                axis.plot(
+                    list(values), list(values.values()), style, marker=".", label=name, **dashed
+                )
+            axis.set_xscale("log")
+            axis.set_title(f"{body}, {'readout refitted' if 'refit' in column else 'as trained'}")
+            axis.set_xlabel("hidden nodes kept")
+            axis.grid(alpha=0.3)
+        line[0].set_ylabel("test accuracy")
+        line[1].legend(fontsize=7)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)

@@ -1,0 +1,1 @@
+"""What the trainers share: flags, run folders, batches of runs."""

@@ -1,0 +1,207 @@
+"""All runs of one command: folders checked first, each run on its own, a summary at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.util
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from trainers.common import environment
+from trainers.common.cli import parse_config, run_main
+from trainers.common.folder import RunFolder
+from trainers.common.jobs import in_processes
+from trainers.common.strategy import Task, make_strategy, read_task
+from trainers.common.tables import aligned
+
+logger = logging.getLogger("trainers")
+
+
+class RunsFailed(RuntimeError):
+    """Some runs of a batch failed; the others are complete."""
+
+
+def train_main(config_class, argv: Sequence[str] | None, *, module: str, description: str | None):
+    """What a trainer's `main` does: parses, runs every run, returns the metrics of each."""
+    config = parse_config(config_class, argv, module=module, description=description)
+
+    def body(config):
+        return run_all(config, argv=argv, module=module)
+
+    return run_main(body, config, argv, module=module)
+
+
+def run_all(config, *, argv, module: str) -> list[dict]:
+    """Runs every (gamma, alpha) and seed of `config`, each in its folder; returns their metrics.
+
+    Folders and extras are checked before anything is loaded, the data before the first run.
+
+    Args:
+        config: a `TrainerConfig`.
+        argv, module: the command, for `config.json`.
+
+    Raises:
+        RunsFailed: A run of several failed. Those that did not are complete.
+    """
+    task = read_task(config.strategy)
+    runs = config.runs()
+    folders = [RunFolder(path) for path in run_paths(config)]
+    if task.is_first:
+        for run, folder in zip(runs, folders, strict=True):
+            folder.check(run)
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ModuleNotFoundError(
+            "--tensorboard: expected the package tensorboard, received none. "
+            "Install it with: pip install 'asym-keras[tensorboard]'"
+        )
+    device, strategy, dataset = _prepare(config, task)
+    if config.transfer and dataset.transfer is None:
+        raise ValueError(
+            f"--transfer: expected data with a part for transfer, received {dataset.name!r}, "
+            "which has none. Leave the flag out."
+        )
+    flags = sys.argv[1:] if argv is None else argv
+    command = shlex.join(["python", "-m", module, *flags])
+    if config.jobs == 1 or len(runs) == 1:
+        facts = {"command": command, "device": device}
+        ended = _one_after_another(runs, folders, dataset, facts, strategy)
+    else:
+        del dataset  # each process loads its own
+        ended = _several_at_once(runs, folders, command, config.jobs)
+    failed = [(folder, future) for folder, future in ended if future.exception()]
+    if failed and len(runs) == 1:
+        failed[0][1].result()
+    done = [(folder, future.result()) for folder, future in ended if not future.exception()]
+    if done and task.is_first:
+        _print_summary(done)
+    if failed:
+        reasons = "\n".join(f"  {folder.path}: {_reason(future)}" for folder, future in failed)
+        raise RunsFailed(
+            f"{len(failed)} of {len(runs)} runs failed:\n{reasons}\n"
+            "Repeat the command with --resume once the reason is gone."
+        )
+    return [metrics for _, metrics in done]
+
+
+def _reason(future: Future) -> str:
+    error = future.exception()
+    return f"{type(error).__name__}: {error}"
+
+
+def _prepare(config, task: Task):
+    """The device's name, the strategy, and the dataset of `config`."""
+    # In this order: backbones and TFDS run TensorFlow, and after that no device can be chosen.
+    device = environment.prepare_device(config.device)
+    strategy = make_strategy(config.strategy, task)
+    return device, strategy, config.load()
+
+
+def _one_after_another(
+    runs, folders, dataset, facts: dict, strategy
+) -> list[tuple[RunFolder, Future]]:
+    from asym_keras.training.errors import TrainingError, WorkerLostError
+    from asym_keras.training.workers import Workers
+    from trainers.common import experiment
+
+    workers = Workers(strategy)
+    ended = []
+    for place, (run, folder) in enumerate(zip(runs, folders, strict=True), start=1):
+        if len(runs) > 1:
+            logger.info("run %d of %d: %s", place, len(runs), folder.path)
+        future: Future = Future()
+        try:
+            with workers.loss_told():
+                future.set_result(experiment.run(run, dataset, folder, facts, workers))
+        except Exception as error:
+            # Divergence is met by all workers alike; anything else by this one, and the others
+            # would wait for it in the next run.
+            alike = isinstance(error, TrainingError) and not isinstance(error, WorkerLostError)
+            if workers.count > 1 and not alike:
+                raise
+            if len(runs) > 1:
+                logger.error("failed: %s", error, exc_info=run.debug)
+            future.set_exception(error)
+        ended.append((folder, future))
+    _leave_together(workers)
+    return ended
+
+
+def _leave_together(workers) -> None:
+    """Keeps workers until worker 0 has computed its curves: it takes an early end for a loss."""
+    from asym_keras.training.errors import WorkerLostError
+
+    try:
+        with workers.loss_told():
+            workers.meet()
+    except WorkerLostError:
+        if not workers.is_first:
+            raise
+        logger.warning("a worker was lost when all runs were complete")
+
+
+def _several_at_once(runs, folders, command: str, jobs: int) -> list[tuple[RunFolder, Future]]:
+    from tqdm.auto import tqdm
+
+    items = [
+        (dataclasses.replace(run, quiet=True), folder, command)
+        for run, folder in zip(runs, folders, strict=True)
+    ]
+    futures: dict[int, Future] = {}
+    with tqdm(total=len(runs), desc="runs", disable=runs[0].quiet) as bar:
+        for place, future in in_processes(_run_in_process, items, jobs):
+            futures[place] = future
+            if future.exception():
+                bar.write(f"failed: {folders[place].path}: {future.exception()}", sys.stderr)
+            bar.update()
+    return [(folders[place], futures[place]) for place in sorted(futures)]
+
+
+def _run_in_process(item) -> dict:
+    from trainers.common import experiment
+
+    run, folder, command = item
+    # All runs of a process are of one batch: they differ in scalings and seed alone.
+    same = dataclasses.replace(run, gamma=0.0, alpha=0.5, seed=0)
+    device, _, dataset = _prepare_once(same, Task())
+    return experiment.run(run, dataset, folder, {"command": command, "device": device})
+
+
+_prepare_once = functools.lru_cache(maxsize=1)(_prepare)
+
+
+def run_paths(config, runs=None) -> list[Path]:
+    """Folder of each of `runs`, which are runs of `config`; None: all of them."""
+    several = config.pairs is not None or config.seeds is not None
+    if config.out_dir is not None and not several:
+        return [Path(config.out_dir)]
+    return [
+        Path(config.out_dir or "runs")
+        / f"{run.task()}-{run.protocol}-g{run.gamma:g}-a{run.alpha:g}-m{run.width}-{run.solver}"
+        f"-s{run.seed}"
+        for run in (config.runs() if runs is None else runs)
+    ]
+
+
+_SUMMARY = (
+    *("gamma", "alpha", "seed", "time", "train_risk", "test_risk", "train_accuracy"),
+    *("test_accuracy", "weight_change", "ntg_change", "ntg_min_eigenvalue", "gradients"),
+    *("total_seconds",),
+)
+
+
+def _print_summary(done: list[tuple[RunFolder, dict]]) -> None:
+    rows = [metrics for _, metrics in done]
+    names = [name for name in _SUMMARY if name in rows[0]]
+    cells = [[f"{row[name]:.5g}" for name in names] for row in rows]
+    if len(rows) == 1:
+        lines = aligned([*zip(names, cells[0], strict=True)])
+    else:
+        lines = aligned([names, *cells], ">")
+    print("\n".join(lines))
+    for folder, _ in done:
+        print(folder.path)

@@ -1,0 +1,105 @@
+"""The command line of a trainer: flags from a dataclass, errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shlex
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+
+from trainers.common.config import flag_of
+from trainers.common.process import prepare_process
+
+
+def parse_config(config_class, argv: Sequence[str] | None, *, module: str, description: str | None):
+    """Parses `argv` into `config_class`; a bad value ends the program with its message."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    hints = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        options = dict(field.metadata["options"])
+        if hints[field.name] is bool:
+            options["action"] = "store_true"
+        else:
+            options |= {"type": _scalar(hints[field.name]), "default": field.default}
+        parser.add_argument(flag_of(field.name), **options)
+    namespace = parser.parse_args(argv)
+    try:
+        return config_class(**vars(namespace))
+    except (TypeError, ValueError) as error:
+        parser.error(str(error))
+
+
+def to_flags(config, *, without: Sequence[str] = ()) -> list[str]:
+    """The flags from which `parse_config` makes `config`, but those of the fields `without`."""
+    flags = []
+    for field in dataclasses.fields(config):
+        value, flag = getattr(config, field.name), flag_of(field.name)
+        if field.name in without or value == field.default:
+            continue
+        if value is True:
+            flags.append(flag)
+        elif str(value).startswith("-"):  # which argparse would take for a flag
+            flags.append(f"{flag}={value}")
+        else:
+            flags += [flag, str(value)]
+    return flags
+
+
+def run_main(body: Callable, config, argv: Sequence[str] | None, *, module: str):
+    """Runs `body(config)`; errors become a message and an exit code, Ctrl-C says how to go on.
+
+    A command without --resume takes what is complete whenever it is repeated.
+    """
+    prepare_process()
+    try:
+        return body(config)
+    except KeyboardInterrupt:
+        flags = [a for a in (sys.argv[1:] if argv is None else argv) if a != "--overwrite"]
+        flags += ["--resume"] if hasattr(config, "resume") and "--resume" not in flags else []
+        print(
+            f"\ninterrupted; go on with:\n  {shlex.join(['python', '-m', module, *flags])}",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if config.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, but not where there is none."""
+
+    def _get_help_string(self, action):
+        if action.default in (None, False, argparse.SUPPRESS):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def _text(text: str) -> str:
+    """A flag's text. The shell leaves the `~` of `--data=~/x` to us."""
+    if not text.startswith("~") or os.sep not in text:
+        return text
+    from asym_keras.files import user_path
+
+    try:
+        return str(user_path(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _scalar(hint):
+    """`int` of `int | None`; for `str` what reads it."""
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in hint.__args__ if part is not type(None))
+    return _text if hint is str else hint

@@ -1,0 +1,89 @@
+"""What a run's network can do after training: its pruning curve and its transfer curve."""
+
+from __future__ import annotations
+
+import csv
+import logging
+
+from trainers.common.folder import RunFolder
+
+logger = logging.getLogger("trainers")
+
+PRUNING, TRANSFER = "pruning.csv", "transfer.csv"
+
+
+def missing_curves(config, folder: RunFolder) -> list[str]:
+    """Names of the files that `config` asks for and `folder` lacks."""
+    columns = _columns(folder, PRUNING)
+    pruning = not columns or (config.refit and "train_risk_refit" not in columns)
+    transfer = config.transfer and not _columns(folder, TRANSFER)
+    return [PRUNING] * pruning + [TRANSFER] * transfer
+
+
+def write_curves(config, dataset, folder: RunFolder) -> None:
+    """Computes the curves that are asked for and not there, from the run's `model.keras`."""
+    missing = missing_curves(config, folder)
+    if not missing:
+        return
+    from asym_keras import plotting
+    from asym_keras.importance import PROTOCOL_RULES
+    from asym_keras.runs import load_run
+    from asym_keras.training.history import History
+
+    model = load_run(folder.path).load_model()
+    rule = PROTOCOL_RULES[config.protocol]
+    if PRUNING in missing:
+        from asym_keras.pruning import REFIT_BYTES, pruning_curve, widest_refit
+
+        widest = widest_refit(
+            len(dataset.x_train), len(dataset.x_test), width=config.width, dtype=config.dtype
+        )
+        if config.refit and widest < config.width:
+            logger.info(
+                "networks of more than %d nodes are not refitted, which would take more than "
+                "%.1f GB: their columns in %s are nan",
+                widest,
+                REFIT_BYTES / 1e9,
+                PRUNING,
+            )
+        rows = pruning_curve(
+            model,
+            *_arrays(config, dataset),
+            labels_train=dataset.labels_train,
+            labels_test=dataset.labels_test,
+            importance=rule,
+            loss=config.loss(),
+            refit=config.refit,
+            refit_widest=widest,
+            seed=config.seed,
+        )
+        History(rows).to_csv(folder.path / PRUNING)
+    if TRANSFER in missing:
+        from asym_keras.transfer import transfer_curve, transfer_settings
+
+        rows = transfer_curve(
+            model,
+            *_arrays(config, dataset.transfer),
+            labels_train=dataset.transfer.labels_train,
+            labels_test=dataset.transfer.labels_test,
+            importance=rule,
+            seed=config.seed,
+            progress=not config.quiet,
+            **transfer_settings(config.protocol, classification=dataset.is_classification),
+        )
+        History(rows).to_csv(folder.path / TRANSFER)
+    plotting.learning_curves(folder.path)
+
+
+def _arrays(config, dataset) -> list:
+    names = ("x_train", "y_train", "x_test", "y_test")
+    return [getattr(dataset, name).astype(config.dtype, copy=False) for name in names]
+
+
+def _columns(folder: RunFolder, name: str) -> list[str]:
+    """Column names of a CSV file; none, if there is no such file."""
+    path = folder.path / name
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])

@@ -1,0 +1,77 @@
+"""Where a run takes place: device, versions, memory. Part of every run's record."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+
+def prepare_device(choice: str) -> str:
+    """Picks the device, lets GPU memory grow, and returns the device's name."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if choice == "gpu" and not gpus:
+        raise ValueError(
+            "--device gpu: expected a GPU that TensorFlow sees, received none. Install the driver "
+            "and pip install 'asym-keras[gpu]', or use --device cpu."
+        )
+    if choice == "cpu" or not gpus:
+        tf.config.set_visible_devices([], "GPU")
+        return f"CPU ({_cpu_name()}, {os.cpu_count()} cores)"
+    with contextlib.suppress(RuntimeError):  # too late where TensorFlow has run in this process
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return f"GPU ({details.get('device_name', gpus[0].name)})"
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict:
+    """Versions and settings that a result depends on, down to round-off."""
+    import asym_keras
+
+    packages = ("tensorflow", "keras", "numpy", "scipy")
+    return {
+        "versions": {
+            "asym_keras": asym_keras.__version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+        "git_revision": _git_revision(),
+        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count(),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
+    }
+
+
+def _git_revision() -> str | None:
+    """Revision of the checkout that the trainers lie in; None if they are installed."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return None
+
+
+def peak_memory() -> float | None:
+    """Peak resident memory of this process in GB, where the system tells."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)

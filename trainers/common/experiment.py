@@ -1,0 +1,231 @@
+"""One run of a shallow network on a dataset, from configuration to run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from trainers.common import curves, environment, memory
+from trainers.common.folder import RunFolder
+from trainers.common.lock import folder_lock
+
+logger = logging.getLogger("trainers")
+
+
+def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
+    """Trains, then prunes and transfers; with `--resume`, what of these is not there yet.
+
+    Args:
+        config: a `TrainerConfig`.
+        dataset: the `Dataset` that it names.
+        folder: the run's folder.
+        facts: `command` and `device`, for `config.json`.
+        workers: the `Workers` that train together; None: this process alone.
+
+    Returns:
+        The content of `metrics.json`; nothing on workers other than the first, which write
+        nothing.
+
+    Raises:
+        FolderInUse: Another command works in the folder.
+    """
+    from asym_keras.training.workers import Workers
+
+    workers = workers or Workers()
+    if not workers.is_first:
+        if not workers.agreed(False):
+            _train_along(config, dataset, folder, workers)
+        return {}
+    if config.resume and folder.finished() and not curves.missing_curves(config, folder):
+        workers.agreed(True)
+        logger.info("%s is finished", folder.path)
+        return folder.read("metrics.json")
+    with folder_lock(folder.path):
+        if not workers.agreed(config.resume and folder.finished()):
+            train(config, dataset, folder, facts, workers=workers)
+        curves.write_curves(config, dataset, folder)
+    return folder.read("metrics.json")
+
+
+def train(config, dataset, folder: RunFolder, facts: dict, *, workers=None) -> None:
+    """Trains once and fills the folder; `config.json` is there before training begins.
+
+    Figures are drawn when the curves are there, by `write_curves`.
+    """
+    from asym_keras.compilation import compiles_with_xla
+    from asym_keras.files import atomic_path
+    from asym_keras.training.workers import Workers
+
+    began = time.monotonic()
+    memory.require_memory(config, dataset)
+    workers = workers or Workers()
+    model = _model(config, dataset)
+    facts = {
+        **facts,
+        **environment.versions(),
+        "jit_compile": compiles_with_xla(model, config.batch_size or len(dataset.x_train)),
+        "replicas": workers.replicas,
+        "dataset": describe(dataset),
+    }
+    folder.open(config, facts)
+    # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
+    folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
+    x, y = _tensors(config, dataset)
+    with contextlib.ExitStack() as stack:
+        observers = [lambda history: ordered(history).to_csv(folder.path / "history.csv")]
+        if config.tensorboard:
+            observers.append(stack.enter_context(_summaries(folder.path / "tensorboard")))
+
+        def observe(history):
+            for observer in observers:
+                observer(history)
+
+        history = _train(
+            config,
+            model,
+            x,
+            y,
+            workers,
+            probes=_probes(config, dataset, x, y),
+            checkpoint=folder.checkpoint,
+            resume=config.resume,
+            progress=not config.quiet,
+            on_record=observe,
+        )
+    history.arrays_to_npz(folder.path / "nodes.npz")
+    with atomic_path(folder.path / "model.keras") as temporary:
+        model.save(temporary)
+    metrics = {
+        "gamma": config.gamma,
+        "alpha": config.alpha,
+        "seed": config.seed,
+        **history[-1],
+        "total_seconds": round(time.monotonic() - began, 1),
+        "peak_memory_gb": environment.peak_memory(),
+    }
+    folder.write("metrics.json", metrics)
+
+
+def _train_along(config, dataset, folder: RunFolder, workers) -> None:
+    """What workers other than the first do of a run: their part of each gradient."""
+    x, y = _tensors(config, dataset)
+    options = {"checkpoint": folder.checkpoint, "resume": True} if config.resume else {}
+    _train(config, _model(config, dataset), x, y, workers, probes={}, progress=False, **options)
+
+
+def _tensors(config, dataset):
+    """Training inputs and targets: as tensors, so that training and its probe share them."""
+    import tensorflow as tf
+
+    x, y = (a.astype(config.dtype) for a in (dataset.x_train, dataset.y_train))
+    return tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+
+
+def _model(config, dataset):
+    import asym_keras as ak
+
+    return ak.shallow_network(
+        dataset.input_dim,
+        dataset.outputs,
+        width=config.width,
+        gamma=config.gamma,
+        alpha=config.alpha,
+        protocol=config.protocol,
+        seed=config.seed,
+        dtype=config.dtype,
+    )
+
+
+def _train(config, model, x, y, workers, **options):
+    import asym_keras as ak
+
+    end_time = config.end_step(len(x)) * config.learning_rate
+    return ak.training.train(
+        model,
+        x,
+        y,
+        method=_method(config),
+        loss=config.loss(),
+        end_time=end_time,
+        times=ak.training.record_times(end_time, config.records, time_step=config.learning_rate),
+        target_risk=-np.inf if config.target_risk is None else config.target_risk,
+        strategy=workers.strategy,
+        **options,
+    )
+
+
+def _method(config):
+    from asym_keras.training import GradientDescent, GradientFlow
+
+    if config.solver == "flow":
+        return GradientFlow(config.rtol, config.atol, time_step=config.learning_rate)
+    return GradientDescent(config.learning_rate, batch_size=config.batch_size, seed=config.seed)
+
+
+def _probes(config, dataset, x, y) -> dict:
+    """The paper's probes, in the order of the history's columns."""
+    from asym_keras.ntg import NTGProbe
+    from asym_keras.training import RiskProbe, WeightChange
+
+    test = (a.astype(config.dtype) for a in (dataset.x_test, dataset.y_test))
+    probes: dict[str, Callable] = {
+        part: RiskProbe(part, *data, labels=getattr(dataset, f"labels_{part}"), loss=config.loss())
+        for part, data in (("train", (x, y)), ("test", test))
+    }
+    probes["weights"] = WeightChange()
+    count = config.ntg_count(len(dataset.x_train))
+    if count:
+        examples = dataset.x_train[:count].astype(config.dtype)
+        probes["ntg"] = NTGProbe(examples, method=config.ntg_method)
+    return probes | config.further_probes(dataset)
+
+
+_COLUMNS = (
+    *("step", "time", "train_risk", "test_risk", "train_accuracy", "test_accuracy"),
+    *("weight_change", "ntg_change", "ntg_min_eigenvalue", "gradients", "wall_seconds"),
+)
+
+
+def ordered(history):
+    """The history with its columns in the order of the run folder; others follow."""
+    names = sorted(
+        history[0], key=lambda name: _COLUMNS.index(name) if name in _COLUMNS else len(_COLUMNS)
+    )
+    return type(history)([{name: row[name] for name in names} for row in history.rows])
+
+
+def describe(dataset) -> dict:
+    """What `config.json` says of the data."""
+    record = dataset.preprocessing
+    return {
+        "name": dataset.name,
+        "source": dataset.source,
+        "examples": [len(dataset.x_train), len(dataset.x_test)],
+        "input_dim": dataset.input_dim,
+        "outputs": dataset.outputs,
+        "fingerprint": dataset.fingerprint(),
+        "preprocessing": None if record is None else record.to_dict(),
+    }
+
+
+@contextlib.contextmanager
+def _summaries(path: Path):
+    """TensorBoard summaries, as an observer of the history."""
+    import tensorflow as tf
+
+    writer = tf.summary.create_file_writer(str(path))
+
+    def observe(history) -> None:
+        row = history[-1]
+        with writer.as_default(step=int(row["step"])):
+            for name, value in row.items():
+                if name != "step":
+                    tf.summary.scalar(name, value)
+
+    with contextlib.closing(writer):
+        yield observe

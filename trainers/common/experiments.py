@@ -1,0 +1,113 @@
+"""Experiments: the runs of one task that a figure or the zoo is made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainers.common import batch
+from trainers.common.cli import to_flags
+from trainers.common.curves import PRUNING, missing_curves
+from trainers.common.folder import RunFolder
+from trainers.common.tasks import TASKS
+
+if TYPE_CHECKING:
+    from trainers.common.config import TrainerConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """The runs of one task.
+
+    Attributes:
+        task: its name in `TASKS`.
+        config: the trainer's configuration, of all pairs and seeds.
+        files: what a run folder must hold.
+    """
+
+    task: str
+    config: TrainerConfig
+    files: tuple[str, ...]
+
+    @property
+    def module(self) -> str:
+        """The trainer."""
+        return TASKS[self.task].module
+
+    def pairs(self) -> list[list[Path]]:
+        """The run folders of each (gamma, alpha), by seed."""
+        paths = batch.run_paths(self.config)
+        seeds = len(self.config.run_seeds())
+        return [paths[i : i + seeds] for i in range(0, len(paths), seeds)]
+
+    def missing(self) -> list[Path]:
+        """The run folders that are not there yet, or lack a file.
+
+        Raises:
+            ValueError: A folder holds a run with other settings.
+            FileExistsError: A folder holds something that is no run.
+        """
+        paths = batch.run_paths(self.config)
+        for run, path in zip(self.config.runs(), paths, strict=True):
+            RunFolder(path).check(run)
+        return [path for path in paths if self.lacking(path)]
+
+    def lacking(self, path: Path) -> list[str]:
+        """What of `files` is not in a run folder, a pruning curve without its refits included."""
+        names = [name for name in self.files if not (path / name).is_file()]
+        if self.config.refit and PRUNING not in names:
+            wanted = missing_curves(self.config, RunFolder(path))
+            names += [f"{name} with refits" for name in wanted if name == PRUNING]
+        return names
+
+    def command(self) -> list[str]:
+        """The flags with which the trainer itself makes these runs."""
+        return to_flags(self.config, without=("quiet", "debug"))
+
+    def text(self) -> str:
+        """`command` as one types it."""
+        return shlex.join(["python", "-m", self.module, *self.command()])
+
+    def run(self) -> None:
+        """Makes the runs that are missing; those that are there are left as they are."""
+        batch.run_all(self.config, argv=self.command(), module=self.module)
+
+
+def configuration(task: str, settings, **options: Any) -> TrainerConfig:
+    """The configuration of a task's trainer.
+
+    Args:
+        task: one of `TASKS`.
+        settings: flags of the program that asks. `width` and `steps`, where they are given,
+            `device`, `quiet` and `debug` go to the trainer.
+        **options: further flags of the trainer.
+
+    Raises:
+        ValueError: A flag has no sense for the trainer.
+    """
+    names = ("width", "steps", "device", "quiet", "debug")
+    given = {name: getattr(settings, name) for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    return trainer_of(task)(**given | TASKS[task].options | options)
+
+
+def trainer_of(task: str) -> type[TrainerConfig]:
+    """The class of the configuration of a task's trainer."""
+    return importlib.import_module(TASKS[task].module).Config
+
+
+def require_features(settings) -> str:
+    """The file that `--features` names.
+
+    Raises:
+        ValueError: The flag is not given.
+    """
+    if settings.features is None:
+        raise ValueError(
+            "expected a file with features of CIFAR-10, received none. Name one: "
+            "--features FILE.npz"
+        )
+    return settings.features

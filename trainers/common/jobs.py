@@ -1,0 +1,74 @@
+"""Calls in several processes at once, in which the death of one costs one call only."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+from trainers.common.process import follow_parent, prepare_process, share_of_threads
+
+
+def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tuple[int, Future]]:
+    """Calls `function(item)` for each item, `jobs` at a time, each with its share of the cores.
+
+    A process serves one call after the other, so TensorFlow is loaded `jobs` times in all. On
+    Ctrl-C and SIGTERM the calls are interrupted and waited for; they end with this process.
+
+    Args:
+        function, items: what can be pickled.
+        jobs: number of processes.
+
+    Yields:
+        The place of an item and its ended future, as they end. A process that dies (of memory,
+        or of a fault in a library) makes a `RuntimeError` of its call.
+    """
+    own, executors = threading.local(), []
+
+    def call(item):
+        if getattr(own, "executor", None) is None:
+            own.executor = ProcessPoolExecutor(
+                1,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start,
+                initargs=(share_of_threads(jobs),),
+            )
+            executors.append(own.executor)
+        try:
+            return own.executor.submit(function, item).result()
+        except BrokenProcessPool as error:
+            own.executor = None
+            raise RuntimeError(
+                "its process died: expected it to have memory for a run, received a kill or a "
+                "crash. Try fewer --jobs"
+            ) from error
+
+    # One process a thread: a pool of several would be broken as a whole by the death of one.
+    threads = ThreadPoolExecutor(min(jobs, len(items)) or 1)
+    try:
+        places = {threads.submit(call, item): place for place, item in enumerate(items)}
+        for future in as_completed(places):
+            yield places[future], future
+    except BaseException:
+        threads.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        threads.shutdown()
+        for executor in executors:
+            executor.shutdown()
+
+
+def _start(threads: dict[str, str]) -> None:
+    """Prepares a process before it loads any numerical library."""
+    os.environ |= threads
+    prepare_process()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    follow_parent(functools.partial(multiprocessing.connection.wait, [parent.sentinel]))

@@ -1,0 +1,86 @@
+"""Whether a run fits the memory that is free, asked before it trains."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import psutil
+
+# Least memory that is asked for at all: what is smaller is within a process's own spread.
+LEAST_BYTES = 2 * 10**9
+
+
+def require_memory(config, dataset) -> None:
+    """Refuses a run on the CPU that expects more memory than there is.
+
+    Raises:
+        ValueError: It does; says what would need less.
+    """
+    import tensorflow as tf
+
+    from asym_keras.training import peak_bytes
+
+    if tf.config.get_visible_devices("GPU"):
+        return  # the weights lie in its memory
+    examples = len(dataset.x_train) + len(dataset.x_test)
+    needed = peak_bytes(
+        examples,
+        dataset.input_dim,
+        config.width,
+        dataset.outputs,
+        dtype=config.dtype,
+        solver=config.solver,
+    )
+    free = available_bytes()
+    # This process holds some of it already.
+    if needed < LEAST_BYTES or needed <= free + _resident_bytes():
+        return
+    ways = ["a smaller --width"]
+    if config.solver == "flow":
+        ways.insert(0, "--solver descent")
+    if config.dtype == "float64":
+        ways.append("--dtype float32")
+    raise ValueError(
+        f"expected about {needed / 1e9:.1f} GB of memory for width {config.width} and {examples} "
+        f"examples of {dataset.input_dim} numbers, received {free / 1e9:.1f} GB available. "
+        f"Use {', '.join(ways)}, or a machine with more."
+    )
+
+
+def available_bytes(root: Path = Path("/")) -> int:
+    """Bytes that programs can still take: of the machine, and of this process's cgroups.
+
+    Args:
+        root: where the `proc` and `sys` of the cgroups lie.
+    """
+    free = [psutil.virtual_memory().available]
+    group = root / "sys/fs/cgroup"
+    free += _left(group / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes")  # version 1
+    with contextlib.suppress(OSError):
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        for path in [line[3:].strip("/") for line in lines if line.startswith("0::")]:
+            own = group / path
+            for part in (own, *own.parents):
+                free += _left(part, "memory.max", "memory.current")
+    return min(free)
+
+
+def _left(group: Path, limit: str, usage: str) -> list[int]:
+    """What a cgroup's limit leaves, without files that can be dropped; empty without a limit."""
+    with contextlib.suppress(OSError, ValueError):  # no such group, or its limit is "max"
+        most, used = (int((group / name).read_text(encoding="ascii")) for name in (limit, usage))
+        return [max(0, most - used + _droppable(group / "memory.stat"))]
+    return []
+
+
+def _droppable(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        for name, size in map(str.split, path.read_text(encoding="ascii").splitlines()):
+            if name == "inactive_file":
+                return int(size)
+    return 0
+
+
+def _resident_bytes() -> int:
+    return psutil.Process().memory_info().rss

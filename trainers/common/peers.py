@@ -1,0 +1,54 @@
+"""Ends a process that waits for its peers in vain.
+
+    python peers.py PID SECONDS INDEX HOST:PORT...
+
+TensorFlow waits for other workers for good, holding the interpreter's lock: no thread of the
+waiting process runs, no signal is heeded. So a process of its own watches over it, until its
+standard input is closed, which the end of the wait or of the process does.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+
+# A peer that waits as well answers at once.
+_ANSWER_SECONDS = 2.0
+
+
+def watch(pid: int, seconds: float, index: int, addresses: list[str]) -> None:
+    """Kills `pid` after `seconds`, or at Ctrl-C, and says which of `addresses` don't answer."""
+    try:
+        if select.select([sys.stdin], [], [], seconds)[0]:
+            return
+        silent = [
+            f"worker {i} ({address})"
+            for i, address in enumerate(addresses)
+            if i != index and not _answers(address)
+        ]
+        told = ", ".join(silent) or "none; each listens, but to another TF_CONFIG, it seems"
+        message = (
+            f"error: --strategy multiworker: expected {len(addresses)} workers to start within "
+            f"{seconds:g} seconds, received no answer from: {told}. Start them all at about the "
+            "same time, each with its own task index and the same cluster in TF_CONFIG."
+        )
+    except KeyboardInterrupt:
+        message = "\ninterrupted while waiting for the other workers"
+    print(message, file=sys.stderr, flush=True)
+    os.kill(pid, signal.SIGKILL)
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    watch(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

@@ -1,0 +1,46 @@
+"""What a process does first: threads, logging, and which signals and which end it follows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
+def prepare_process() -> None:
+    """Logging to stderr, little of it from TensorFlow; SIGTERM acts as Ctrl-C does."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
+
+
+def share_of_threads(processes: int) -> dict[str, str]:
+    """Environment variables that give a process its share of the cores; what is set stays."""
+    threads = str(max(1, (os.cpu_count() or 1) // processes))
+    return {name: os.environ.get(name, threads) for name in _THREADS}
+
+
+def follow_parent(wait: Callable[[], object]) -> None:
+    """Ends this process as soon as `wait`, for the end of the process that started it, returns.
+
+    Another command may then take up the folder. Ctrl-C is left to that process, too: it reaches
+    every process of the terminal, and the first one tells the others by SIGTERM.
+    """
+
+    def watch() -> None:
+        wait()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _as_keyboard_interrupt(signum, frame):
+    raise KeyboardInterrupt

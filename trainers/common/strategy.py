@@ -1,0 +1,121 @@
+"""`--strategy`: the `tf.distribute.Strategy` of a trainer, and who of several workers it is."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainers.common import peers
+
+logger = logging.getLogger("trainers")
+
+# Workers load their libraries in this time, on a busy machine too.
+WAIT_SECONDS = 120.0
+_EXAMPLE = (
+    '{"cluster": {"worker": ["127.0.0.1:12345", "127.0.0.1:12346"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """This process among the workers: what TF_CONFIG says, or one of one."""
+
+    index: int = 0
+    addresses: tuple[str, ...] = ("",)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process owns the run folder."""
+        return self.index == 0
+
+
+def read_task(strategy: str) -> Task:
+    """This process's place under `--strategy`, without loading TensorFlow.
+
+    Raises:
+        ValueError: `multiworker` without a TF_CONFIG that names the workers and this task.
+    """
+    if strategy != "multiworker":
+        return Task()
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        workers, kind, index = cluster["worker"], task["type"], task["index"]
+    except (KeyError, TypeError, ValueError):
+        raise _unusable("its JSON object with cluster and task", text or "none") from None
+    if cluster.keys() != {"worker"} or kind != "worker":
+        raise _unusable("workers alone", f"the jobs {sorted(cluster)} and task type {kind!r}")
+    if not (
+        isinstance(workers, list)
+        and workers
+        and all(isinstance(a, str) and a.rpartition(":")[2].isdecimal() for a in workers)
+        and len(set(workers)) == len(workers)
+    ):
+        raise _unusable("a list of different addresses host:port", repr(workers))
+    if not (isinstance(index, int) and 0 <= index < len(workers)):
+        raise _unusable(f"a task index from 0 to {len(workers) - 1}", repr(index))
+    return Task(index, tuple(workers))
+
+
+def _unusable(expected: str, received: str) -> ValueError:
+    return ValueError(
+        f"--strategy multiworker: expected in the environment variable TF_CONFIG {expected}, "
+        f"received {received}. For two workers on one machine, start worker 0 with\n"
+        f"  TF_CONFIG='{_EXAMPLE}'\nand worker 1 with index 1 (docs/distributed.md)."
+    )
+
+
+def make_strategy(name: str, task: Task):
+    """The strategy; None for `none`. Before any operation of TensorFlow, after the device is set.
+
+    Waits for the other workers, at most WAIT_SECONDS.
+    """
+    if name == "none":
+        return None
+    import tensorflow as tf
+
+    if name == "multiworker":
+        handler = signal.getsignal(signal.SIGTERM)
+        with _watched(task):
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        # TensorFlow has put a handler of its own there, which lets the run go on.
+        signal.signal(signal.SIGTERM, handler)
+        replicas = strategy.num_replicas_in_sync
+        logger.info("worker %d of %d, %d replicas", task.index, len(task.addresses), replicas)
+        return strategy
+    gpus = tf.config.list_logical_devices("GPU")
+    strategy = tf.distribute.MirroredStrategy(
+        [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
+    )
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        logger.info("--strategy mirrored: one replica only, as there is one device; it gains none")
+    else:
+        logger.info("%d replicas", replicas)
+    return strategy
+
+
+@contextlib.contextmanager
+def _watched(task: Task) -> Iterator[None]:
+    """Has a process end this one if the block takes too long."""
+    arguments = [os.getpid(), WAIT_SECONDS, task.index, *task.addresses]
+    watcher = subprocess.Popen(
+        [sys.executable, "-IS", str(Path(peers.__file__)), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+    )
+    try:
+        yield
+    finally:
+        assert watcher.stdin is not None
+        watcher.stdin.close()
+        watcher.wait()

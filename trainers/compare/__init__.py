@@ -1,0 +1,29 @@
+"""Lays runs beside one another: what differs, how each ended, and means over seeds.
+
+    python -m trainers.compare runs/a runs/b
+    python -m trainers.compare runs/authors --csv runs.csv --figure runs.png
+    python -m trainers.compare runs/authors --reference published_curves.json --strict
+
+A folder of runs stands for all runs in it. Runs that differ in their seed alone are summarised
+as mean ± standard deviation (of the sample). Two of the same seed and settings are shown in the
+table, and nothing is made of them: in a mean they would count as two seeds. With --reference the
+means are compared with the published curves, Markdown: they agree where they are within three
+published deviations plus 1 % of the mean; pruning with a refitted readout (--refit of the
+trainers) stands beside.
+"""
+
+from trainers.common.process import prepare_process
+from trainers.compare.config import flags_parser
+
+
+def main(argv=None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = flags_parser(__doc__)
+    arguments = parser.parse_args(argv)
+    from trainers.compare.report import lay_beside
+
+    prepare_process()
+    try:
+        return lay_beside(arguments)
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"error: {error}\n")

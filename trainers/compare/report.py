@@ -1,0 +1,74 @@
+"""What a comparison of runs prints and writes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainers.common.published import PublishedCurves
+from trainers.compare import comparison, summaries
+
+if TYPE_CHECKING:
+    from asym_keras.runs import Run
+
+
+def lay_beside(arguments: argparse.Namespace) -> int:
+    """Prints and writes what the flags ask for; returns the exit status."""
+    if arguments.strict and arguments.reference is None:
+        raise ValueError("--strict: expected --reference with it, received none.")
+    from asym_keras.runs import find_runs, load_run
+
+    published = PublishedCurves(arguments.reference) if arguments.reference else None
+    # A folder that is named twice, by whatever path, is one run.
+    paths = {path.resolve(): path for folder in arguments.runs for path in find_runs(folder)}
+    runs = [load_run(path) for path in paths.values()]
+    # In the paper's order, from symmetrical to asymmetrical; what is equal stays as it was named.
+    runs.sort(key=lambda run: (-run.config["gamma"], -run.config["alpha"]))
+    print(summaries.aligned_table(summaries.table(runs)))
+    if arguments.csv:
+        summaries.write_csv(arguments.csv, runs)
+        print(f"\n{arguments.csv}")
+    # Only now: two runs of one seed may lie side by side, but not enter a mean.
+    groups = summaries.groups_of(runs)
+    over_seeds = summaries.seed_table(groups)
+    if over_seeds:
+        print(f"\n{summaries.aligned_table(over_seeds)}")
+    disagreements = _compare_published(groups, published) if published else 0
+    if arguments.figure:
+        _draw(arguments.figure, groups, published)
+        print(f"\n{arguments.figure}")
+    return int(arguments.strict and disagreements > 0)
+
+
+def _compare_published(groups: list[list[Run]], published) -> int:
+    """Prints the comparison; returns how many numbers disagree."""
+    rows, silent = [], []
+    for group, label in zip(groups, summaries.labels_of(groups), strict=True):
+        try:
+            rows += comparison.compare(group, published)
+        except ValueError as error:
+            silent.append(f"not compared: {group[0].task}, {label}: {error}")
+    if not rows:
+        reasons = "\n".join(silent) or "no run is finished"
+        raise ValueError(
+            "--reference: expected finished runs under --protocol authors of what was published, "
+            f"received none.\n{reasons}"
+        )
+    print("\n" + "\n".join([*comparison.table(rows), *silent]))
+    return sum(not row.agrees for row in rows)
+
+
+def _draw(path: Path, groups: list[list[Run]], published) -> None:
+    from asym_keras import plotting
+
+    def theirs(*of):
+        return published.curve(*of) if protocols == {"authors"} else None
+
+    protocols = {group[0].config.get("protocol") for group in groups}
+    plotting.several_runs(
+        path,
+        groups,
+        labels=summaries.labels_of(groups),
+        published=theirs if published else None,
+    )

@@ -1,0 +1,31 @@
+"""Searches (gamma, alpha) for the best network with --keep nodes, by KerasTuner (extra: tune).
+
+    python -m trainers.sweep --task mnist --keep 100 --trials 30
+    python -m trainers.sweep --task energy --keep 50 --tuner random --workers 2 --pareto
+    python -m trainers.sweep --task mnist --trials 60 --resume
+
+A trial trains one network, prunes it to --keep nodes and measures it on validation rows: the part
+for transfer; for `simulated` fresh draws; for `cifar10` a tenth of the training rows. The test rows
+are asked once, at the end, for the best trial. Each trial is a run folder in OUT_DIR/trials; beside
+them lie trials.csv, best.json and figures/. Where KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and
+KERASTUNER_ORACLE_PORT are set, the command is the chief or a worker of a sweep on many machines.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from trainers.common.cli import parse_config, run_main
+from trainers.sweep.config import MODULE
+from trainers.sweep.config import Config as Config
+
+
+def main(argv: Sequence[str] | None = None) -> dict | None:
+    """Runs the command line; returns `best.json`, or None in a worker."""
+    config = parse_config(Config, argv, module=MODULE, description=__doc__)
+
+    def body(config):
+        from trainers.sweep.run import run
+
+        return run(config, sys.argv[1:] if argv is None else argv)
+
+    return run_main(body, config, argv, module=MODULE)

@@ -1,0 +1,150 @@
+"""Flags of `python -m trainers.sweep`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+from trainers.common.config import Flags, knob, shared
+from trainers.common.tasks import TASKS
+
+MODULE = "trainers.sweep"
+OBJECTIVES = ("val_accuracy_pruned", "val_risk_pruned")
+CLASSIFICATIONS = tuple(name for name, task in TASKS.items() if task.classes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(Flags):
+    """Flags of this program."""
+
+    task: str = knob("mnist", "what to learn", choices=[*TASKS])
+    keep: int = knob(100, "nodes that stay", least=1)
+    trials: int = knob(30, "trials in all, those of an interrupted sweep included", least=1)
+    tuner: str = knob("bayesian", "how pairs are proposed", choices=["bayesian", "random"])
+    objective: str | None = knob(
+        None, "what is best (default: accuracy where there are classes)", choices=[*OBJECTIVES]
+    )
+    no_refit: bool = knob(False, "judge by the readout as it is, not fitted anew to training rows")
+    gammas: str = knob("0:1", "range of gamma, LOW:HIGH")
+    alphas: str = knob("0.05:0.95", "range of alpha, LOW:HIGH, within (0, 1)")
+    widths: str | None = knob(None, "search the width, too, in this range", metavar="LOW:HIGH")
+    times: str | None = knob(
+        None, "search the training time, too: --steps in this range", metavar="LOW:HIGH"
+    )
+    paper_first: bool = knob(False, "the protocol's four pairs are the first trials")
+    early_stop: str = knob(
+        "median", "end trials that are worse than half of the others", choices=["median", "none"]
+    )
+    max_time: float | None = knob(
+        None, "begin no trial after so many seconds", metavar="SECONDS", positive=True
+    )
+    max_failures: int = knob(5, "end the sweep after so many failed trials in a row", least=1)
+    pareto: bool = knob(False, "the best accuracy or risk by nodes kept, too, over all trials")
+    width: int | None = knob(None, "hidden nodes, m (default: the trainer's)", least=1)
+    steps: int | None = knob(None, "steps N (default: the trainer's)", least=1)
+    solver: str | None = knob(
+        None, "how to train (default: the trainer's)", choices=["flow", "descent"]
+    )
+    protocol: str = shared("protocol")
+    records: int = knob(20, "rows of a trial's history", least=2)
+    features: str | None = knob(
+        None, "features of CIFAR-10, for the task", metavar="FILE.npz", file="a file"
+    )
+    seed: int = knob(0, "seed of the networks, and of the search", least=0)
+    device: str = shared("device")
+    dtype: str = shared("dtype")
+    workers: int | None = knob(
+        None, "start a chief and N workers here, which share the cores", metavar="N", least=1
+    )
+    jobs: int = knob(
+        1, "trials at once: 2 and more are --workers, as other trainers call them", least=1
+    )
+    max_restarts: int = knob(
+        3, "times in a row that each process of --workers is brought back", least=0
+    )
+    out_dir: str | None = knob(None, "the sweep's folder (default: runs/sweep-<settings>)")
+    overwrite: bool = knob(False, "replace a sweep that is in the folder")
+    resume: bool = knob(False, "go on with an interrupted sweep")
+    quiet: bool = knob(False, "no line a trial")
+    debug: bool = shared("debug")
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_ranges()
+        if self.objective == OBJECTIVES[0] and self.task not in CLASSIFICATIONS:
+            raise ValueError(
+                f"--objective {self.objective}: expected a task with classes "
+                f"({', '.join(CLASSIFICATIONS)}), received {self.task}. Use {OBJECTIVES[1]}."
+            )
+        if self.workers is not None and self.jobs > 1:
+            raise ValueError("expected --workers or --jobs, received both. They are the same.")
+        if self.task == "cifar10" and self.features is None:
+            raise ValueError("--task cifar10: expected --features FILE.npz with it, received none.")
+
+    def _check_ranges(self) -> None:
+        for flag, (low, high), least, most in (
+            ("gammas", self.gamma_range(), 0.0, 1.0),
+            ("alphas", self.alpha_range(), math.ulp(0.0), math.nextafter(1.0, 0.0)),
+            ("widths", self.width_range(), 1, math.inf),
+            ("times", self.time_range(), 1, math.inf),
+        ):
+            if not least <= low <= high <= most:
+                raise ValueError(
+                    f"--{flag}: expected LOW:HIGH with LOW at most HIGH, "
+                    f"{'within (0, 1)' if flag == 'alphas' else f'from {least:g} to {most:g}'}, "
+                    f"received {getattr(self, flag)}."
+                )
+        for searched, fixed in (("widths", "width"), ("times", "steps")):
+            if None not in (getattr(self, searched), getattr(self, fixed)):
+                raise ValueError(f"expected --{searched} or --{fixed}, received both.")
+        if self.keep > self.width_range()[0]:
+            raise ValueError(
+                f"--keep: expected at most the width, {self.width_range()[0]}, received "
+                f"{self.keep}."
+            )
+
+    def gamma_range(self) -> tuple[float, float]:
+        """The least and the largest gamma."""
+        return _range("gammas", self.gammas, float)
+
+    def alpha_range(self) -> tuple[float, float]:
+        """The least and the largest alpha."""
+        return _range("alphas", self.alphas, float)
+
+    def width_range(self) -> tuple[int, int]:
+        """The least and the largest width; equal where it is not searched."""
+        if self.widths is None:
+            return (self.width or 2000,) * 2
+        return _range("widths", self.widths, int)
+
+    def time_range(self) -> tuple[int, int]:
+        """The least and the largest number of steps; (1, 1) where it is not searched."""
+        return (1, 1) if self.times is None else _range("times", self.times, int)
+
+    def measure(self) -> str:
+        """Name of the number that is searched for its best."""
+        accuracy = self.task in CLASSIFICATIONS
+        objective = self.objective or OBJECTIVES[0 if accuracy else 1]
+        return objective if self.no_refit else f"{objective}_refit"
+
+    def larger_is_better(self) -> bool:
+        """Whether the best is the largest."""
+        return "accuracy" in self.measure()
+
+    def crew(self) -> int:
+        """Number of workers to start; 0: all trials run in this process."""
+        return self.workers or (self.jobs if self.jobs > 1 else 0)
+
+    def path(self) -> Path:
+        """The sweep's folder."""
+        default = f"runs/sweep-{self.task}-{self.protocol}-k{self.keep}-{self.tuner}-s{self.seed}"
+        return Path(self.out_dir or default)
+
+
+def _range(flag: str, text: str, kind) -> tuple:
+    try:
+        low, high = map(kind, text.split(":"))
+    except ValueError:
+        raise ValueError(f"--{flag}: expected LOW:HIGH, received {text!r}.") from None
+    return low, high

@@ -1,0 +1,159 @@
+"""What a sweep leaves: the table of its trials, the best one, and the best by nodes kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trainers.common import environment
+from trainers.common.config import PAIRS, HeldOut
+from trainers.common.curves import write_curves
+from trainers.common.folder import RunFolder
+from trainers.sweep import pictures
+from trainers.sweep.config import Config
+from trainers.sweep.curves import envelope, points
+from trainers.sweep.folder import SweepFolder
+from trainers.sweep.trial import trial_config
+from trainers.sweep.validation import measure
+
+TRIALS, BEST, PARETO = "trials.csv", "best.json", "pareto.csv"
+VALUES = ("gamma", "alpha", "width", "steps")
+
+
+def write(config: Config, folder: SweepFolder) -> dict | None:
+    """Writes all results; asks the test rows, once, for the best trial and the paper's pairs.
+
+    Returns:
+        The content of `best.json`; None where no trial was completed.
+    """
+    write_trials(config, folder)
+    best = best_record(config, folder.records())
+    if best is None:
+        return None
+    content = _best(config, folder, best)
+    folder.write(BEST, content)
+    if config.pareto:
+        write_pareto(config, folder)
+    pictures.draw(config, folder)
+    for name in ("trial", *VALUES, "objective", "value", *content["test"], "folder"):
+        number = {**content, **content["test"]}[name]
+        print(f"{name:<28}{number:.5g}" if isinstance(number, float) else f"{name:<28}{number}")
+    judged = config.measure().replace("val_", "test_")
+    for pair in content["paper_pairs"]:
+        name = f"paper {pair['gamma']:g}, {pair['alpha']:g}"
+        print(f"{name:<28}{judged} {pair['test'][judged]:.5g}")
+    return content
+
+
+def best_record(config: Config, records: list[dict]) -> dict | None:
+    """The completed trial with the best number, the first of equal ones."""
+    completed = [record for record in records if record["status"] == "completed"]
+    sign = -1.0 if config.larger_is_better() else 1.0
+    return min(completed, key=lambda r: sign * r["metrics"][config.measure()], default=None)
+
+
+def write_trials(config: Config, folder: SweepFolder) -> None:
+    """Writes `trials.csv`: a row each trial that has ended."""
+    names = _metric_names(folder.records())
+    rows = [
+        {
+            "trial": record["trial"],
+            "status": record["status"],
+            **record["values"],
+            "objective": record["metrics"].get(config.measure(), ""),
+            **{name: record["metrics"].get(name, "") for name in names},
+            "seconds": record["seconds"],
+            "overhead_seconds": record["overhead_seconds"],
+            "error": (record["error"] or "").splitlines()[0] if record["error"] else "",
+        }
+        for record in folder.records()
+    ]
+    _write_table(folder.path / TRIALS, rows)
+
+
+def _metric_names(records: list[dict]) -> list[str]:
+    names: dict[str, None] = {}
+    for record in records:
+        names |= dict.fromkeys(record["metrics"])
+    return list(names)
+
+
+def _write_table(path: Path, rows: list[dict]) -> None:
+    from asym_keras.training.history import History
+
+    if rows:
+        History(rows).to_csv(path)
+
+
+def _best(config: Config, folder: SweepFolder, record: dict) -> dict[str, Any]:
+    """What `best.json` says, with numbers of the test rows; its run folder becomes a whole one."""
+    run = RunFolder(folder.run_path(record["trial"]))
+    of = trial_config(config, record["values"], run.path)
+    environment.prepare_device(config.device)  # before any data is loaded
+    dataset = of.load()
+    write_curves(of, dataset, run)
+    test = _test_numbers(config, folder, record, dataset)
+    run.write("metrics.json", {**run.read("metrics.json"), **_of_whole(test)})
+    records = folder.records()
+    statuses = [other["status"] for other in records]
+    return {
+        "trial": record["trial"],
+        "folder": str(run.path),
+        **record["values"],
+        "keep": config.keep,
+        "objective": config.measure(),
+        "value": record["metrics"][config.measure()],
+        "validation": {k: v for k, v in record["metrics"].items() if k.startswith("val_")},
+        "test": test,
+        "paper_pairs": [
+            {
+                "trial": other["trial"],
+                **other["values"],
+                "value": other["metrics"][config.measure()],
+                "test": _test_numbers(config, folder, other, dataset),
+            }
+            for other in _paper_pairs(config, records)
+        ],
+        "trials": {name: statuses.count(name) for name in sorted(set(statuses))},
+    }
+
+
+def _paper_pairs(config: Config, records: list[dict]) -> list[dict]:
+    """The first trials of `--paper-first`: what the best one is to be held against."""
+    pairs = PAIRS[config.protocol] if config.paper_first else ()
+    first = records[: len(pairs)]
+    return [record for record in first if record["status"] == "completed"]
+
+
+def _test_numbers(config: Config, folder: SweepFolder, record: dict, dataset) -> dict[str, float]:
+    """Numbers of the test rows: pruned, with the readout as it is and refitted, and whole."""
+    from asym_keras.runs import load_run
+
+    path = folder.run_path(record["trial"])
+    of = trial_config(config, record["values"], path)
+    rows = HeldOut(dataset.x_test, dataset.y_test, dataset.labels_test, "the test rows")
+    model = load_run(path).load_model()
+    pruned = [of.width - config.keep]
+    [row] = measure(of, model, dataset, rows, pruned=pruned, refit=True)
+    [whole] = measure(of, model, dataset, rows, pruned=[0], refit=False)
+    return {
+        f"{kind}{end}": numbers[f"{kind}{source}"]
+        for kind in ("test_accuracy", "test_risk")
+        if kind in row
+        for end, source, numbers in (
+            ("_pruned", "", row),
+            ("_pruned_refit", "_refit", row),
+            ("", "", whole),
+        )
+    }
+
+
+def _of_whole(test: dict[str, float]) -> dict[str, float]:
+    return {name: test[name] for name in ("test_risk", "test_accuracy") if name in test}
+
+
+def write_pareto(config: Config, folder: SweepFolder) -> list[dict]:
+    """Writes `pareto.csv`: for each number of nodes the best trial, where no fewer do as well."""
+    rows = envelope(points(config, folder), larger_is_better=config.larger_is_better())
+    _write_table(folder.path / PARETO, rows)
+    return rows

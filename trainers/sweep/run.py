@@ -1,0 +1,87 @@
+"""A sweep from its flags to its results."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import shlex
+from collections.abc import Sequence
+
+from trainers.common.lock import folder_lock
+from trainers.sweep import crew, launch
+from trainers.sweep.config import MODULE, Config
+from trainers.sweep.folder import SweepFolder
+
+logger = logging.getLogger("trainers")
+
+
+class SweepFailed(RuntimeError):
+    """No trial came to its end, or the last ones all failed."""
+
+
+def run(config: Config, flags: Sequence[str]) -> dict | None:
+    """Searches, as the one process of the sweep or as its part; returns `best.json`, or None."""
+    role = crew.role(config)
+    if crew.is_launched():
+        crew.follow_launcher()
+    folder = SweepFolder(config.path())
+    if role == "worker":
+        folder.wait_for_chief(config)
+    else:
+        folder.check(config)
+    _require_extra()
+    with folder_lock(folder.path) if crew.owns_folder(role) else contextlib.nullcontext():
+        if role != "worker":
+            folder.open(config, shlex.join(["python", "-m", MODULE, *flags]))
+        _search(config, folder, role)
+        if role == "worker" or crew.is_launched():
+            return None
+        from trainers.sweep import results
+
+        best = results.write(config, folder)
+    _raise_failures(config, folder, best)
+    return best
+
+
+def _search(config: Config, folder: SweepFolder, role: str) -> None:
+    if config.crew() and role == "alone":
+        launch.launch(config, folder)
+        return
+    if role != "alone" and folder.is_over(config):
+        # Brought back after the end, a chief would wait for its workers, and a worker for its
+        # chief. A chief that is still there has to see its workers off.
+        if role == "chief" or not crew.chief_answers():
+            logger.info("%s: the sweep in %s is over", crew.own_id(), folder.path)
+            return
+    from trainers.sweep import tuner
+
+    tuner.search(config, folder, role)
+
+
+def _raise_failures(config: Config, folder: SweepFolder, best: dict | None) -> None:
+    records = folder.records()
+    failing = folder.keeps_failing(config)
+    if best is None or (failing and len(records) < config.trials):
+        last = records[-config.max_failures :]
+        errors = [f"  trial {r['trial']}: {r['error']}" for r in last if r["error"]]
+        # With the same number it would end again before the first trial.
+        more = f" and --max-failures {2 * config.max_failures}" if failing else ""
+        raise SweepFailed(
+            f"expected trials that come to their end, received {len(records)} trials in "
+            f"{folder.path}, the last of them:\n" + "\n".join(errors or ["  none has ended"]) + "\n"
+            f"Go on with --resume{more} once the reason is gone."
+        )
+
+
+def _require_extra() -> None:
+    for module, package in (
+        ("keras_tuner", "keras-tuner"),
+        ("tensorboard", "tensorboard"),
+        ("sklearn", "scikit-learn"),
+    ):
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(
+                f"expected the package {package}, received none. Install what sweeps need with: "
+                "pip install 'asym-keras[tune]'"
+            )

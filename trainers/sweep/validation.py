@@ -1,0 +1,116 @@
+"""What a trial is judged by: its pruned network on rows that are neither trained nor tested on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from asym_keras.datasets import Dataset
+    from trainers.common.config import HeldOut, TrainerConfig
+
+# Numbers of nodes of the curve that each trial leaves. Refits of wider networks take seconds.
+KEPT = (5, 10, 20, 50, 100, 200)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Validation:
+    """Measures networks of one trial.
+
+    Attributes:
+        dataset: training rows, to which readouts are refitted.
+        held_out: the rows to measure on.
+        config: the trial's configuration.
+        keep: nodes that stay.
+    """
+
+    dataset: Dataset
+    held_out: HeldOut
+    config: TrainerConfig
+    keep: int
+
+    def names(self) -> list[str]:
+        """Names of the numbers."""
+        kinds = ["risk"] + ["accuracy"] * (self.held_out.labels is not None)
+        return [f"val_{kind}_pruned{suffix}" for suffix in ("", "_refit") for kind in kinds]
+
+    def of(self, model) -> dict[str, float]:
+        """Risk and accuracy of `model` with `keep` nodes, the readout as it is and refitted."""
+        [row] = self._rows(model, [self.keep])
+        return {name: row[name] for name in self.names()}
+
+    def curve(self, model) -> list[dict[str, float]]:
+        """Rows `kept`, `val_risk_pruned`, ... by increasing number of nodes, `keep` among them."""
+        return self._rows(model, sorted({*(k for k in KEPT if k <= self.config.width), self.keep}))
+
+    def _rows(self, model, kept: list[int]) -> list[dict[str, float]]:
+        """Measures the widest cut of `model`: what is beyond it would cost a whole forward pass."""
+        import scipy.linalg  # noqa: F401 - the limit holds for libraries that are loaded
+        from threadpoolctl import threadpool_limits
+
+        from asym_keras.importance import PROTOCOL_RULES, importance_order, node_importance
+        from asym_keras.pruning import prune
+
+        rule, seed = PROTOCOL_RULES[self.config.protocol], self.config.seed
+        # Ranks, not importances: ties are broken once, as for the whole network.
+        ranks = np.argsort(importance_order(node_importance(model, rule), seed)[::-1])
+        small = prune(model, kept[-1], importance=ranks)
+        # Small factorisations: two threads wait for each other, on a busy machine for seconds.
+        with threadpool_limits(1):
+            rows = measure(
+                self.config,
+                small,
+                self.dataset,
+                self.held_out,
+                pruned=[kept[-1] - k for k in kept],
+                refit=True,
+                importance=np.extract(ranks >= len(ranks) - kept[-1], ranks),
+            )
+        names = self.names()
+        return [
+            {"kept": row["kept"], **{name: row[_column(name)] for name in names}}
+            for row in reversed(rows)
+        ]
+
+
+def measure(
+    config: TrainerConfig,
+    model,
+    dataset: Dataset,
+    rows: HeldOut,
+    *,
+    pruned,
+    refit: bool,
+    importance=None,
+) -> list[dict]:
+    """`pruning_curve` from the training rows of `dataset` to `rows`.
+
+    The importance is, if none is given, that of the trainer.
+    """
+    from asym_keras.importance import PROTOCOL_RULES
+    from asym_keras.pruning import pruning_curve
+
+    arrays = (dataset.x_train, dataset.y_train, rows.x, rows.y)
+    return pruning_curve(
+        model,
+        *(array.astype(config.dtype) for array in arrays),
+        labels_train=dataset.labels_train,
+        labels_test=rows.labels,
+        importance=PROTOCOL_RULES[config.protocol] if importance is None else importance,
+        loss=config.loss(),
+        pruned=pruned,
+        refit=refit,
+        seed=config.seed,
+    )
+
+
+def nothing_measured(names) -> dict[str, float]:
+    """The columns `names` without numbers."""
+    return dict.fromkeys(names, float(np.nan))
+
+
+def _column(name: str) -> str:
+    """`test_risk_refit` of `val_risk_pruned_refit`: the second part's name in a pruning curve."""
+    return name.replace("val_", "test_").replace("_pruned", "")

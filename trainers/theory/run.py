@@ -1,0 +1,245 @@
+"""One comparison of theory and training, from configuration to run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shlex
+import sys
+
+import numpy as np
+
+from trainers.common import environment, experiment
+from trainers.common.folder import RunFolder
+
+logger = logging.getLogger("trainers")
+
+# Bound (b) falls to exp(-DECAY) by the end, unless that takes longer than this.
+DECAY, LONGEST = 5.0, 1_000_000
+
+# The flow's tolerance, as a share of how far weights are expected to move. Wide networks move so
+# little that a fixed one on the weights says nothing of the risk; one far below the change
+# makes the flow stop at each kink of ReLU.
+TOLERANCE, LOOSEST = 1e-3, 1e-2
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """What the network is trained on, float64: x (n, d), y (n,), and what x was divided by."""
+
+    x: np.ndarray
+    y: np.ndarray
+    divisor: float
+
+
+def run(config, *, argv, module: str) -> dict:
+    """Trains, draws, and fills the folder; returns the content of `theory.json`."""
+    folder = RunFolder(config.path())
+    folder.check(config)
+    # The last file that is written.
+    if config.resume and (folder.path / "theory.txt").is_file():
+        logger.info("%s is finished", folder.path)
+        print((folder.path / "theory.txt").read_text(encoding="utf-8"), folder.path, sep="")
+        return folder.read("theory.json")
+    # It would tell the NTG's method at every record.
+    logging.getLogger("asym_keras.ntg").setLevel(logging.WARNING)
+    device = environment.prepare_device(config.device)
+    activation = _activation(config.activation)
+    dataset = config.load()
+    examples = take_examples(config, dataset)
+
+    from asym_keras import plotting
+    from asym_keras.files import write_text
+    from asym_keras.scaling import node_scalings
+    from trainers.theory import report
+    from trainers.theory.draws import draw_networks
+    from trainers.theory.numbers import theory_of
+
+    x, y = examples.x, examples.y
+    theory = theory_of(
+        x,
+        y,
+        gamma=config.gamma,
+        delta=config.delta,
+        scalings=node_scalings(config.width, config.gamma, config.alpha),
+        activation=activation,
+        seed=config.seed,
+    )
+    end = config.steps or theory.end_time(DECAY, LONGEST)
+    flags = sys.argv[1:] if argv is None else argv
+    facts = {
+        "command": shlex.join(["python", "-m", module, *flags]),
+        "device": device,
+        **environment.versions(),
+        "dataset": experiment.describe(dataset),
+    }
+    folder.open(config, facts)
+    head = f"{_head(config, dataset, examples, end)}\n\n{theory.assumptions}\n"
+    head += _duplicates_elsewhere(dataset, len(x))
+    print(head, flush=True)
+    measured, method = _train(config, folder, examples, theory, end)
+    draws = draw_networks(
+        x,
+        y,
+        theory,
+        activation=activation,
+        count=config.draws,
+        seed=config.seed,
+        progress=not config.quiet,
+    )
+    rows = report.theory_rows(theory, measured, draws)
+    content = report.theory_json(
+        rows,
+        theory,
+        input_divisor=examples.divisor,
+        end_time=end,
+        rtol=method.rtol,
+        atol=method.atol,
+    )
+    table = report.table_text(rows)
+    folder.write("theory.json", content)
+    plotting.theory_bounds(folder.path)
+    write_text(folder.path / "theory.txt", f"{head}\n{table}\n")
+    print(table, folder.path, sep="\n")
+    return content
+
+
+def take_examples(config, dataset) -> Examples:
+    """The first examples and one target of `dataset`, at the run's precision, inputs scaled.
+
+    Raises:
+        ValueError: No such target, or nothing but zero inputs.
+    """
+    column = config.column()
+    if column >= dataset.outputs:
+        raise ValueError(
+            f"--target: expected a column from 0 to {dataset.outputs - 1} of {dataset.name}, "
+            f"received {column}."
+        )
+    x = dataset.x_train[: config.count()].astype("float64")
+    y = dataset.y_train[: config.count(), column].astype("float64")
+    largest = float(np.linalg.norm(x, axis=1).max())
+    if not largest:
+        raise ValueError(
+            f"expected inputs other than zero in the first {len(x)} examples of {dataset.name}, "
+            "received none. Take more with --examples, or repair the data."
+        )
+    divisor = largest if config.scale == "max" else 1.0
+    # The theory is on the very numbers that the network sees.
+    return Examples((x / divisor).astype(config.dtype).astype("float64"), y, divisor)
+
+
+def _activation(name: str):
+    from asym_keras.ntg import describe_activation
+
+    try:
+        return describe_activation(name)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"--activation: expected an elementwise activation of Keras, received {name!r}: {error}"
+        ) from error
+
+
+def _head(config, dataset, examples: Examples, end: float) -> str:
+    """What is compared, in words."""
+    n, d = examples.x.shape
+    scaled = (
+        f"inputs divided by their largest norm, {examples.divisor:.6g}"
+        if config.scale == "max"
+        else "inputs as they are"
+    )
+    return (
+        f"{dataset.name}, target {config.target or 0}: {scaled}\n"
+        f"n = {n}, d = {d}, m = {config.width}, gamma = {config.gamma:g}, alpha = "
+        f"{config.alpha:g}, {config.activation}, delta = {config.delta:g}\n"
+        f"gradient flow to t = {end}, of seed {config.seed}; {config.draws} further "
+        "initialisations\n"
+        f"all numbers in this clock; the paper's time is 2 t / n = {2 / n:.4g} t"
+    )
+
+
+def _duplicates_elsewhere(dataset, taken: int) -> str:
+    """A line on equal inputs among all training examples, where some of them were not taken."""
+    from asym_keras.theory import check_assumptions
+
+    if taken == len(dataset.x_train):
+        return ""
+    report = check_assumptions(dataset.x_train, dataset.y_train)
+    if not report.duplicate_pairs:
+        return ""
+    pairs = [f"({i}, {k})" for i, k, kind in report.first_pairs if kind == "duplicate"]
+    named = (
+        f" ({', '.join(pairs)}{', ...' * (len(pairs) < report.duplicate_pairs)})" if pairs else ""
+    )
+    return (
+        f"kappa_n = 0 of all {report.examples} training examples: {report.duplicate_pairs} pairs "
+        f"of them have equal inputs{named}\n"
+    )
+
+
+def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
+    """Trains, or goes on; writes history, nodes and model. Returns what it measured, and how."""
+    import asym_keras as ak
+    from asym_keras.files import atomic_path
+    from asym_keras.ntg import NTGProbe, minimum_eigenvalue, split_ntg
+    from trainers.theory.report import Measured
+
+    x, y = examples.x.astype(config.dtype), examples.y.astype(config.dtype)[:, None]
+    model = ak.shallow_network(
+        x.shape[1],
+        width=config.width,
+        gamma=config.gamma,
+        alpha=config.alpha,
+        activation=config.activation,
+        seed=config.seed,
+        dtype=config.dtype,
+    )
+    # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
+    folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
+    symmetric, _ = split_ntg(model.get_layer("asym_scaled_dense"), examples.x, dtype="float64")
+    residuals = model.predict(x, verbose=0)[:, 0].astype("float64") - examples.y
+    tightest = 20.0 * float(np.finfo(config.dtype).eps)
+    tolerance = max(min(TOLERANCE * theory.weight_scale(residuals, end), LOOSEST), tightest)
+    tolerance = float(f"{tolerance:.1e}")  # a resumed run has the same one, whatever the rounding
+    method = ak.training.GradientFlow(config.rtol or tolerance, config.atol or tolerance)
+    history = ak.training.train(
+        model,
+        x,
+        y,
+        method=method,
+        end_time=end,
+        times=ak.training.record_times(end, config.records),
+        probes={
+            "train": ak.training.RiskProbe("train", x, y),
+            "weights": ak.training.WeightChange(),
+            "ntg": NTGProbe(x),
+        },
+        checkpoint=folder.checkpoint,
+        resume=config.resume,
+        progress=not config.quiet,
+        on_record=lambda history: experiment.ordered(history).to_csv(folder.path / "history.csv"),
+    )
+    nodes = np.stack(history.arrays["node_weight_change"])
+    bound = np.full(config.width, np.inf)
+    if theory.silence is None and theory.convergence is not None:
+        bound = theory.convergence.weight_change(theory.scalings)
+    with atomic_path(folder.path / "nodes.npz") as temporary:
+        np.savez(
+            temporary,
+            step=history.column("step"),
+            time=history.column("time"),
+            node_weight_change=nodes,
+            scalings=theory.scalings,
+            weight_change_bound=bound,
+        )
+    with atomic_path(folder.path / "model.keras") as temporary:
+        model.save(temporary)
+    measured = Measured(
+        history.column("time"),
+        history.column("train_risk"),
+        history.column("ntg_min_eigenvalue"),
+        history.column("ntg_change"),
+        nodes,
+        minimum_eigenvalue(symmetric),
+    )
+    return measured, method
