@@ -1,26 +1,19 @@
-"""Packages a run: a pruned network that takes raw values and gives answers, and its card.
-
-    python -m serving.package runs/mnist-paper-g0-a0.4-m2000-flow-s0 --keep 100 --refit --to models
-
-NAME.keras is an ordinary Keras model: pixels 0 to 255 or columns in their own units go in, scores
-or answers in the target's unit come out. NAME.json is its card: data, licence, how it was trained,
-and its test metrics beside those of the whole network.
-"""
+"""Makes a packaged model of a run: a pruned network that takes raw values, and its card."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asym_keras.files import user_path
+from asym_keras.files import atomic_path, user_path
+from serving.card import portable_command
 from serving.versions import check_name
+from trainers._reload import check_data, loss_of, reload_data
 
 if TYPE_CHECKING:
     import keras
@@ -28,8 +21,6 @@ if TYPE_CHECKING:
     from asym_keras.datasets import Dataset
     from asym_keras.datasets.preprocessing import Preprocessing
     from asym_keras.runs import Run
-
-MODULE = "serving.package"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +30,7 @@ class Packaged:
     Attributes:
         model: functional `keras.Model`, its one input named `inputs`, float32 (n, d), raw values;
             float32 (n, K): scores, or answers in the target's unit.
-        card: what is known of it, as JSON has it.
+        card: what is known of it, in types that JSON has.
     """
 
     model: keras.Model
@@ -59,8 +50,6 @@ class Packaged:
             FileExistsError: There is one of that name, and `overwrite` is False.
             OSError: The folder can't be written.
         """
-        from asym_keras.files import atomic_path
-
         path = user_path(folder) / f"{self.card['name']}.keras"
         card = path.with_name(f"{self.card['name']}.json")
         there = [file for file in (path, card) if file.exists()]
@@ -70,7 +59,7 @@ class Packaged:
                 "replace it (--overwrite)."
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Both are complete before either gets its name.
+        # Neither file gets its name before both are complete.
         with atomic_path(card) as card_file, atomic_path(path) as model_file:
             self.model.save(model_file)
             card_file.write_text(
@@ -117,8 +106,7 @@ def package(
     import asym_keras as ak
     from asym_keras.importance import PROTOCOL_RULES
     from asym_keras.runs import Run
-    from serving.wrapping import with_raw_values
-    from trainers._reload import check_data
+    from serving.exporting.wrapping import with_raw_values
 
     run = run if isinstance(run, Run) else ak.load_run(user_path(run))
     name = _checked_name(name, run, keep)
@@ -142,7 +130,7 @@ def package(
         metrics = {kind: _measured(run, data, of) for kind, of in networks.items()}
         metrics["units"] = _units(run, record)
     model = with_raw_values(network, record, name=name)
-    return Packaged(model, _card(run, record, model, name, keep, refit, metrics))
+    return Packaged(model, _card(run, record, model, keep, refit, metrics))
 
 
 def _checked_name(name: str | None, run: Run, keep: int) -> str:
@@ -153,8 +141,6 @@ def _checked_name(name: str | None, run: Run, keep: int) -> str:
 
 
 def _reload(run: Run) -> Dataset:
-    from trainers._reload import reload_data
-
     try:
         return reload_data(run)
     except (ImportError, OSError, ValueError) as error:
@@ -169,10 +155,10 @@ def _preprocessing(run: Run, recorded: dict | None, data: Dataset | None) -> Pre
 
     if recorded is not None:
         return Preprocessing.from_dict(recorded)
-    # A run of before this was recorded: the same loader still knows.
+    # An old run has no such record, but the loader of its data still knows.
     if data is None or data.preprocessing is None:
         raise ValueError(
-            f"{run.path}: expected data that tell how they were made of raw values, received none. "
+            f"{run.path}: expected data that say how they were made of raw values, received none. "
             "Fill Dataset.preprocessing."
         )
     return data.preprocessing
@@ -182,10 +168,9 @@ def _arrays(run: Run, data: Dataset, part: str) -> tuple:
     return tuple(getattr(data, f"{k}_{part}").astype(run.config["dtype"]) for k in "xy")
 
 
-def _measured(run: Run, data: Dataset, network) -> dict[str, float]:
+def _measured(run: Run, data: Dataset, network: keras.Model) -> dict[str, float]:
     """Test risk and, of a classifier, test accuracy."""
     from asym_keras.training import RiskProbe
-    from trainers._reload import loss_of
 
     x, y = _arrays(run, data, "test")
     return RiskProbe("test", x, y, labels=data.labels_test, loss=loss_of(run))(network)
@@ -193,8 +178,6 @@ def _measured(run: Run, data: Dataset, network) -> dict[str, float]:
 
 def _units(run: Run, record: Preprocessing) -> str:
     """What the risks are measured in."""
-    from trainers._reload import loss_of
-
     if loss_of(run) != "mse":
         return "cross-entropy of the outputs as logits"
     if _classifies(run):
@@ -208,28 +191,29 @@ def _classifies(run: Run) -> bool:
 
 
 def _card(
-    run: Run, record: Preprocessing, model, name: str, keep: int, refit: bool, metrics: dict
+    run: Run,
+    record: Preprocessing,
+    model: keras.Model,
+    keep: int,
+    refit: bool,
+    metrics: dict[str, Any],
 ) -> dict[str, Any]:
-    from serving.card import portable_command
-
-    facts, flags = run.facts["dataset"], ["--keep", str(keep), *["--refit"] * refit]
-    command = ["python", "-m", MODULE, str(run.path), *flags, "--name", name, "--to", "."]
-    settings = {key: run.config[key] for key in ("gamma", "alpha", "width")}
+    facts, recorded = run.facts["dataset"], record.to_dict()
+    flags = ["--keep", str(keep), *["--refit"] * refit, "--name", model.name, "--to", "."]
+    command = shlex.join(["python", "-m", "serving.package", str(run.path), *flags])
     return {
-        "name": name,
+        "name": model.name,
         "task": "classification" if _classifies(run) else "regression",
         "title": _title(run, keep, refit, metrics),
         "inputs": {
             "kind": record.kind,
             "dim": model.input_shape[-1],
-            **{key: record.to_dict()[key] for key in ("shape", "names", "low", "high")},
+            **{key: recorded[key] for key in ("shape", "names", "low", "high")},
         },
-        "outputs": {"classes": record.to_dict()["classes"], "target": record.target},
-        **settings,
+        "outputs": {"classes": recorded["classes"], "target": record.target},
+        **{key: run.config[key] for key in ("gamma", "alpha", "width", "protocol", "seed")},
         "kept": keep,
         "refit": refit,
-        "protocol": run.config["protocol"],
-        "seed": run.config["seed"],
         "data": {
             "name": facts["name"],
             "source": record.origin or facts["source"],
@@ -238,12 +222,12 @@ def _card(
             "examples": facts["examples"],
         },
         "metrics": metrics,
-        "commands": [*map(portable_command, (run.facts["command"], shlex.join(command)))],
+        "commands": [portable_command(text) for text in (run.facts["command"], command)],
         "versions": run.facts.get("versions", {}),
     }
 
 
-def _title(run: Run, keep: int, refit: bool, metrics: dict) -> str:
+def _title(run: Run, keep: int, refit: bool, metrics: dict[str, Any]) -> str:
     title = f"{run.task}: {keep} of {run.config['width']} nodes, {run.label}"
     title += ", readout refitted" if refit else ""
     if not metrics:
@@ -251,40 +235,3 @@ def _title(run: Run, keep: int, refit: bool, metrics: dict) -> str:
     key, word = ("test_accuracy", "accuracy") if _classifies(run) else ("test_risk", "risk")
     ours = metrics["refit" if refit else "pruned"][key]
     return f"{title}; test {word} {ours:.4g} (all nodes: {metrics['full'][key]:.4g})"
-
-
-def main(argv=None) -> Path:
-    """Runs the command line; returns the path of the model."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {MODULE}",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", help="run folder")
-    parser.add_argument("--keep", type=int, required=True, help="nodes that stay")
-    parser.add_argument("--refit", action="store_true", help="fit the readout anew")
-    parser.add_argument("--name", help="default: TASK_gammaGAMMA_kKEEP")
-    parser.add_argument("--to", required=True, metavar="DIR", help="where the two files go")
-    parser.add_argument("--overwrite", action="store_true", help="replace files of that name")
-    parser.add_argument("--unmeasured", action="store_true", help="a card without metrics")
-    flags = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        packaged = package(
-            flags.run,
-            keep=flags.keep,
-            refit=flags.refit,
-            name=flags.name,
-            measure=not flags.unmeasured,
-        )
-        path = packaged.save(flags.to, overwrite=flags.overwrite)
-    except (ImportError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    print(path)
-    return path
-
-
-if __name__ == "__main__":
-    main()

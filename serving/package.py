@@ -1,0 +1,50 @@
+"""Packages a run: a pruned network that takes raw values and gives answers, and its card.
+
+    python -m serving.package runs/mnist-paper-g0-a0.4-m2000-flow-s0 --keep 100 --refit --to models
+
+NAME.keras is an ordinary Keras model: pixels 0 to 255 or columns in their own units go in, scores
+or answers in the target's unit come out. NAME.json is its card: data, licence, how it was trained,
+and its test metrics beside those of the whole network.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from serving import commands
+from serving.exporting.packaging import Packaged as Packaged
+from serving.exporting.packaging import package as package
+
+
+def main(argv: Sequence[str] | None = None) -> Path:
+    """Runs the command line; returns the path of the model."""
+    parser = commands.parser("serving.package", __doc__)
+    add = parser.add_argument
+    add("run", help="run folder")
+    add("--keep", type=int, required=True, help="nodes that stay")
+    add("--refit", action="store_true", help="fit the readout anew")
+    add("--name", help="default: TASK_gammaGAMMA_kKEEP")
+    add("--to", required=True, metavar="DIR", help="where the two files go")
+    add("--overwrite", action="store_true", help="replace files of that name")
+    add("--unmeasured", action="store_true", help="a card without metrics")
+    flags = parser.parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    paths: list[Path] = []
+
+    def work() -> None:
+        measure = not flags.unmeasured
+        options = {"keep": flags.keep, "refit": flags.refit, "name": flags.name}
+        packaged = package(flags.run, **options, measure=measure)
+        paths.append(packaged.save(flags.to, overwrite=flags.overwrite))
+
+    if status := commands.status_of(work):
+        sys.exit(status)
+    print(paths[0])
+    return paths[0]
+
+
+if __name__ == "__main__":
+    main()
