@@ -4,7 +4,7 @@
     python -m serving.serve --models saved_models --preview
     python -m serving.client predict --model mnist_gamma0_k100 --input digit.png
 
-`package` makes a network that takes raw values of a run, `export` a SavedModel of it; `serve`
-starts a server, `client` asks it, `demo` shows it. What needs the extra `serving` is imported when
-it is used.
+`package` makes of a run a network that takes raw values, and `export` a SavedModel of it; `serve`
+starts a server, `client` asks it, and `demo` shows it in a browser. Packages of the extra `serving`
+are imported when they are used.
 """

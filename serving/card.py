@@ -44,10 +44,10 @@ def portable_command(command: str) -> str:
 
 
 def check_card(card: Any, *, dim: int, outputs: int) -> dict[str, Any]:
-    """`card`, if it is a card of a model with `dim` inputs and so many `outputs`.
+    """`card`, if it describes a model of `dim` inputs and `outputs` outputs.
 
     Raises:
-        ValueError: Keys that are missing or do not fit the model, each named.
+        ValueError: A key is missing or its value does not fit the model; names the key.
     """
     if not isinstance(card, dict):
         raise _error("a JSON object", f"{type(card).__name__}")
@@ -82,8 +82,8 @@ def write_card(folder: str | os.PathLike[str], card: dict[str, Any]) -> dict[str
     """Writes `README.md` and `card.json` to a version whose other files are complete.
 
     Args:
-        folder: of the version.
-        card: from `check_card`; it is not changed.
+        folder: the version's.
+        card: from `check_card`; it stays as it is.
 
     Returns:
         The card with `files`, the SHA-256 of every other file in the folder.
@@ -162,7 +162,7 @@ def verify(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return card
 
 
-def _are_bytes(low, high) -> bool:
+def _are_bytes(low: Any, high: Any) -> bool:
     return all(isinstance(v, (int, float)) for v in (low, high)) and 0 <= low < high <= 255
 
 
@@ -176,7 +176,7 @@ def _error(expected: str, received: str) -> ValueError:
     )
 
 
-def _damaged(folder, received: str) -> ValueError:
+def _damaged(folder: str | os.PathLike[str], received: str) -> ValueError:
     return ValueError(
         f"expected the files of {os.fspath(folder)} as they were exported, received {received}. "
         "Export the model again, or put back a good copy."

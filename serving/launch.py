@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import http.client
-import json
 import logging
 import math
 import os
@@ -14,8 +12,6 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -37,11 +33,11 @@ class ServerMissing(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What TensorFlow Serving is started by.
+    """The program that starts TensorFlow Serving.
 
     Attributes:
         command: path of `tensorflow_model_server`, or of `docker`.
-        image: the image, where it is docker.
+        image: the Docker image. None: the command is no docker.
     """
 
     command: str
@@ -55,13 +51,13 @@ class Settings:
     Attributes:
         models: folder of models.
         versions, labels: as `model_config.build` takes them.
-        host: address that Docker publishes the ports on; the binary can't choose one.
+        host: address on which Docker publishes the ports; the binary listens on every address.
         rest_port, grpc_port: 0 for any free one.
-        batching: how requests are batched. None: not at all.
+        batching: how requests are batched. None: they are not.
         threads: size of TensorFlow's two thread pools. None: all cores.
-        timeout: seconds for a REST call.
-        poll_seconds: between two looks for new versions; 0: one look at the start.
-        start_seconds: how long the models may take to load.
+        timeout: seconds that a REST call may take.
+        poll_seconds: seconds between two looks for new versions. 0: it looks once, at the start.
+        start_seconds: seconds that the models may take to load.
     """
 
     models: str | os.PathLike
@@ -108,11 +104,12 @@ def find_program(image: str = IMAGE) -> Program:
 
 @contextlib.contextmanager
 def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
-    """A server of which every model is AVAILABLE, stopped after the block.
+    """Starts a server, waits until every model is AVAILABLE, and stops it after the block.
 
     Raises:
         RuntimeError: It ended, or a model did not become available in time.
-        OSError, ValueError: The models, or a port in use.
+        OSError: There is no folder of models, or a port is in use.
+        ValueError: The folder holds no models, or not those that the settings name.
     """
     config = model_config.build(settings.models, versions=settings.versions, labels=settings.labels)
     for port in (settings.rest_port, settings.grpc_port):
@@ -128,7 +125,7 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
         )
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         command, stop = _command(program, settings, Path(folder))
-        # A session of its own: Ctrl-C is ours to pass on, once.
+        # In a session of its own Ctrl-C does not reach the server: `_stop` ends it, once.
         process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
         try:
             names = [model.name for model in config.model_config_list.config]
@@ -142,9 +139,9 @@ def run(program: Program, settings: Settings, announce: Callable[[Settings], Non
     """Runs the server until a `KeyboardInterrupt`.
 
     Args:
-        program: what `find_program` gave.
-        settings: how to start it. Ports of 0 are chosen here.
-        announce: is called with the settings as used, once every model is available.
+        program: what `find_program` returned.
+        settings: how to start it; this function chooses a port for each that is 0.
+        announce: is called with the settings that are used, once every model is available.
 
     Raises:
         RuntimeError: It ended by itself, or a model did not become available in time.
@@ -171,10 +168,10 @@ def free_port() -> int:
 
 
 def require_free(host: str, port: int) -> None:
-    """Tries to bind a port, before anything is loaded; 0 is always free.
+    """Tries to bind a port, before anything is loaded. Port 0 is always free.
 
     Raises:
-        OSError: Another program listens on it, or the host is none of this machine.
+        OSError: Another program listens on the port, or this machine has no such address.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -191,7 +188,7 @@ def require_free(host: str, port: int) -> None:
 def _command(
     program: Program, settings: Settings, folder: Path
 ) -> tuple[list[str], list[str] | None]:
-    """The command line, and for Docker one that stops the container."""
+    """The command line that starts the server and, for Docker, the one that stops it."""
     mount = "/models" if program.image else None
     config = model_config.build(
         settings.models, versions=settings.versions, labels=settings.labels, mount=mount
@@ -214,7 +211,7 @@ def _command(
     if settings.batching:
         flags["enable_batching"] = "true"
     if settings.labels:
-        # No version is loaded when the configuration is read.
+        # The server reads the labels before it has loaded any version.
         flags["allow_version_labels_for_unavailable_models"] = "true"
     if settings.threads:
         flags["tensorflow_intra_op_parallelism"] = settings.threads
@@ -253,32 +250,28 @@ def _wait_until_available(
                 f"received {problems}. Give more time with --start-timeout, or mend the models"
             )
         for name in list(missing):
-            missing[name] = _problem(f"http://{host}:{settings.rest_port}/v1/models/{name}")
+            missing[name] = _problem(f"http://{host}:{settings.rest_port}", name)
             if not missing[name]:
                 del missing[name]
         time.sleep(0.1)
 
 
-def _problem(url: str) -> str:
-    """Why the model of a status path does not serve; empty if it does."""
+def _problem(url: str, name: str) -> str:
+    """Why the server at `url` does not serve the model yet; empty if it does."""
+    from serving.client import ServingError, connect
+
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            versions = json.load(answer)["model_version_status"]
-    except urllib.error.HTTPError as error:
-        return f"status {error.code}"
-    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
-        return f"no answer ({error})"
-    if any(version["state"] == "AVAILABLE" for version in versions):
+        with connect(url, model=name, timeout=5.0, retries=0) as client:
+            versions = client.status()
+    except ServingError as error:
+        return f"no status ({error.code}: {error.message})"
+    if any(version.state == "AVAILABLE" for version in versions):
         return ""
-    return ", ".join(
-        f"version {version['version']} {version['state']} "
-        f"{version.get('status', {}).get('error_message', '')}".strip()
-        for version in versions
-    )
+    return ", ".join(f"version {v.version} {v.state} {v.message}".strip() for v in versions)
 
 
 def _stop(process: subprocess.Popen, stop: Sequence[str] | None) -> None:
-    """Asks the server to end; one that does not, or a second Ctrl-C, makes it."""
+    """Asks the server to end, and kills it if it does not, or at a second Ctrl-C."""
     try:
         if stop:
             subprocess.run(stop, capture_output=True, timeout=2 * _STOP_SECONDS, check=False)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
 import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from asym_keras.files import user_path
+from serving import commands, extra
 from serving.versions import find_versions
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -23,13 +24,13 @@ METRICS_PATH = "/monitoring/prometheus/metrics"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batching:
-    """Requests of several clients run as one batch.
+    """How the server runs requests of several clients as one batch.
 
     Attributes:
-        max_batch_size: rows that run at once; larger requests are split.
-        max_request_size: rows of one request; more are refused.
-        timeout_micros: how long a batch waits for more rows.
-        max_enqueued_batches: waiting batches; more are refused with UNAVAILABLE.
+        max_batch_size: most rows that run at once; the server splits larger requests.
+        max_request_size: most rows of one request; the server refuses larger ones.
+        timeout_micros: microseconds that a batch waits for more rows.
+        max_enqueued_batches: most batches that wait; further requests are UNAVAILABLE.
         threads: batches that run at once. None: the number of cores.
     """
 
@@ -39,7 +40,7 @@ class Batching:
     max_enqueued_batches: int = 1_000_000
     threads: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in (("max_batch_size", 1), ("timeout_micros", 0), ("threads", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -52,7 +53,7 @@ class Batching:
 
 
 def find_models(models: str | os.PathLike) -> dict[str, list[int]]:
-    """Versions of each model in a folder of models, rising.
+    """The versions of each model in a folder of models, rising.
 
     Args:
         models: folder that holds `NAME/VERSION/saved_model.pb`. Hidden folders, and those without
@@ -93,7 +94,7 @@ def build(
     versions: Iterable[str] = (),
     labels: Iterable[str] = (),
     mount: str | None = None,
-):
+) -> Any:
     """A `ModelServerConfig` of every model in a folder.
 
     Args:
@@ -101,15 +102,15 @@ def build(
         versions: which versions serve: "latest" (the default), "latest:2", "all" or "1,3", for
             every model, or for one as "NAME=1,3".
         labels: names of versions, as "NAME:LABEL=VERSION".
-        mount: where the server sees `models`. None: where it is.
+        mount: path of `models` as the server sees it. None: its path here.
 
     Returns:
         `tensorflow_serving.config.model_server_config_pb2.ModelServerConfig`.
 
     Raises:
         FileNotFoundError: No such folder.
-        ModuleNotFoundError: tensorflow-serving-api is not installed.
-        ValueError: No models, unknown ones, or labels of versions that do not serve.
+        ModuleNotFoundError: The extra `serving` is not installed.
+        ValueError: There are no models, or a version or label names what does not serve.
 
     Example:
         >>> print(to_text(build("saved_models", versions=["all"], labels=["mnist:stable=1"])))
@@ -117,7 +118,7 @@ def build(
     found = find_models(models)
     policies = _by_model(versions, found)
     labelled = _labels(labels, found)
-    config = _protos().ModelServerConfig()
+    config = _empty()
     for name, numbers in found.items():
         base = f"{mount.rstrip('/')}/{name}" if mount else str(user_path(models).resolve() / name)
         model = config.model_config_list.config.add(
@@ -137,7 +138,7 @@ def build(
     return config
 
 
-def read(path: str | os.PathLike):
+def read(path: str | os.PathLike) -> Any:
     """The `ModelServerConfig` of a models.config file.
 
     Raises:
@@ -146,7 +147,7 @@ def read(path: str | os.PathLike):
     """
     from google.protobuf import text_format
 
-    config = _protos().ModelServerConfig()
+    config = _empty()
     try:
         text_format.Parse(user_path(path).read_text(encoding="utf-8"), config)
     except (UnicodeDecodeError, text_format.ParseError) as error:
@@ -156,7 +157,7 @@ def read(path: str | os.PathLike):
     return config
 
 
-def to_text(config) -> str:
+def to_text(config: Any) -> str:
     """The text of a models.config file."""
     from google.protobuf import text_format
 
@@ -183,6 +184,11 @@ def monitoring_text() -> str:
     return f'prometheus_config {{ enable: true path: "{METRICS_PATH}" }}\n'
 
 
+def _empty() -> Any:
+    name = "tensorflow_serving.config.model_server_config_pb2"
+    return extra.load(name, wanted_by="models.config").ModelServerConfig()
+
+
 def _by_model(versions: Iterable[str], found: Mapping[str, list[int]]) -> dict[str, str]:
     policies: dict[str, str] = {}
     for text in versions:
@@ -193,8 +199,8 @@ def _by_model(versions: Iterable[str], found: Mapping[str, list[int]]) -> dict[s
     return policies
 
 
-def _set_policy(proto, text: str, name: str, numbers: Sequence[int]) -> list[int]:
-    """Fills the policy; returns the versions that it loads now."""
+def _set_policy(proto: Any, text: str, name: str, numbers: Sequence[int]) -> list[int]:
+    """Fills the policy; returns those of the `numbers` that it loads."""
     if text == "all":
         proto.all.SetInParent()
         return list(numbers)
@@ -238,33 +244,23 @@ def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(numbers)))
 
 
-def _protos():
-    if importlib.util.find_spec("tensorflow_serving") is None:
-        raise ModuleNotFoundError(
-            "expected the package tensorflow-serving-api, received none. Install it with: "
-            "pip install 'asym-keras[serving]'"
-        )
-    from tensorflow_serving.config import model_server_config_pb2
-
-    return model_server_config_pb2
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that `build` needs."""
-    parser.add_argument(
+    """Adds the flags that `build` needs."""
+    add = parser.add_argument
+    add(
         "--models",
         required=True,
         metavar="FOLDER",
         help="folder of models: NAME/VERSION/saved_model.pb",
     )
-    parser.add_argument(
+    add(
         "--versions",
         action="append",
         default=[],
         metavar="[NAME=]WHICH",
         help="which versions serve: latest (the default), latest:N, all, or numbers such as 1,3",
     )
-    parser.add_argument(
+    add(
         "--label",
         action="append",
         default=[],
@@ -275,20 +271,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints a models.config."""
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.model_config",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = commands.parser("serving.model_config", __doc__)
     add_arguments(parser)
-    parser.add_argument("--mount", metavar="PATH", help="where the server sees the models")
+    parser.add_argument("--mount", metavar="PATH", help="path of the models as the server sees it")
     flags = parser.parse_args(argv)
-    try:
-        config = build(flags.models, versions=flags.versions, labels=flags.label, mount=flags.mount)
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    print(to_text(config), end="")
+    options = {"versions": flags.versions, "labels": flags.label, "mount": flags.mount}
+    if status := commands.status_of(lambda: print(to_text(build(flags.models, **options)), end="")):
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _NETWORKS = {
@@ -11,14 +12,14 @@ _NETWORKS = {
     "half": "{kept} nodes as exported, float16 weights",
 }
 _MEASURES = {"test_accuracy": "test accuracy", "test_risk": "test risk"}
-LONG_INPUT = 32  # so many numbers still make a readable command
+LONG_INPUT = 32  # a command with more numbers can't be read
 
 
 def curl(card: dict[str, Any], server: str = "http://localhost:8501") -> str:
     r"""One line for the shell that asks a model server for a prediction.
 
     Args:
-        card: of the model; with few inputs, its `inputs.example` is what is asked.
+        card: the model's; the request holds its `inputs.example`, if inputs are few.
         server: address of the server's REST API.
 
     Example:
@@ -36,7 +37,7 @@ def curl(card: dict[str, Any], server: str = "http://localhost:8501") -> str:
 
 
 def metrics_table(card: dict[str, Any]) -> str:
-    """The networks that were measured, beside each other, as a Markdown table; empty for none."""
+    """A Markdown table of the networks that were measured; empty if there are none."""
     rows = {kind: card["metrics"][kind] for kind in _NETWORKS if kind in card["metrics"]}
     measures = [key for key in _MEASURES if any(key in row for row in rows.values())]
     if not measures:
@@ -56,7 +57,7 @@ def render(card: dict[str, Any]) -> str:
     """The text of `README.md`, Markdown.
 
     Args:
-        card: of the model, without the sums of its files: this is one of them.
+        card: the model's, still without the SHA-256 of its files, since this is one of them.
     """
     parts = [
         f"# {card['name']}\n\n{card['title']}",
@@ -72,7 +73,7 @@ def render(card: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _metrics(card) -> str:
+def _metrics(card: dict[str, Any]) -> str:
     table = metrics_table(card)
     if not table:
         return ""
@@ -82,7 +83,7 @@ def _metrics(card) -> str:
     return f"## Metrics\n\n{note}{f'; risk: {units}' if units else ''}.\n\n{table}"
 
 
-def _docker(card) -> str:
+def _docker(card: dict[str, Any]) -> str:
     name = card["name"]
     return (
         f'docker run --rm -p 8501:8501 -v "$PWD/saved_models/{name}:/models/{name}" '
@@ -90,7 +91,7 @@ def _docker(card) -> str:
     )
 
 
-def _signatures(card) -> str:
+def _signatures(card: dict[str, Any]) -> str:
     inputs = card["inputs"]
     d, raw = inputs["dim"], f"float32 (n, {inputs['dim']}), {_raw_values(inputs)}"
     classifies = card["task"] == "classification"
@@ -102,7 +103,8 @@ def _signatures(card) -> str:
     rows = [["name", "inputs", "answers"], ["---"] * 3, ["`serving_default`", raw, answer]]
     if inputs["kind"] == "image":
         rows.append(["`serving_uint8`", f"the same as uint8 (n, {d})", "the same"])
-    rows.append(["`features`", f"as `serving_default`, float32 (n, {d})", _features(card)])
+    features = f"`features` float32 (n, {card['kept']}), the kept nodes' sqrt(lambda) sigma(z)"
+    rows.append(["`features`", f"as `serving_default`, float32 (n, {d})", features])
     example = f"tf.Example with {d} floats named `inputs`"
     if classifies:
         rows.append(["`classify`", example, "every class and its score"])
@@ -114,11 +116,7 @@ def _signatures(card) -> str:
     return _table(rows) + note + classes
 
 
-def _features(card) -> str:
-    return f"`features` float32 (n, {card['kept']}), the kept nodes' sqrt(lambda) sigma(z)"
-
-
-def _raw_values(inputs) -> str:
+def _raw_values(inputs: dict[str, Any]) -> str:
     if inputs["kind"] == "image":
         shape = " x ".join(map(str, inputs["shape"]))
         return f"pixels {inputs['low']:g} to {inputs['high']:g} of {shape}, row by row"
@@ -127,7 +125,7 @@ def _raw_values(inputs) -> str:
     return "raw values"
 
 
-def _origin(card) -> str:
+def _origin(card: dict[str, Any]) -> str:
     data, export = card["data"], card.get("export", {})
     rows = data["examples"]
     versions = export.get("versions") or card["versions"]
@@ -149,11 +147,11 @@ def _origin(card) -> str:
     return f"{table}\n\n```sh\n{commands}\n```"
 
 
-def _number(value) -> str:
+def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _table(rows) -> str:
+def _table(rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(
         f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in rows
     )

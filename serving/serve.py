@@ -14,33 +14,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from serving import launch, model_config
+from serving import commands, extra, launch, model_config
 from serving.model_config import Batching
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until a signal; returns the exit code."""
     flags = _parse(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        return _preview(flags) if flags.preview else _real(flags)
-    except KeyboardInterrupt:
-        return 130
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        if flags.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    commands.start_log()
+    return commands.status_of(
+        lambda: _preview(flags) if flags.preview else _real(flags), debug=flags.debug
+    )
 
 
-def _real(flags: argparse.Namespace) -> int:
+def _real(flags: argparse.Namespace) -> None:
     settings = launch.Settings(
         models=flags.models,
         versions=tuple(flags.versions),
@@ -54,32 +46,25 @@ def _real(flags: argparse.Namespace) -> int:
         poll_seconds=flags.poll_seconds,
         start_seconds=flags.start_timeout,
     )
-    config = model_config.build(flags.models, versions=flags.versions, labels=flags.label)
-    names = [model.name for model in config.model_config_list.config]
+    names = [model.name for model in _config(flags).model_config_list.config]
     program = launch.find_program(flags.image)
 
-    def announce(settings):
+    def announce(settings: launch.Settings) -> None:
         kind = "docker" if program.image else launch.BINARY
         _announce(kind, settings.host, settings.rest_port, settings.grpc_port, names)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
     launch.run(program, settings, announce)
-    return 0
 
 
-def _preview(flags: argparse.Namespace) -> int:
+def _preview(flags: argparse.Namespace) -> None:
     if flags.batching:
         raise ValueError("--batching: expected the real server, received --preview; leave one out")
-    config = model_config.build(flags.models, versions=flags.versions, labels=flags.label)
+    config = _config(flags)
     for port in (flags.rest_port, flags.grpc_port):
         launch.require_free(flags.host, port)
-    try:
+    with extra.needed("--preview"):
         from serving.preview import server as preview
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"--preview: expected the package {error.name}, received none. Install it with: "
-            "pip install 'asym-keras[serving]'"
-        ) from error
     options = preview.Options(
         host=flags.host,
         rest_port=flags.rest_port,
@@ -89,12 +74,15 @@ def _preview(flags: argparse.Namespace) -> int:
         poll_seconds=flags.poll_seconds,
     )
 
-    def announce(server):
+    def announce(server: preview.PreviewServer) -> None:
         names = [name for name, versions in server.store.available().items() if versions]
         _announce("preview", flags.host, server.rest_port, server.grpc_port, names)
 
     preview.serve(config, options, announce)
-    return 0
+
+
+def _config(flags: argparse.Namespace) -> Any:
+    return model_config.build(flags.models, versions=flags.versions, labels=flags.label)
 
 
 def _announce(kind: str, host: str, rest_port: int, grpc_port: int, models: list[str]) -> None:
@@ -120,16 +108,11 @@ def _batching(flags: argparse.Namespace) -> Batching | None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = commands.parser("serving.serve", __doc__)
     model_config.add_arguments(parser)
     add = parser.add_argument
-    add("--rest-port", type=_port, default=8501, help="0: any free one (default: 8501)")
-    add("--grpc-port", type=_port, default=8500, help="0: any free one (default: 8500)")
+    add("--rest-port", type=commands.port, default=8501, help="0: any free one (default: 8501)")
+    add("--grpc-port", type=commands.port, default=8500, help="0: any free one (default: 8500)")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--preview", action="store_true", help="start the preview server, for development")
     add("--image", default=launch.IMAGE, help=f"Docker image (default: {launch.IMAGE})")
@@ -148,19 +131,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     for name, least in (("threads", 1), ("timeout", 0.001), ("start_timeout", 0.001)):
         value = getattr(flags, name)
-        if value is not None and not value >= least:  # nor NaN
+        if value is not None and not value >= least:  # NaN is refused, too
             flag = name.replace("_", "-")
             parser.error(f"--{flag}: expected a number above 0, received {value}")
     if not flags.poll_seconds >= 0:
         parser.error(f"--poll-seconds: expected a number from 0 on, received {flags.poll_seconds}")
     return flags
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, received {text}")
-    return port
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Version folders: integers that grow, each written whole or not at all, none overwritten.
 
-A model server takes every folder under `<models>/<name>/` whose name is an integer for a version,
-and loads it at once. So a version is written in a hidden folder beside, and then renamed.
+A model server takes every folder below `<models>/<name>/` whose name is an integer for a version,
+and loads it at once. So a version is written to a hidden folder beside, which is then renamed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+# Warm-up requests, within a version: the model server replays them before a version answers.
+WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 MAX_VERSION = 2**63 - 1  # the model server reads the name as an int64
 _NAME = re.compile(r"[A-Za-z0-9_]+[A-Za-z0-9_.-]*")
 _HIDDEN = ".export-"
@@ -54,10 +56,10 @@ def check_version(version: int) -> int:
 
 
 def find_versions(folder: str | os.PathLike) -> dict[int, Path]:
-    """The versions in a model's folder by number, rising; what has another name is no version.
+    """Folders by the number that is their name, rising; other folders are no versions.
 
     Args:
-        folder: `<models>/<name>`; one that is not there has no versions.
+        folder: `<models>/<name>`; if it is not there, it has no versions.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -70,8 +72,8 @@ class NewVersion:
     """A version that is being written.
 
     Attributes:
-        temporary: hidden folder to write the files to.
-        path: where they are, as a version; known when the block of `new_version` has ended.
+        temporary: hidden folder that takes the files.
+        path: folder of the version, once the block of `new_version` has ended.
     """
 
     def __init__(self, temporary: Path):
@@ -81,9 +83,9 @@ class NewVersion:
 
 @contextlib.contextmanager
 def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterator[NewVersion]:
-    """Yields a `NewVersion`, and makes its files the version if the block succeeds.
+    """Yields a `NewVersion`, and makes its files a version if the block succeeds.
 
-    The number is taken by the rename itself: of two exporters at once each gets its own. A killed
+    The rename itself takes the number, so that two exporters at once get two numbers. A killed
     process leaves a hidden folder, which the next export removes.
 
     Args:
@@ -92,8 +94,8 @@ def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterat
 
     Raises:
         FileExistsError: This version exists.
-        OSError: The folder can't be written or the disk is full; says so by name.
-        ValueError: No number of a version.
+        OSError: The folder can't be written or the disk is full; names the folder.
+        ValueError: `version` is no number of a version.
 
     Example:
         >>> with new_version("saved_models/mnist") as new:
@@ -146,7 +148,7 @@ def _open_hidden(folder: Path) -> tuple[Path, int]:
     """A hidden folder in `folder`, and a lock on it that lasts as long as this process does."""
     outer = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # not every network file system has locks
+        with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(outer, fcntl.LOCK_EX)
         _remove_abandoned(folder)
         temporary = folder / f"{_HIDDEN}{secrets.token_hex(6)}"
@@ -160,7 +162,7 @@ def _open_hidden(folder: Path) -> tuple[Path, int]:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Removes the hidden folders whose exporters are gone: nobody holds their lock."""
+    """Removes the hidden folders that no exporter holds the lock of: theirs have ended."""
     for path in folder.glob(f"{_HIDDEN}*"):
         with contextlib.suppress(OSError):
             lock = os.open(path, os.O_RDONLY)
@@ -172,13 +174,17 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Brings files and folders to the disk, so that no rename comes before what it names."""
+    """Writes files and folders through to the disk, so that the rename can't get there first."""
     for path in [*folder.rglob("*"), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _publish(temporary: Path, folder: Path, version: int | None) -> Path:
@@ -189,19 +195,15 @@ def _publish(temporary: Path, folder: Path, version: int | None) -> Path:
         number = check_version(version or _largest_number(folder) + 1)
         path = folder / str(number)
         try:
-            os.rename(temporary, path)  # fails if another has the name: its folder has files
+            os.rename(temporary, path)  # fails if the name is taken by a folder with files
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             continue
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _fsync(folder)
         return path
 
 
 def _largest_number(folder: Path) -> int:
-    """Of all that has a number for its name, even if it is no folder."""
+    """The largest number that is a name here, even of something that is no folder; else 0."""
     return max((int(p.name) for p in folder.iterdir() if _is_number(p.name)), default=0)

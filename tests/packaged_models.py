@@ -168,8 +168,8 @@ def case(name, **changes):
 
 def write(model, card, folder, **options):
     """Writes the SavedModel, and returns the network that is in it."""
-    from serving.network import as_network
-    from serving.saved_model import write_saved_model
+    from serving.exporting.network import as_network
+    from serving.exporting.saved_model import write_saved_model
 
     network = as_network(model, **options)
     write_saved_model(network, card, folder)

@@ -14,7 +14,7 @@ import asym_keras as ak
 from asym_keras import datasets, presets
 from asym_keras.presets import from_preset, list_presets, preset_card
 from serving.card import verify
-from serving.check import Served
+from serving.exporting.check import Served
 from serving.versions import find_versions
 
 SAVED_MODELS = Path(__file__).resolve().parents[1] / "saved_models"

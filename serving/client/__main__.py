@@ -11,31 +11,27 @@ import argparse
 import dataclasses
 import json
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from asym_keras.files import user_path
+from serving import commands
 from serving.client import flags, inputs, outputs
 from serving.client.client import Client
-from serving.client.errors import ServingError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
-    arguments = flags.parser(__doc__).parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    command = {"predict": _predict, "status": _status, "metadata": _metadata, "bench": _bench}
-    try:
-        command[arguments.command](arguments)
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
-    except (ImportError, OSError, ServingError, ValueError) as error:
-        if arguments.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["bench"]:
+        return _bench(words[1:])
+    arguments = flags.parser(__doc__).parse_args(words)
+    commands.start_log(logging.WARNING)
+    command = {"predict": _predict, "status": _status, "metadata": _metadata}[arguments.command]
+    return commands.status_of(lambda: command(arguments), debug=arguments.debug)
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -67,39 +63,20 @@ def _metadata(arguments: argparse.Namespace) -> None:
         print(json.dumps(client.metadata(), indent=1))
 
 
-def _bench(arguments: argparse.Namespace) -> None:
-    from serving.client import load
-    from serving.client.load import report
+def _bench(words: Sequence[str]) -> int:
+    """Runs the load generator, a program that measures by this package and so is not part of it.
 
-    names = [name.strip() for name in arguments.models.split(",")]
-    if len(set(names)) < len(names):
-        raise ValueError(f"--models: expected different names, received {arguments.models}")
-    plan = load.Plan(
-        **{
-            field.name: getattr(arguments, field.name)
-            for field in dataclasses.fields(load.Plan)
-            if hasattr(arguments, field.name)
-        }
-    )
-    path = None if arguments.output is None else user_path(arguments.output)
-    if path is not None:
-        outputs.check_path(path, ".json", ".csv")
-    endpoints = {name: flags.endpoint(arguments, name) for name in names}
-    rows = None
-    if arguments.input:
-        with Client(endpoints[names[0]], timeout=plan.timeout) as client:
-            rows = inputs.read_inputs(arguments.input, client.signature(arguments.signature))
-    results = load.measure(
-        endpoints,
-        plan,
-        inputs=rows,
-        signature=arguments.signature,
-        progress=not arguments.quiet,
-    )
-    address = endpoints[names[0]].address
-    print(f"{address}: {plan.describe()}\n\n{report.table(results)}")
-    if path is not None:
-        report.write(path, results, plan, address)
+    It lies beside `serving`, in a checkout and in an installed wheel. There it is looked for before
+    anywhere else, since a folder `benchmarks` in which the command is run may be somebody's own.
+    """
+    beside = str(Path(__file__).resolve().parents[2])
+    paths = [beside, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-P", "-m", "benchmarks.load", *words]
+    try:
+        return subprocess.run(command, env=environment, check=False).returncode
+    except KeyboardInterrupt:  # Ctrl-C reaches the program, too
+        return 130
 
 
 def _client(arguments: argparse.Namespace) -> Client:

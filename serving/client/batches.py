@@ -11,10 +11,10 @@ import numpy.typing as npt
 def split(
     arrays: Mapping[str, npt.NDArray], batch_size: int | None
 ) -> Iterator[dict[str, npt.NDArray]]:
-    """Parts of at most `batch_size` rows, in order; at least one, even of no rows.
+    """Parts of at most `batch_size` rows, in order. Inputs without rows make one part.
 
     Raises:
-        ValueError: `batch_size` is below 1, or inputs have no rows or not equally many.
+        ValueError: `batch_size` is below 1, or the inputs do not have equally many rows.
     """
     if batch_size is None:
         yield dict(arrays)
@@ -36,10 +36,14 @@ def split(
 def join(
     parts: Sequence[Mapping[str, npt.NDArray]], sizes: Sequence[int]
 ) -> dict[str, npt.NDArray]:
-    """Outputs of all parts, one below the other; `sizes` are the rows of each part's inputs.
+    """Outputs of all parts, one below the other.
+
+    Args:
+        parts: outputs of each part.
+        sizes: rows of each part's inputs.
 
     Raises:
-        ValueError: An output has not a row for each row of the inputs.
+        ValueError: An output does not have one row for each row of the inputs.
     """
     for part, size in zip(parts, sizes, strict=True):
         for name, array in part.items():

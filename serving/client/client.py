@@ -20,7 +20,7 @@ from serving.client.status import ModelVersion
 
 _Result = TypeVar("_Result")
 
-# Codes of a server whose signatures may have changed since we read them: a new version.
+# After these codes the signatures are read again, since a new version may have changed them.
 _STALE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND", "UNKNOWN")
 
 
@@ -42,16 +42,16 @@ def connect(
         url: "http://HOST:PORT" or "https://..." for REST, "grpc://HOST:PORT" or "grpcs://..." for
             gRPC. Without a port: 8501, 8500, and 443 where it is encrypted.
         model: Name of the model on the server.
-        version: A version's number. None: the newest one, or that of `label`.
+        version: A version's number. None: the newest version, or that of `label`.
         label: A version's label, such as "stable" or "canary".
         timeout: Seconds for a whole call, waits and batches included.
-        retries: Most further tries where the server is UNAVAILABLE (503 over REST) or refuses the
-            connection, after random waits of at most 0.1, 0.2, 0.4, ... seconds. Nothing else is
-            tried again.
+        retries: Most further tries if the server is UNAVAILABLE (503 over REST) or refuses the
+            connection, after random waits of at most 0.1, 0.2, 0.4, ... seconds. No other error
+            leads to another try.
         token: Sent as `Authorization: Bearer TOKEN`.
         headers: Sent with every request.
-        ca_file: PEM file of the authorities that may sign the server's certificate. None: the
-            system's.
+        ca_file: PEM file of the authorities that may sign the server's certificate. None: those
+            of the system.
 
     Returns:
         The `Client`.
@@ -83,7 +83,7 @@ class Client:
 
     Args:
         endpoint: Model, address and headers.
-        timeout: Seconds for a call that names none.
+        timeout: Seconds for a call that is given no other number.
         retries: Most further tries of a request.
 
     Raises:
@@ -111,12 +111,12 @@ class Client:
     ) -> dict[str, npt.NDArray]:
         """Answers of the model.
 
-        The signature is read from the server once, and again after an error that a new version may
-        have caused: it names the inputs and outputs and gives their dtypes.
+        The signature names the inputs and outputs and gives their dtypes. The client reads it from
+        the server once, and again after an error that a new version may have caused.
 
         Args:
             inputs: Array `(n, ...)`, or arrays by input name.
-            signature: Which way to call the model.
+            signature: Name of the signature.
             batch_size: Rows in one request. None: all. Changes memory and speed, not the result.
             timeout: Seconds for the whole call. None: those of the client.
 
@@ -135,7 +135,7 @@ class Client:
         specification = self._signature(signature, deadline)
         arrays = specification.arrays(inputs)
 
-        def answer(part):
+        def answer(part: Mapping[str, npt.NDArray]) -> dict[str, npt.NDArray]:
             return self._send(
                 lambda: self._transport.predict(part, signature, specification, deadline), deadline
             )
@@ -158,7 +158,7 @@ class Client:
         Args:
             examples: Features by name, a dict for each example; or numbers of shape `(n, d)`: rows
                 of the feature "inputs".
-            signature: One of method "tensorflow/serving/classify".
+            signature: Name of a signature whose method is "tensorflow/serving/classify".
             timeout: Seconds for the whole call. None: those of the client.
 
         Returns:
@@ -182,7 +182,7 @@ class Client:
 
         Args:
             examples, timeout: As in `classify`.
-            signature: One of method "tensorflow/serving/regress".
+            signature: Name of a signature whose method is "tensorflow/serving/regress".
 
         Returns:
             Array, float32 `(n,)`.
@@ -195,7 +195,7 @@ class Client:
         return self._send(lambda: self._transport.regress(features, signature, deadline), deadline)
 
     def status(self, *, timeout: float | None = None) -> list[ModelVersion]:
-        """State of the model's versions, newest first; of one if the client has a version.
+        """State of the model's versions, newest first, or of the client's version alone.
 
         Raises:
             ServingError: No such model, or no answer in time.
@@ -204,7 +204,7 @@ class Client:
         return self._send(lambda: self._transport.status(deadline), deadline)
 
     def metadata(self, *, timeout: float | None = None) -> dict[str, Any]:
-        """What the model takes and gives, as plain data, read anew from the server.
+        """The model's inputs and outputs, as plain data, read anew from the server.
 
         Returns:
             `{"model", "version", "signatures": {name: {"inputs", "outputs", "method"}}}`, where
@@ -237,7 +237,7 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -252,11 +252,9 @@ class Client:
         if known is None or name not in known.signatures:
             known = self._metadata(deadline)
         if name not in known.signatures:
-            raise ServingError(
-                "FAILED_PRECONDITION",
-                f"expected a signature of {', '.join(sorted(known.signatures))}, received {name!r}",
-                model=self.endpoint.model_name,
-                address=self.endpoint.address,
+            names = ", ".join(sorted(known.signatures))
+            raise self.endpoint.error(
+                "FAILED_PRECONDITION", f"expected a signature of {names}, received {name!r}"
             )
         return known.signatures[name]
 
@@ -276,7 +274,7 @@ class Client:
             raise
 
 
-def _transport(endpoint: Endpoint):
+def _transport(endpoint: Endpoint) -> Any:
     if endpoint.is_rest:
         from serving.client.rest import RestTransport
 

@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from serving.client import extra
+from serving import extra
 from serving.client.errors import ServingError
 
 _Result = TypeVar("_Result")
 
-_FIRST_WAIT = 0.1  # seconds; the bound doubles, the wait is drawn between 0 and the bound
+_FIRST_WAIT = 0.1  # seconds: a wait is drawn between 0 and a bound, which then doubles
 _LONGEST_WAIT = 5.0
 
 
 class Deadline:
-    """The end of the time that one call has, its batches and its waits included.
+    """The end of the time that one call has, batches and waits included.
 
     Args:
-        seconds: From now on.
+        seconds: From now to the end.
 
     Raises:
         ValueError: `seconds` is not a positive number.
@@ -37,12 +37,12 @@ class Deadline:
 
 
 def with_retries(call: Callable[[], _Result], *, deadline: Deadline, retries: int) -> _Result:
-    """`call()`, again after a growing random wait where the error says that this may help.
+    """Calls again, after a growing random wait, as long as the error says that this may help.
 
     Args:
         call: Raises `ServingError`; only a `retryable` one leads to another try.
-        deadline: No wait goes beyond it.
-        retries: Most further tries after the first.
+        deadline: End of the last wait.
+        retries: Most tries after the first one.
 
     Returns:
         What `call` returns.

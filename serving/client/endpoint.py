@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from asym_keras.files import user_path
+from serving.client.deadlines import Deadline
+from serving.client.errors import ServingError
 
 logger = logging.getLogger("serving.client")
 
@@ -22,10 +24,10 @@ class Endpoint:
 
     Attributes:
         scheme: "http", "https", "grpc" or "grpcs".
-        host, port: of the server or of a proxy in front of it.
-        prefix: path before `/v1/` where a proxy adds one; REST only.
+        host, port: address of the server or of a proxy in front of it.
+        prefix: path before `/v1/`, where a proxy adds one; REST only.
         model: name of the model.
-        version, label: one of the two, or neither: the server's newest version.
+        version, label: one of the two, or neither for the server's newest version.
         headers: sent with every request, names in lower case; never shown.
         ca_file: PEM file of the authorities to trust. None: those of the system.
     """
@@ -42,7 +44,7 @@ class Endpoint:
 
     @property
     def is_rest(self) -> bool:
-        """REST, not gRPC."""
+        """Whether requests go over REST; else they go over gRPC."""
         return self.scheme in ("http", "https")
 
     @property
@@ -52,17 +54,17 @@ class Endpoint:
 
     @property
     def target(self) -> str:
-        """`host:port`, the host in brackets if it is an IPv6 address."""
+        """`host:port`, with brackets around an IPv6 address."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def address(self) -> str:
-        """The address to show: without model, headers or user."""
+        """The address to show in messages, without model and headers."""
         return f"{self.scheme}://{self.target}{self.prefix}"
 
     @property
     def model_name(self) -> str:
-        """The model with its version or label, to show."""
+        """The model with its version or label, to show in messages."""
         if self.version is not None:
             return f"{self.model}, version {self.version}"
         return self.model if self.label is None else f"{self.model}, label {self.label}"
@@ -70,6 +72,27 @@ class Endpoint:
     def authorities(self) -> bytes | None:
         """Certificates of the authorities to trust, PEM; None for those of the system."""
         return None if self.ca_file is None else self.ca_file.read_bytes()
+
+    def error(self, code: str, message: str, *, retryable: bool = False) -> ServingError:
+        """The error of a request to this model."""
+        return ServingError(
+            code, message, model=self.model_name, address=self.address, retryable=retryable
+        )
+
+    def late(self, deadline: Deadline) -> ServingError:
+        """The error of a request whose time is up."""
+        return self.error("DEADLINE_EXCEEDED", f"no answer within {deadline.seconds:g} s")
+
+    def seconds_left(self, deadline: Deadline) -> float:
+        """The time that a request still has.
+
+        Raises:
+            ServingError: DEADLINE_EXCEEDED: it has none.
+        """
+        seconds = deadline.remaining()
+        if seconds <= 0:
+            raise self.late(deadline)
+        return seconds
 
 
 def parse_endpoint(
@@ -82,7 +105,7 @@ def parse_endpoint(
     headers: Mapping[str, str] | None = None,
     ca_file: str | Path | None = None,
 ) -> Endpoint:
-    """Checks what `connect` takes, before anything is sent.
+    """Checks the arguments of `connect`, before anything is sent.
 
     Args:
         url, model, version, label, token, headers, ca_file: As in `connect`.
@@ -159,7 +182,7 @@ def _headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:
             raise ValueError("expected a token or the header Authorization, received both")
         result["authorization"] = f"Bearer {token.strip()}"
     for name, value in result.items():
-        # A line break would smuggle in another header.
+        # A line break would begin another header.
         if not (value.isascii() and value.isprintable() and name.replace("-", "").isalnum()):
             raise ValueError(
                 f"header {name!r}: expected one line of ASCII characters, received something else"

@@ -2,21 +2,6 @@
 
 from __future__ import annotations
 
-# HTTP status of TF Serving's REST interface, and of proxies in front of it.
-_CODE_OF_STATUS = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ABORTED",
-    413: "RESOURCE_EXHAUSTED",
-    429: "RESOURCE_EXHAUSTED",
-    500: "INTERNAL",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-
 _ADVICE = {
     "ABORTED": "try again",
     "DEADLINE_EXCEEDED": "give a longer timeout, or fewer rows with batch_size",
@@ -37,13 +22,13 @@ class ServingError(RuntimeError):
     """A request that a server refused, or that did not reach one in time.
 
     Attributes:
-        code: Name of a gRPC status: "NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", ...; the
-            same over REST.
+        code: Name of a gRPC status, over REST, too: "NOT_FOUND", "UNAVAILABLE",
+            "DEADLINE_EXCEEDED", ...
         message: What the server or the network said.
         model: Name of the model that was asked, with version or label if one was given.
         advice: What to do.
-        retryable: Whether the request may simply be sent again: the server said UNAVAILABLE or
-            refused the connection.
+        retryable: Whether the client may send the request again, since the server said
+            UNAVAILABLE or refused the connection.
     """
 
     def __init__(
@@ -57,8 +42,3 @@ class ServingError(RuntimeError):
         where = f" at {address}" if address else ""
         reason = self.message.rstrip(".")
         super().__init__(f"model {model!r}{where}: {code}: {reason}; {self.advice}")
-
-
-def code_of_status(status: int) -> str:
-    """Name of the gRPC status that goes with an HTTP status; "UNKNOWN" for one not in use."""
-    return _CODE_OF_STATUS.get(status, "UNKNOWN")

@@ -8,18 +8,18 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-Example = Mapping[str, Any]  # feature -> number, text, bytes, or a flat sequence of them
+Example = Mapping[str, Any]  # by feature: a number, text or bytes, or a flat sequence of them
 
 
 def as_features(examples: npt.ArrayLike | Sequence[Example]) -> list[dict[str, list]]:
     """Each example as a dict of lists of floats, ints, or bytes.
 
     Args:
-        examples: Dicts; or an array `(n, d)` of numbers, whose rows become the feature "inputs" of
-            float values.
+        examples: Dicts; or an array `(n, d)` of numbers, whose rows become the feature "inputs" as
+            floats.
 
     Raises:
-        ValueError: A feature is empty of kind, nested, or of mixed or other values.
+        ValueError: A feature is nested, or holds something else than numbers alone or texts alone.
     """
     dicts: list[Any] = [] if isinstance(examples, np.ndarray) else list(cast("Any", examples))
     if dicts and all(isinstance(example, Mapping) for example in dicts):

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from asym_keras.datasets import csv_table
 from asym_keras.files import user_path
+from serving import extra
 from serving.client.signatures import Signature, TensorSpec
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm")
 _KINDS = f".npy, .npz, .csv or an image ({', '.join(_IMAGES)})"
-_GREY = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # modes of Pillow with 8 bits or fewer
+_GREY = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # Pillow's modes of at most 8 bits a colour
 
 
 def read_inputs(
@@ -24,20 +25,20 @@ def read_inputs(
     """Rows of all `paths`, one below the other, as `signature` takes them.
 
     Args:
-        paths: `.npy`: an array, or one example alone; `.npz`: arrays by input name; `.csv`: an
-            example a line, a first line of names is left out; images: made grey, scaled to the
-            height and width that the signature asks for (28 x 28 for 784 numbers), pixels 0 (black)
-            to 255.
-        signature: Of the model, for the number of axes and the size of images.
-        invert: Turn the images' black and white: MNIST is white on black, paper is not.
+        paths: `.npy` holds an array of rows, or a single row; `.npz` arrays by input name; `.csv`
+            a row in each line, after a line of names, if there is one. An image is made grey, with
+            pixels 0 (black) to 255, and scaled to the height and width that the signature asks for
+            (28 x 28 for 784 numbers).
+        signature: The model's, for the number of axes and the size of images.
+        invert: Whether to swap black and white: MNIST is white on black, paper is not.
 
     Returns:
-        Array `(n, ...)`; a dict of them for one `.npz` file.
+        Array `(n, ...)`; a dict of arrays for a `.npz` file.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: A file of another kind, or one that cannot be read; several inputs, but no
-            `.npz`; rows of several lengths.
+        ValueError: A file is of another kind or can't be read, the signature has several inputs
+            and there is no `.npz`, or rows have several lengths.
     """
     files = [user_path(path) for path in paths]
     for file in files:
@@ -104,14 +105,15 @@ def _csv(file: Path) -> npt.NDArray[np.float64]:
 
 
 def _image(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray[np.uint8]:
-    from PIL import Image, ImageOps
+    with extra.needed("--input"):
+        from PIL import Image, ImageOps
 
     height, width = _size(spec)
     try:
         with Image.open(file) as image:
             if image.mode not in _GREY:
                 raise ValueError(f"its pixels are {image.mode}, not 8 bits each")
-            # What shines through is the paper, not the black that transparent pixels often hold.
+            # Transparent pixels show the paper, which is white; often they hold black themselves.
             picture = image.convert("RGBA")
             paper = Image.new("RGBA", picture.size, "white")
             grey = Image.alpha_composite(paper, picture).convert("L")

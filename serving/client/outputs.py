@@ -23,7 +23,7 @@ def as_json(outputs: Mapping[str, npt.NDArray]) -> str:
 
 
 def check_path(path: Path, *suffixes: str) -> None:
-    """Before the work: whether `path` can be written.
+    """Checks, before the long work, whether `path` can be written.
 
     Raises:
         ValueError: It ends in none of the `suffixes`.
@@ -39,7 +39,7 @@ def check_path(path: Path, *suffixes: str) -> None:
 
 
 def write(path: Path, outputs: Mapping[str, npt.NDArray]) -> None:
-    """To a `.npz` (strings as bytes of one length) or `.json` file."""
+    """Writes a `.json` or `.npz` file; the latter holds strings as bytes of one length."""
     if path.suffix == ".json":
         write_text(path, as_json(outputs))
         return

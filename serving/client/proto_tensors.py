@@ -1,4 +1,4 @@
-"""Arrays as TensorProto, without `tf.make_tensor_proto`, which would load TensorFlow."""
+"""Arrays as TensorProto. `tf.make_tensor_proto` does the same, but loads TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,21 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving.client.signatures import NUMPY_DTYPES
+from serving.codes import NUMPY_DTYPES, VALUE_FIELDS
 
 _TYPE_NAMES = {dtype: name for name, dtype in NUMPY_DTYPES.items()}
-
-# The repeated field that holds the values where there is no `tensor_content`.
-_FIELDS = {
-    "DT_FLOAT": "float_val",
-    "DT_DOUBLE": "double_val",
-    "DT_HALF": "half_val",
-    "DT_INT64": "int64_val",
-    "DT_UINT32": "uint32_val",
-    "DT_UINT64": "uint64_val",
-    "DT_BOOL": "bool_val",
-    "DT_STRING": "string_val",
-}
 
 
 def to_proto(array: npt.NDArray, protos: Any) -> Any:
@@ -49,7 +37,7 @@ def to_proto(array: npt.NDArray, protos: Any) -> Any:
 
 
 def from_proto(proto: Any, protos: Any) -> npt.NDArray:
-    """TensorProto as array, whichever way it holds its values; strings as an array of bytes.
+    """A TensorProto as an array, in whichever field it holds its values; strings become bytes.
 
     Raises:
         ValueError: A dtype that NumPy does not know.
@@ -61,12 +49,12 @@ def from_proto(proto: Any, protos: Any) -> npt.NDArray:
     shape = [dim.size for dim in proto.tensor_shape.dim]
     if proto.tensor_content:
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape).copy()
-    field = getattr(proto, _FIELDS.get(name, "int_val"))
+    field = getattr(proto, VALUE_FIELDS[dtype])
     if name == "DT_HALF":
-        values = np.array(field, np.uint16).view(np.float16)  # bit patterns
+        values = np.array(field, np.uint16).view(np.float16)  # the field holds bits
     else:
         values = np.array(field, dtype)
     size = math.prod(shape)
-    if 0 < values.size < size:  # the last value stands for the rest
+    if 0 < values.size < size:  # the last value stands for all that are missing
         values = np.concatenate([values, np.repeat(values[-1:], size - values.size)])
     return values.reshape(shape)

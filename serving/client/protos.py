@@ -1,9 +1,9 @@
 """The messages of TensorFlow Serving, without TensorFlow.
 
-The generated modules of tensorflow-serving-api import those of `tensorflow.core`, and so the
-whole of TensorFlow: 2 to 3.5 seconds and 0.5 GB for a client that only packs numbers. None of
-them needs it: below a bare parent package they load in 0.15 s. Where TensorFlow is loaded already
-nothing is special, and it may be imported later: it then takes over the same messages.
+The generated modules of tensorflow-serving-api import those of `tensorflow.core`, and that imports
+the whole of TensorFlow: 2 to 3.5 seconds and 0.5 GB for a client that only packs numbers. None of
+these modules needs it: below an empty parent package they load in 0.15 s. If TensorFlow is loaded
+already, they are imported as usual; if it is imported later, it uses the messages that are there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import types
 from collections.abc import Iterator
 
-from serving.client import extra
+from serving import extra
 
 _NAMES = {
     "classification": "tensorflow_serving.apis.classification_pb2",
@@ -44,7 +44,7 @@ def load() -> types.SimpleNamespace:
 
 @contextlib.contextmanager
 def _bare_tensorflow() -> Iterator[None]:
-    """A package `tensorflow` that has the folder of the real one, and runs none of its code."""
+    """Puts an empty package in the place of `tensorflow`, with the folder of the real one."""
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or spec.submodule_search_locations is None:
         raise ModuleNotFoundError(
@@ -58,7 +58,8 @@ def _bare_tensorflow() -> Iterator[None]:
     try:
         yield
     finally:
-        # The messages stay: protobuf knows each once. Packages go, for the real import to make.
+        # Messages stay, since protobuf refuses to define them twice. The packages go, so that a
+        # real import of TensorFlow makes them.
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == "tensorflow" and not name.endswith("_pb2"):
                 del sys.modules[name]

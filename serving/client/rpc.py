@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.json_format import MessageToDict
 
 from serving.client import examples as example_features
 from serving.client import proto_tensors, protos
 from serving.client.deadlines import Deadline
 from serving.client.endpoint import Endpoint
-from serving.client.errors import ServingError
-from serving.client.signatures import ModelMetadata, Signature, signatures_from_proto
-from serving.client.status import ModelVersion
+from serving.client.signatures import ModelMetadata, Signature, signatures_from_json
+from serving.client.status import ModelVersion, versions_from_json
 
 CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # 4 MiB otherwise: 100,000 scores of ten classes
+    ("grpc.max_receive_message_length", -1),  # the default is 4 MiB: 100,000 scores of 10 classes
     ("grpc.max_send_message_length", -1),
-    ("grpc.enable_retries", 0),  # ours are the only ones, so that their number is known
+    ("grpc.enable_retries", 0),  # `with_retries` does it, as often as the caller wants
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
@@ -78,20 +78,10 @@ class GrpcTransport:
 
     def status(self, deadline: Deadline) -> list[ModelVersion]:
         """The versions that the server knows, newest first."""
-        module = self._protos.status
-        request = module.GetModelStatusRequest()
+        request = self._protos.status.GetModelStatusRequest()
         fill_spec(request.model_spec, self._endpoint)
         answer = self._call(self._models.GetModelStatus, request, deadline)
-        state_name = module.ModelVersionStatus.State.Name
-        return [
-            ModelVersion(
-                version=entry.version,
-                state=state_name(entry.state),
-                code=_code_name(self._grpc, entry.status.error_code),
-                message=entry.status.error_message,
-            )
-            for entry in answer.model_version_status
-        ]
+        return versions_from_json(_as_json(answer))
 
     def metadata(self, deadline: Deadline) -> ModelMetadata:
         """Version and signatures."""
@@ -101,9 +91,8 @@ class GrpcTransport:
         answer = self._call(self._prediction.GetModelMetadata, request, deadline)
         signatures = module.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(signatures)
-        return signatures_from_proto(
-            answer.model_spec.version.value, signatures.signature_def, self._protos.types
-        )
+        definitions = _as_json(signatures)["signature_def"]
+        return signatures_from_json(answer.model_spec.version.value, definitions)
 
     def close(self) -> None:
         """Closes the channel."""
@@ -115,23 +104,14 @@ class GrpcTransport:
             example_features.to_proto(features, request.input.example_list.examples.add())
 
     def _call(self, method: Any, request: Any, deadline: Deadline) -> Any:
-        seconds = deadline.remaining()
-        if seconds <= 0:
-            raise self._error("DEADLINE_EXCEEDED", f"no answer within {deadline.seconds:g} s")
+        seconds = self._endpoint.seconds_left(deadline)
         try:
             return method(request, timeout=seconds, metadata=self._headers)
         except self._grpc.RpcError as error:
             code = error.code().name
-            raise self._error(code, error.details() or "") from error
-
-    def _error(self, code: str, message: str) -> ServingError:
-        return ServingError(
-            code,
-            message,
-            model=self._endpoint.model_name,
-            address=self._endpoint.address,
-            retryable=code == "UNAVAILABLE",
-        )
+            raise self._endpoint.error(
+                code, error.details() or "", retryable=code == "UNAVAILABLE"
+            ) from error
 
 
 def predict_request(
@@ -146,7 +126,7 @@ def predict_request(
 
 
 def fill_spec(spec: Any, endpoint: Endpoint, signature: str = "") -> None:
-    """Writes model, version or label, and signature into a ModelSpec."""
+    """Fills a ModelSpec with model, version or label, and signature."""
     spec.name = endpoint.model
     spec.signature_name = signature
     if endpoint.version is not None:
@@ -155,5 +135,8 @@ def fill_spec(spec: Any, endpoint: Endpoint, signature: str = "") -> None:
         spec.version_label = endpoint.label
 
 
-def _code_name(grpc: Any, number: int) -> str:
-    return next((code.name for code in grpc.StatusCode if code.value[0] == number), "UNKNOWN")
+def _as_json(message: Any) -> dict[str, Any]:
+    """A message in the form of TF Serving's REST answers, so that both are read alike."""
+    return MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )

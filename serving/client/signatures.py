@@ -1,4 +1,4 @@
-"""What a model takes and gives, as plain data, from either protocol."""
+"""The inputs and outputs of a model, as plain data, whatever the protocol."""
 
 from __future__ import annotations
 
@@ -9,22 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Names of tensorflow.DataType, and what holds their values here. Strings are arrays of bytes.
-NUMPY_DTYPES: dict[str, str] = {
-    "DT_FLOAT": "float32",
-    "DT_DOUBLE": "float64",
-    "DT_HALF": "float16",
-    "DT_INT8": "int8",
-    "DT_INT16": "int16",
-    "DT_INT32": "int32",
-    "DT_INT64": "int64",
-    "DT_UINT8": "uint8",
-    "DT_UINT16": "uint16",
-    "DT_UINT32": "uint32",
-    "DT_UINT64": "uint64",
-    "DT_BOOL": "bool",
-    "DT_STRING": "object",
-}
+from serving.codes import NUMPY_DTYPES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +18,7 @@ class TensorSpec:
 
     Attributes:
         dtype: Name of a NumPy dtype, "object" for strings; None if NumPy has none for it.
-        shape: None for a length that is free; None for a shape of unknown rank.
+        shape: A length is None where it is free, and the shape is None if its rank is unknown.
     """
 
     dtype: str | None
@@ -62,14 +47,15 @@ class Signature:
         }
 
     def arrays(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray]:
-        """`inputs` by name and in the dtype of the signature.
+        """`inputs` by name and in the dtypes of the signature.
 
-        Numbers are made fit where nothing but rounding is lost: float64 for a float32 input,
-        whole numbers in range for an integer one. All else is an error; shapes and names that
-        are too many or too few are the server's to judge.
+        Numbers are converted if they lose no more than digits: float64 to float32, and whole
+        numbers to an integer dtype that holds them. The server checks shapes, and whether names
+        are missing.
 
         Raises:
-            ValueError: No dict for a signature of several inputs, or values that do not fit.
+            ValueError: The signature has several inputs and `inputs` is no dict, or values do not
+                fit the dtype.
         """
         if isinstance(inputs, Mapping):
             named = dict(inputs)
@@ -85,66 +71,34 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True)
 class ModelMetadata:
-    """Signatures of a model by name, and the version that they are of."""
+    """The signatures of one version of a model, by name."""
 
     version: int
     signatures: Mapping[str, Signature]
 
 
-def signatures_from_json(answer: Mapping[str, Any]) -> ModelMetadata:
-    """Of the body of `GET /v1/models/NAME/metadata`."""
-    definitions = answer["metadata"]["signature_def"]["signature_def"]
+def signatures_from_json(version: int | str, definitions: Mapping[str, Any]) -> ModelMetadata:
+    """The `signature_def` of a `SignatureDefMap` as JSON, which is how TF Serving writes it."""
     return ModelMetadata(
-        version=int(answer["model_spec"]["version"]),
+        version=int(version),
         signatures={
             name: Signature(
-                {alias: _spec_from_json(info) for alias, info in definition["inputs"].items()},
-                {alias: _spec_from_json(info) for alias, info in definition["outputs"].items()},
+                {alias: _spec(info) for alias, info in definition["inputs"].items()},
+                {alias: _spec(info) for alias, info in definition["outputs"].items()},
                 definition["method_name"],
             )
             for name, definition in definitions.items()
-            if not _is_pseudo(name)
+            if name != "__saved_model_init_op"  # an export by TensorFlow 2 lists its initialiser
         },
     )
 
 
-def signatures_from_proto(
-    version: int, definitions: Mapping[str, Any], types: Any
-) -> ModelMetadata:
-    """Of a `SignatureDefMap`; `types` is the module that names the dtypes."""
-
-    def spec(info: Any) -> TensorSpec:
-        shape = info.tensor_shape
-        sizes = None if shape.unknown_rank else [dim.size for dim in shape.dim]
-        return _spec(types.DataType.Name(info.dtype), sizes)
-
-    return ModelMetadata(
-        version=version,
-        signatures={
-            name: Signature(
-                {alias: spec(info) for alias, info in definition.inputs.items()},
-                {alias: spec(info) for alias, info in definition.outputs.items()},
-                definition.method_name,
-            )
-            for name, definition in definitions.items()
-            if not _is_pseudo(name)
-        },
-    )
-
-
-def _is_pseudo(name: str) -> bool:
-    return name == "__saved_model_init_op"  # listed by TF2 exports; nothing to call
-
-
-def _spec_from_json(info: Mapping[str, Any]) -> TensorSpec:
-    shape = info["tensor_shape"]
-    sizes = None if shape.get("unknown_rank") else [int(dim["size"]) for dim in shape["dim"]]
-    return _spec(info["dtype"], sizes)
-
-
-def _spec(dtype: str, sizes: list[int] | None) -> TensorSpec:
-    shape = None if sizes is None else tuple(None if size < 0 else size for size in sizes)
-    return TensorSpec(NUMPY_DTYPES.get(dtype), shape)
+def _spec(info: Mapping[str, Any]) -> TensorSpec:
+    dtype, shape = NUMPY_DTYPES.get(info["dtype"]), info["tensor_shape"]
+    if shape.get("unknown_rank"):
+        return TensorSpec(dtype, None)
+    sizes = [int(dim["size"]) for dim in shape["dim"]]
+    return TensorSpec(dtype, tuple(None if size < 0 else size for size in sizes))
 
 
 def _fitted(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.NDArray:

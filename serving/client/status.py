@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,3 +27,13 @@ class ModelVersion:
     def is_available(self) -> bool:
         """Whether it answers requests."""
         return self.state == "AVAILABLE" and self.code == "OK"
+
+
+def versions_from_json(answer: Mapping[str, Any]) -> list[ModelVersion]:
+    """The versions in a `GetModelStatusResponse` as JSON, in its order: newest first."""
+    found = []
+    for entry in answer["model_version_status"]:
+        status = entry.get("status") or {"error_code": "OK", "error_message": ""}
+        code, message = status["error_code"], status["error_message"]
+        found.append(ModelVersion(int(entry["version"]), entry["state"], code, message))
+    return found

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import logging
 import signal
 import sys
@@ -19,6 +18,7 @@ import webbrowser
 from collections.abc import Sequence
 
 from asym_keras.files import user_path
+from serving import commands, extra
 from serving.demo.cards import find_models
 from serving.demo.settings import Settings
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line until Ctrl-C or SIGTERM."""
     parser = _parser()
     flags = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    commands.start_log()
     try:
         settings = Settings(
             server=flags.server, models=tuple(flags.models), models_dir=user_path(flags.models_dir)
@@ -38,23 +38,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         _check_models(settings)
     except ValueError as error:
         parser.error(str(error))
-    try:
-        _check_extra()
-        asyncio.run(_serve(settings, flags.host, flags.port, open_page=flags.open))
-    except (ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    page = {"host": flags.host, "port": flags.port, "open_page": flags.open}
+    if status := commands.status_of(lambda: asyncio.run(_serve(settings, **page))):
+        sys.exit(status)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.demo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = commands.parser("serving.demo", __doc__)
     add = parser.add_argument
-    add("--port", type=_port, default=8600, help="port of the page; 0: any free one (8600)")
+    add("--port", type=commands.port, default=8600, help="port of the page; 0: any free one (8600)")
     add("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine only)")
     add(
         "--server",
@@ -79,13 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"expected a port in 0..65535, received {port}")
-    return port
-
-
 def _check_models(settings: Settings) -> None:
     if not settings.models and not find_models(settings.models_dir):
         raise ValueError(
@@ -95,18 +80,11 @@ def _check_models(settings: Settings) -> None:
         )
 
 
-def _check_extra() -> None:
-    if importlib.util.find_spec("aiohttp") is None:
-        raise ModuleNotFoundError(
-            "serving.demo: expected the package aiohttp, received none. Install it with: "
-            "pip install 'asym-keras[serving]'."
-        )
+async def _serve(settings: Settings, *, host: str, port: int, open_page: bool) -> None:
+    with extra.needed("serving.demo"):
+        from aiohttp import web
 
-
-async def _serve(settings: Settings, host: str, port: int, *, open_page: bool) -> None:
-    from aiohttp import web
-
-    from serving.demo.app import make_app
+        from serving.demo.app import make_app
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,8 +1,7 @@
 """The demo's web application: its page, the list of models, and the way to the model server.
 
-TF Serving sends no CORS headers, so a browser may not ask it from another page's script. Hence
-the page asks this server, which passes on `/v1/models/...` to the one model server, and nothing
-else.
+TF Serving sends no CORS headers, so a browser does not let the page's script ask it. Hence the page
+asks this server, which passes on `/v1/models/...`, and nothing else, to the one model server.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _ALLOWED = {
     "GET": re.compile(rf"{_MODEL}(?:/metadata)?", re.ASCII),
     "POST": re.compile(rf"{_MODEL}:(?:predict|classify|regress)", re.ASCII),
 }
-# The page needs nothing from anywhere else, and the browser is to see to it.
+# The page needs nothing from elsewhere, and these headers make the browser refuse anything else.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -72,7 +71,7 @@ async def _models(request: web.Request) -> web.Response:
 
 
 async def _pass_on(request: web.Request) -> web.Response:
-    # The path as it was sent: a decoded one could mean something else to the model server.
+    # The path goes on as it came, since a decoded one could mean something else to the server.
     path = request.raw_path
     allowed = _ALLOWED.get(request.method)
     if allowed is None or not allowed.fullmatch(path):
@@ -103,5 +102,5 @@ async def _body(request: web.Request) -> bytes:
 
 
 def _error(status: int, message: str) -> web.Response:
-    """In the form of TF Serving's own errors."""
+    """An error in the form of TF Serving's own."""
     return web.json_response({"error": message}, status=status)

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from serving.card import FILE, read_card
+from serving.versions import find_versions
 
 SHAPE = (28, 28)
 logger = logging.getLogger("serving.demo")
@@ -14,7 +15,7 @@ logger = logging.getLogger("serving.demo")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the page tells of a model; None for what nobody says.
+    """What the page says of a model; None for what is not known.
 
     Attributes:
         nodes: hidden nodes that were kept.
@@ -36,22 +37,17 @@ def find_models(folder: Path) -> dict[str, Facts]:
     """Models of `folder` that classify images of 28 x 28 pixels, smallest first.
 
     Args:
-        folder: Holds `<name>/<version>/card.json`. Of each name the newest version counts.
+        folder: Holds `<name>/<version>/card.json`; the newest version with a card counts.
 
     Returns:
-        Facts by model name. What has no card, or a broken one (a warning says so), is left out.
+        Facts by model name, without the models whose newest card is broken: a warning names these.
     """
     found = {}
     for path in sorted(folder.glob("[!.]*/")):
-        versions = sorted((v for v in path.glob("*/") if v.name.isdecimal()), key=_number)
-        described = [version for version in versions if (version / FILE).is_file()]
+        described = [v for v in find_versions(path).values() if (v / FILE).is_file()]
         if described and (facts := _facts(described[-1])):
             found[path.name] = facts
     return dict(sorted(found.items(), key=lambda item: (item[1].nodes or 0, item[0])))
-
-
-def _number(version: Path) -> int:
-    return int(version.name)
 
 
 def _facts(version: Path) -> Facts | None:
@@ -76,7 +72,7 @@ def _facts(version: Path) -> Facts | None:
 
 
 def _accuracy(metrics: dict[str, dict[str, float]]) -> float | None:
-    """Of the network that is served, which is the last of the steps that were taken."""
+    """Accuracy of the network that is served, which the last of the steps made."""
     taken = [step for step in ("full", "pruned", "refit", "half") if step in metrics]
     return metrics[taken[-1]].get("test_accuracy") if taken else None
 

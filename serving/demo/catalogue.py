@@ -1,4 +1,4 @@
-"""The list of models that the page shows: cards, and what the model server says."""
+"""The list of models that the page shows, from their cards and from the model server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ START = "python -m serving.serve --models {models} --preview"
 
 
 async def catalogue(settings: Settings, upstream: Upstream) -> dict[str, Any]:
-    """What `/models.json` answers.
+    """The content of `/models.json`.
 
     Returns:
-        A JSON object: `server` (URL), `problem` (text, or None where the server is reachable),
-        `start` (the command that starts one) and `models`: for each the fields of `Facts`, and
-        `name`, `version` (what is served, or None) and `problem` (why it is not, or None).
+        A JSON object: `server` (URL), `problem` (text; None if the server is reachable), `start`
+        (the command that starts a server) and `models`, which has for each model the fields of
+        `Facts`, `name`, `version` (None if no version is served) and `problem` (why, or None).
     """
     cards = find_models(settings.models_dir)
     names = settings.models or tuple(cards)
@@ -59,7 +59,7 @@ async def _describe(name: str, facts: Facts | None, upstream: Upstream) -> dict[
 
 
 async def _facts_from_metadata(name: str, upstream: Upstream) -> tuple[Facts, str | None]:
-    """What the signatures of a model without a card tell: the kept nodes, and whether it fits."""
+    """The kept nodes of a model without a card, by its signatures, and a problem or None."""
     content = await upstream.ask_json(f"/v1/models/{name}/metadata")
     signatures = content.get("metadata", {}).get("signature_def", {}).get("signature_def", {})
     widths = [_width(t) for t in signatures.get("serving_default", {}).get("inputs", {}).values()]

@@ -1,4 +1,4 @@
-"""What the command line of the demo says, checked."""
+"""The settings of the demo, checked."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-# Also what the proxy lets pass in a path: nothing that needs decoding, and no lone dots.
+# The proxy lets only such names pass in a path: they need no decoding, and are not dots alone.
 NAME = r"(?!\.+(?![\w.-]))[A-Za-z0-9_.-]+"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where the model server is, which models the page shows, and what a request may cost.
+    """Where the model server is, which models the page shows, and the limits of a request.
 
     Attributes:
         server: URL of a TF Serving REST server, without a trailing slash.
-        models: names to show; empty: those whose cards lie in `models_dir`.
-        models_dir: folder `<name>/<version>/card.json`; need not exist where `models` are named.
-        body_limit: bytes of a request, unpacked; a drawing takes about 3 KB.
-        answer_limit: bytes of the model server's answer.
-        timeout: seconds for a request's body to arrive, and again for its answer.
+        models: names to show. Empty: those whose cards lie in `models_dir`.
+        models_dir: folder of `<name>/<version>/card.json`; it may be missing if `models` are named.
+        body_limit: most bytes of a request, unpacked; a drawing takes about 3 KB.
+        answer_limit: most bytes of the model server's answer.
+        timeout: seconds that a request's body may take to arrive, and again its answer.
     """
 
     server: str
@@ -31,7 +31,7 @@ class Settings:
     answer_limit: int = 8 << 20
     timeout: float = 30.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "server", _checked_url(self.server))
         for name in self.models:
             if not re.fullmatch(NAME, name):
@@ -45,7 +45,7 @@ def _checked_url(text: str) -> str:
     try:
         url = urlsplit(text)
         known = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is no number
         known = False
     if not known or url.query or url.fragment or url.username is not None:
         raise ValueError(

@@ -12,13 +12,13 @@ from yarl import URL
 from serving.demo.settings import Settings
 
 _CONNECT_SECONDS = 5.0
-# Shorter than servers keep an idle connection: a POST on one that the server has just closed
-# would fail, and is not repeated.
+# Servers keep an idle connection longer than this. A POST on a connection that the server has just
+# closed would fail, and nothing would repeat it.
 _KEEP_ALIVE_SECONDS = 5.0
 
 
 class Answer(NamedTuple):
-    """Status, content type and body of an answer, as the server gave them."""
+    """Status, content type and body of an answer, as the server sent them."""
 
     status: int
     content_type: str
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
 
 class UpstreamError(Exception):
-    """No answer. `status` is the HTTP status that says so: 502 or 504."""
+    """The server did not answer. `status` is the HTTP status for that: 502 or 504."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -34,7 +34,7 @@ class UpstreamError(Exception):
 
 
 class Upstream:
-    """The one model server. Use it as `async with` does."""
+    """The one model server; use it in an `async with` statement."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
@@ -50,7 +50,7 @@ class Upstream:
         )
         return self
 
-    async def __aexit__(self, *exception) -> None:
+    async def __aexit__(self, *error: object) -> None:
         assert self._session is not None
         await self._session.close()
 
@@ -59,11 +59,11 @@ class Upstream:
 
         Args:
             method: "GET" or "POST".
-            path: As it goes on the wire, from `/v1/` on; checked by the caller.
+            path: From `/v1/` on, encoded as it is sent; the caller has checked it.
             body: JSON of a POST.
 
         Raises:
-            UpstreamError: The server is not reachable, too slow or too talkative.
+            UpstreamError: The server is not reachable, or its answer is late or too long.
         """
         assert self._session is not None
         server = self._settings.server
@@ -91,7 +91,7 @@ class Upstream:
             yield chunk
 
     async def ask_json(self, path: str) -> Any:
-        """Parsed answer of a GET, whatever its status.
+        """The parsed answer to a GET, whatever its status.
 
         Raises:
             UpstreamError: As for `ask`.

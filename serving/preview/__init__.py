@@ -8,16 +8,16 @@ server's own protos, number formats and errors:
 - gRPC: `Predict`, `Classify`, `Regress`, `GetModelMetadata` of `PredictionService` and
   `GetModelStatus` of `ModelService`.
 
-Everything else is UNIMPLEMENTED (REST: a malformed request). Warm-up requests are run when a
-version is loaded, which fails if one of them does. Where it differs on purpose:
+Every other call is UNIMPLEMENTED (over REST a malformed request). Warm-up requests run when a
+version is loaded, and if one of them fails, so does the loading. The preview differs on purpose:
 
-- an input's shape is checked against the signature (the server leaves that to the kernels, some
-  of which end the process);
-- a damaged newest version is skipped at the start, too, in favour of the newest good one (the
-  server would not start);
-- warm-up requests for `MultiInference` are passed over;
-- a request is limited in size (256 MB: 413) and time (a body that does not come: 408), few large
-  ones are taken at once, and the address is the loopback by default.
+- it compares an input's shape with the signature (the server leaves that to the kernels, some of
+  which end the process);
+- at the start, too, it serves the newest good version if the newest one is damaged (the server
+  does not start);
+- it leaves out warm-up requests for `MultiInference`;
+- it limits a request's size (413 beyond 256 MB) and the time that its body may take (408), reads
+  few large requests at once, and listens on the loopback by default.
 
-It is started by `python -m serving.serve --preview`, and names itself in the header `Server`.
+`python -m serving.serve --preview` starts it. It names itself in the header `Server`.
 """

@@ -1,8 +1,9 @@
-"""What both front ends call: a signature run by its `SignatureDef`, NumPy arrays in and out."""
+"""Runs signatures for both front ends, with NumPy arrays as inputs and outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from tensorflow.core.framework import types_pb2
@@ -25,8 +26,8 @@ def predict(
     """Outputs of a signature by alias; all of them, or those of `output_filter`.
 
     Raises:
-        ServingError: FAILED_PRECONDITION for an unknown signature; INVALID_ARGUMENT for inputs or
-            outputs that are not those of the signature; or what the run failed of.
+        ServingError: FAILED_PRECONDITION: the signature is unknown; INVALID_ARGUMENT: inputs or
+            outputs are not those of the signature; or the run's own error.
     """
     name = signature_name or DEFAULT_SIGNATURE
     signature = servable.signatures.get(name)
@@ -52,10 +53,10 @@ def predict(
 def classify(
     servable: Servable, signature_name: str, examples: Sequence[bytes], timeout: float | None = None
 ) -> classification_pb2.ClassificationResult:
-    """Labels and scores of serialized `tf.Example`s; the model gives one of the two, or both.
+    """Labels and scores of serialized `tf.Example`s; a model may have only one of the two.
 
     Raises:
-        ServingError: The signature is none for classification, or its run failed.
+        ServingError: The signature does not classify, or its run failed.
     """
     signature = _example_signature(servable, signature_name, examples, "classification")
     if len(signature.outputs) > 2:
@@ -101,7 +102,7 @@ def regress(
     """Values of serialized `tf.Example`s.
 
     Raises:
-        ServingError: The signature is none for regression, or its run failed.
+        ServingError: The signature does not compute a regression, or its run failed.
     """
     signature = _example_signature(servable, signature_name, examples, "regression")
     if len(signature.outputs) != 1:
@@ -124,8 +125,10 @@ def regress(
     return result
 
 
-def _example_signature(servable, signature_name, examples, kind):
-    """Checks names as TF Serving does; it leaves the method name alone, and so do we."""
+def _example_signature(
+    servable: Servable, signature_name: str, examples: Sequence[bytes], kind: str
+) -> Any:
+    """Checks the names that TF Serving checks; it does not look at the method name."""
     name = signature_name or DEFAULT_SIGNATURE
     signature = servable.signatures.get(name)
     if signature is None:
@@ -141,7 +144,13 @@ def _example_signature(servable, signature_name, examples, kind):
     return signature
 
 
-def _run_examples(servable, signature, examples, aliases, timeout):
+def _run_examples(
+    servable: Servable,
+    signature: Any,
+    examples: Sequence[bytes],
+    aliases: Sequence[str],
+    timeout: float | None,
+) -> dict[str, np.ndarray]:
     serialized = np.empty(len(examples), object)
     serialized[:] = examples
     check(signature, {"inputs": serialized})

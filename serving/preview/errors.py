@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import grpc
+import tensorflow as tf
 
-_NAME = {code.value[0]: code.name for code in grpc.StatusCode}
-
-# TF Serving's own map; every code that is not here is a 500.
-_HTTP = {
-    "OK": 200,
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "OUT_OF_RANGE": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "ABORTED": 409,
-    "ALREADY_EXISTS": 409,
-    "RESOURCE_EXHAUSTED": 429,
-    "CANCELLED": 499,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
+from serving.codes import HTTP_STATUS, code_of_number
 
 
 class ServingError(Exception):
-    """What a request or a load failed of.
+    """Why a request or the loading of a model failed.
 
     Args:
         code: name of a canonical status code, such as "INVALID_ARGUMENT".
@@ -40,7 +23,7 @@ class ServingError(Exception):
 
     @property
     def http_status(self) -> int:
-        return _HTTP.get(self.code, 500)
+        return HTTP_STATUS.get(self.code, 500)
 
     @property
     def grpc_code(self) -> grpc.StatusCode:
@@ -48,10 +31,10 @@ class ServingError(Exception):
 
 
 def invalid(message: str) -> ServingError:
-    """The most frequent fault: a request that can't be right whatever the state of the server."""
+    """The error of a request that is wrong whatever the state of the server."""
     return ServingError("INVALID_ARGUMENT", message)
 
 
-def from_tensorflow(error) -> ServingError:
-    """The same fault as a `tf.errors.OpError`."""
-    return ServingError(_NAME.get(error.error_code, "UNKNOWN"), error.message)
+def from_tensorflow(error: tf.errors.OpError) -> ServingError:
+    """TensorFlow's error, with the code and the message that it has."""
+    return ServingError(code_of_number(error.error_code), error.message)

@@ -1,41 +1,34 @@
-"""Request bodies: JSON with bare NaN and Infinity to arrays and `tf.Example`s, checked in bulk."""
+"""Reads request bodies: JSON with bare NaN and Infinity, to arrays and `tf.Example`s."""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
+from collections.abc import Mapping
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import types_pb2
 
+from serving.codes import NUMPY_DTYPES
 from serving.preview.errors import ServingError, invalid
 from serving.preview.servable import type_name
 
-# The standard library reads NaN and Infinity as TF Serving does; orjson and msgspec refuse them.
+# The standard library reads NaN and Infinity, as TF Serving does; orjson and msgspec refuse them.
 _DECODER = json.JSONDecoder()
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 _DEEPEST = 300  # a tensor has at most 254 axes
 _MOST_AXES = 32  # of an array, in the oldest NumPy
 _SHOWN = 200  # characters of a value in an error message
 
-# Python types of the JSON values, the type they are read as, and the input's own: as there, the
-# narrow integers wrap around.
-_TYPES: dict[str, tuple[set[type], type, type]] = {
-    "DT_FLOAT": ({int, float}, np.float32, np.float32),
-    "DT_DOUBLE": ({int, float}, np.float64, np.float64),
-    "DT_INT8": ({int}, np.int32, np.int8),
-    "DT_INT16": ({int}, np.int32, np.int16),
-    "DT_INT32": ({int}, np.int32, np.int32),
-    "DT_INT64": ({int}, np.int64, np.int64),
-    "DT_UINT8": ({int}, np.int32, np.uint8),
-    "DT_UINT32": ({int}, np.uint32, np.uint32),
-    "DT_UINT64": ({int}, np.uint64, np.uint64),
-    "DT_BOOL": ({bool}, np.bool_, np.bool_),
-    "DT_STRING": ({str, dict}, np.object_, np.object_),
-}
+# What TF Serving reads from JSON. It reads narrow integers as int32, and so they wrap around.
+_READ = {t: dtype for t, dtype in NUMPY_DTYPES.items() if t not in ("DT_HALF", "DT_UINT16")}
+_READ_AS = _READ | dict.fromkeys(("DT_INT8", "DT_INT16", "DT_UINT8"), "int32")
+# Python types of the JSON values that fit a dtype, by its kind.
+_FITTING: dict[str, set[type]] = dict(f={int, float}, i={int}, u={int}, b={bool}, O={str, dict})
 _KINDS = {dict: "Object", list: "Array", str: "String", type(None): "Null"}
 
 
@@ -43,7 +36,7 @@ def parse(body: bytes) -> dict:
     """The JSON object at the start of a body; what follows it is ignored.
 
     Raises:
-        ServingError: No JSON, or no object.
+        ServingError: The body begins with no JSON object.
     """
     try:
         text = body.decode("utf-8").lstrip(" \t\r\n")
@@ -66,15 +59,15 @@ def parse(body: bytes) -> dict:
     return document
 
 
-def to_inputs(document: dict, infos) -> tuple[dict[str, np.ndarray], bool]:
+def to_inputs(document: dict, infos: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], bool]:
     """Inputs of a signature by alias, and whether they came by row ("instances").
 
     Args:
-        document: what `parse` gave.
+        document: from `parse`.
         infos: `TensorInfo` by alias.
 
     Raises:
-        ServingError: Keys, types or shapes that do not fit.
+        ServingError: Keys, types or shapes do not fit.
     """
     if "instances" in document and "inputs" in document:
         problem = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys"
@@ -94,9 +87,9 @@ def to_examples(document: dict) -> list[bytes]:
     """Serialized `tf.Example`s of a classify or regress request, each with the context's features.
 
     Raises:
-        ServingError: No list of objects, or values that a feature can't hold.
+        ServingError: There is no list of objects, or a feature can't hold its values.
     """
-    # Merging messages is joining their bytes.
+    # Two messages are merged by joining their bytes.
     context = _example(document["context"]) if "context" in document else b""
     if "examples" not in document:
         problem = "When method is classify, key 'examples' is expected and was not found"
@@ -108,7 +101,7 @@ def to_examples(document: dict) -> list[bytes]:
     return [context + _example(example) for example in document["examples"]]
 
 
-def _from_rows(rows: list, infos) -> dict[str, np.ndarray]:
+def _from_rows(rows: list, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if not isinstance(rows[0], dict) or _is_base64(rows[0]):
         alias = _only(infos, "instances is a plain list, but expecting list of objects")
         return {alias: _stack(rows, infos[alias].dtype, "")}
@@ -130,7 +123,7 @@ def _from_rows(rows: list, infos) -> dict[str, np.ndarray]:
     }
 
 
-def _from_columns(value, infos) -> dict[str, np.ndarray]:
+def _from_columns(value: Any, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if not isinstance(value, dict) or _is_base64(value):
         alias = _only(infos, "inputs is a plain value/list, but expecting an object")
         return {alias: _array(value, infos[alias].dtype)}
@@ -139,14 +132,14 @@ def _from_columns(value, infos) -> dict[str, np.ndarray]:
     return {alias: _array(value[alias], info.dtype) for alias, info in infos.items()}
 
 
-def _only(infos, problem: str) -> str:
+def _only(infos: Mapping[str, Any], problem: str) -> str:
     if len(infos) > 1:
         raise invalid(f"{problem} as multiple input tensors required as per tensorinfo_map")
     return next(iter(infos))
 
 
 def _stack(rows: list, dtype: int, key: str) -> np.ndarray:
-    """All rows at once; one after the other only to tell which one does not fit."""
+    """Converts all rows at once, and one after the other only to name the row that does not fit."""
     try:
         return _array(rows, dtype)
     except ServingError:
@@ -175,7 +168,7 @@ def _in_element(place: int, key: str, error: ServingError) -> ServingError:
     )
 
 
-def _array(value, dtype: int) -> np.ndarray:
+def _array(value: Any, dtype: int) -> np.ndarray:
     shape: list[int] = []
     level = [value]
     while level and isinstance(level[0], list):
@@ -197,30 +190,31 @@ def _array(value, dtype: int) -> np.ndarray:
 
 def _leaves(values: list, kinds: set[type], dtype: int) -> np.ndarray:
     name = types_pb2.DataType.Name(dtype)
-    if name not in _TYPES:
+    if name not in _READ:
         shown = _shown(values[0]) if values else ""
         problem = f"Conversion of JSON Value: {shown} to type: {type_name(dtype)}"
         raise ServingError("UNIMPLEMENTED", problem)
-    fitting, read_as, own = _TYPES[name]
+    read_as = np.dtype(_READ_AS[name])
+    fitting = _FITTING[read_as.kind]
     for odd in (v for v in values if type(v) not in fitting) if kinds - fitting else ():
         raise _not_of_type(odd, dtype)
-    if read_as is np.object_:
+    if read_as.kind == "O":
         strings = np.empty(len(values), np.object_)
         strings[:] = list(map(_bytes, values))
         return strings
-    if issubclass(read_as, np.integer) and values:
+    if read_as.kind in "iu" and values:
         limits = np.iinfo(read_as)
         for odd in (min(values), max(values)):
             if not limits.min <= odd <= limits.max:
                 raise _not_of_type(odd, dtype)
     try:
-        with np.errstate(over="ignore"):  # beyond the range: infinite, as there
-            return np.array(values, read_as).astype(own)
+        with np.errstate(over="ignore"):  # as in TF Serving, floats beyond the range are infinite
+            return np.array(values, read_as).astype(_READ[name])
     except OverflowError as error:
         raise invalid("JSON Parse error: Number too big to be stored in double.") from error
 
 
-def _example(value) -> bytes:
+def _example(value: Any) -> bytes:
     if not isinstance(value, dict):
         raise invalid(f"Example must be JSON object but got JSON {_kind(value)}")
     example = example_pb2.Example()
@@ -243,7 +237,7 @@ def _example(value) -> bytes:
                 feature.bytes_list.value.extend(map(_bytes, values))
             else:
                 raise invalid(f"Unexpected element type in feature: {name}: {_shown(values)}")
-        except ValueError as error:  # beyond int64, or a name that is no UTF-8
+        except ValueError as error:  # a number beyond int64, or a name that is no UTF-8
             raise invalid(f"Feature: {_shown(name)} has an element that does not fit") from error
     return example.SerializeToString()
 
@@ -256,41 +250,41 @@ def _bytes(value: str | dict) -> bytes:
             return value.encode("utf-8")
         text = value["b64"].strip()
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except ValueError as error:  # a lone surrogate; or no base64
+    except ValueError as error:  # the text holds a lone surrogate, or is no base64
         problem = "JSON Parse error: The surrogate pair in string is invalid."
         raise invalid(problem if isinstance(value, str) else "Unable to base64 decode") from error
 
 
-def _is_base64(value) -> bool:
+def _is_base64(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
-def _misformed(value, problem: str) -> ServingError:
+def _misformed(value: Any, problem: str) -> ServingError:
     return invalid(f"JSON Value: {_shown(value)} {problem}")
 
 
-def _not_of_type(value, dtype: int) -> ServingError:
+def _not_of_type(value: Any, dtype: int) -> ServingError:
     return _misformed(value, f"Type: {_kind(value)} is not of expected type: {type_name(dtype)}")
 
 
-def _kind(value) -> str:
+def _kind(value: Any) -> str:
     return str(value) if isinstance(value, bool) else _KINDS.get(type(value), "Number")
 
 
-def _shown(value) -> str:
+def _shown(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _shallow(text: str) -> str:
-    """`text` with null for what is nested too deeply for any tensor, so that it can be parsed."""
+    """`text` with null for what is nested deeper than any tensor, so that it can be parsed."""
     pieces, depth, start = [], 0, 0
     for token in _TOKEN.finditer(text):
         if token[0] in ("[", "{"):
             depth += 1
             if depth == _DEEPEST:
                 pieces.append(text[start : token.start()])
-                start = len(text)  # unless it is closed
+                start = len(text)  # until a bracket closes it
         elif token[0] in ("]", "}"):
             if depth == _DEEPEST:
                 pieces.append("null")

@@ -1,11 +1,12 @@
-"""Answers: arrays to JSON, with floats printed as TF Serving prints them."""
+"""Writes answers: arrays as JSON, with floats as TF Serving prints them."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,10 @@ _DIGITS = {"float32": 9, "float64": 17}
 
 
 def predictions(outputs: Mapping[str, np.ndarray]) -> str:
-    """Row form: `{"predictions": [...]}`, an object by alias a row where there are several.
+    """Row form: `{"predictions": [...]}`; if outputs are several, a row is an object by alias.
 
     Raises:
-        ServingError: Outputs without rows or with different numbers of them, or of a type that
-            JSON does not carry.
+        ServingError: Outputs have no rows or not equally many, or a type that JSON can't hold.
     """
     count = None
     for alias, array in outputs.items():
@@ -44,10 +44,10 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> str:
 
 
 def columns(outputs: Mapping[str, np.ndarray]) -> str:
-    """Column form: `{"outputs": tensor}`, or an object by alias where there are several.
+    """Column form: `{"outputs": tensor}`; if there are several outputs, an object by alias.
 
     Raises:
-        ServingError: An output of a type that JSON does not carry.
+        ServingError: JSON can't hold the type of an output.
     """
     texts = []
     for alias, array in outputs.items():
@@ -57,7 +57,7 @@ def columns(outputs: Mapping[str, np.ndarray]) -> str:
     return '{"outputs": ' + (texts[0] if len(texts) == 1 else "{" + ",\n".join(texts) + "}") + "}"
 
 
-def classifications(result) -> str:
+def classifications(result: Any) -> str:
     """`{"results": [[[label, score], ...], ...]}` of a `ClassificationResult`."""
     rows = [
         [
@@ -69,24 +69,24 @@ def classifications(result) -> str:
     return '{"results": [' + ",\n".join(f"[{', '.join(row)}]" for row in rows) + "]}"
 
 
-def regressions(result) -> str:
+def regressions(result: Any) -> str:
     """`{"results": [value, ...]}` of a `RegressionResult`."""
     return '{"results": [' + ", ".join(_scores(result.regressions, "value")) + "]}"
 
 
-def _scores(messages, field: str) -> list[str]:
+def _scores(messages: Iterable[Any], field: str) -> list[str]:
     return decimals(np.array([getattr(message, field) for message in messages], np.float32))
 
 
 def decimals(values: np.ndarray) -> list[str]:
-    """Texts of floats: six digits where they read back as the same number, else all of them.
+    """Texts of floats: six digits if they are enough for the same number, else all digits.
 
     Args:
         values: float32 or float64, any shape.
     """
     numbers = values.ravel().tolist()
     texts = [f"{number:g}" for number in numbers]
-    with np.errstate(over="ignore"):  # the largest floats, rounded up
+    with np.errstate(over="ignore"):  # six digits of the largest floats may round up to infinity
         same = np.array(list(map(float, texts)), values.dtype) == values.ravel()
     for place in np.flatnonzero(~same).tolist():
         texts[place] = f"{numbers[place]:.{_DIGITS[values.dtype.name]}g}"
@@ -119,7 +119,7 @@ def _texts(alias: str, array: np.ndarray) -> list[str]:
     if alias.endswith("_bytes"):
         coded = (base64.b64encode(value).decode() for value in array.ravel())
         return [f'{{"b64": "{text}"}}' for text in coded]
-    # Bytes that are no UTF-8 pass unchanged, as there.
+    # As in TF Serving, bytes that are no UTF-8 pass unchanged.
     return [
         json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
         for value in array.ravel()

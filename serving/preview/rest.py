@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from concurrent.futures import Executor
+from typing import TypeAlias
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -16,12 +17,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from serving.preview import core, describe, json_in, json_out
 from serving.preview.errors import ServingError, invalid
 from serving.preview.store import Store
+from serving.versions import MAX_VERSION
 
 logger = logging.getLogger("serving.preview")
 
+Spec: TypeAlias = tuple[str, int | None, str | None]  # a model's name, version and label
+
 SERVER = "asym_keras-preview"
-# Bodies that are larger, or that do not say how large they are, wait for each other: one takes
-# ten times its size where it becomes numbers.
+# Two bodies that are larger than this, or of unknown size, are read at once, and others wait: while
+# a body becomes numbers it takes ten times its size.
 _LARGE = 8 * 2**20
 _LARGE_AT_ONCE = 2
 _MODEL = (
@@ -38,9 +42,9 @@ class Rest:
 
     Args:
         store: the models.
-        executor: threads that parse, run and print.
-        timeout: seconds that a client may take to send a request, and a run to answer it.
-        max_bytes: size of a body, unpacked.
+        executor: threads that parse requests, run them and write answers.
+        timeout: seconds that a client may take to send a request, and again a run to answer it.
+        max_bytes: largest size of a body, unpacked.
     """
 
     def __init__(self, store: Store, executor: Executor, *, timeout: float, max_bytes: int):
@@ -51,7 +55,7 @@ class Rest:
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     def runner(self) -> web.AppRunner:
-        """What starts and stops it. Connections without a whole request end after the timeout."""
+        """Starts and stops the front end; ends connections that send no whole request in time."""
         app = web.Application(client_max_size=self._max_bytes)
         app.router.add_route("*", "/{path:.*}", self._respond)
         return web.AppRunner(
@@ -78,7 +82,7 @@ class Rest:
             return _error(400, f"Body can't be read: {error}", close=True)
         except ConnectionError:
             raise  # the client went away
-        except Exception as error:  # the server survives whatever a request holds
+        except Exception as error:  # no request may end the server
             logger.exception("%s %s failed", request.method, path)
             return _error(500, f"{type(error).__name__}: {error}")
 
@@ -100,7 +104,7 @@ class Rest:
             return json.dumps(describe.as_json(describe.status(self._store, name, number)))
         raise invalid(f"Malformed request: {request.method} {path}")
 
-    async def _call(self, request: web.Request, spec, method: str) -> str:
+    async def _call(self, request: web.Request, spec: Spec, method: str) -> str:
         body = await asyncio.wait_for(request.read(), self._timeout)
         function = self._predict if method == "predict" else self._infer
         call = asyncio.get_running_loop().run_in_executor(
@@ -111,8 +115,8 @@ class Rest:
         except TimeoutError as error:
             raise ServingError("DEADLINE_EXCEEDED", "Timed out") from error
 
-    def _predict(self, spec, body: bytes, _) -> str:
-        document = json_in.parse(body)  # before the model is looked up, as there
+    def _predict(self, spec: Spec, body: bytes, _: str) -> str:
+        document = json_in.parse(body)  # as TF Serving does, before it looks for the model
         name = document.get("signature_name") or core.DEFAULT_SIGNATURE
         with self._store.lease(*spec) as version:
             signature = version.servable.signatures.get(name)
@@ -124,7 +128,7 @@ class Rest:
             outputs = core.predict(version.servable, name, inputs, timeout=self._timeout)
         return json_out.predictions(outputs) if by_row else json_out.columns(outputs)
 
-    def _infer(self, spec, body: bytes, method: str) -> str:
+    def _infer(self, spec: Spec, body: bytes, method: str) -> str:
         document = json_in.parse(body)
         examples = json_in.to_examples(document)
         signature_name = document.get("signature_name", "")
@@ -136,11 +140,11 @@ class Rest:
             return json_out.regressions(result)
 
 
-def _spec(match: re.Match) -> tuple[str, int | None, str | None]:
-    """Name, version and label of a path. Names are looked up, never joined to a folder."""
+def _spec(match: re.Match[str]) -> Spec:
+    """Name, version and label in a path; a name is looked up and never becomes part of a path."""
     number = match["number"] and int(match["number"])
-    if number and number > 2**63 - 1:
-        raise invalid("")  # an empty body, as there
+    if number and number > MAX_VERSION:
+        raise invalid("")  # TF Serving answers with an empty body
     return unquote(match["name"]), number, match["label"] and unquote(match["label"])
 
 

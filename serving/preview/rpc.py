@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from typing import Any
 
 import grpc
 from tensorflow_serving.apis import (
@@ -17,19 +19,19 @@ from tensorflow_serving.apis import (
 
 from serving.preview import core, describe, tensors
 from serving.preview.errors import ServingError, invalid
-from serving.preview.store import Store
+from serving.preview.store import Store, Version
 
 logger = logging.getLogger("serving.preview")
 
 
 def make_server(store: Store, executor: Executor, *, timeout: float, max_bytes: int) -> grpc.Server:
-    """A server without a port; methods that are not on the list are UNIMPLEMENTED.
+    """A server that has no port yet. Methods that are not listed here are UNIMPLEMENTED.
 
     Args:
         store: the models.
         executor: threads that answer.
-        timeout: seconds that a run may take where the client sets no deadline.
-        max_bytes: size of a request. Answers have no limit.
+        timeout: seconds that a run may take, unless the client sets an earlier deadline.
+        max_bytes: largest size of a request. Answers have no limit.
     """
     server = grpc.server(
         executor,
@@ -63,7 +65,7 @@ class _Calls:
         self._store = store
         self._timeout = timeout
 
-    def predict(self, request, context):
+    def predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lease(request) as version:
             outputs = core.predict(
                 version.servable,
@@ -77,55 +79,63 @@ class _Calls:
             tensors.fill(response.outputs[alias], array)
         return _with_spec(response, request, version)
 
-    def classify(self, request, context):
-        return self._infer(
-            core.classify, classification_pb2.ClassificationResponse, request, context
-        )
+    def classify(self, request: Any, context: grpc.ServicerContext) -> Any:
+        response = classification_pb2.ClassificationResponse
+        return self._infer(core.classify, response, request, context)
 
-    def regress(self, request, context):
+    def regress(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._infer(core.regress, regression_pb2.RegressionResponse, request, context)
 
-    def metadata(self, request, context):
+    def metadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         if list(request.metadata_field) != ["signature_def"]:
             raise invalid("GetModelMetadataRequest must specify metadata_field signature_def")
         with self._lease(request) as version:
             return describe.metadata(version)
 
-    def status(self, request, context):
-        if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
-        spec = request.model_spec
-        number = spec.version.value if spec.HasField("version") else None
-        return describe.status(self._store, spec.name, number)
+    def status(self, request: Any, context: grpc.ServicerContext) -> Any:
+        name, number, _ = _spec(request)
+        return describe.status(self._store, name, number)
 
-    def _infer(self, function, response_class, request, context):
+    def _infer(
+        self,
+        function: Callable[..., Any],
+        response_class: Callable[..., Any],
+        request: Any,
+        context: grpc.ServicerContext,
+    ) -> Any:
         with self._lease(request) as version:
             examples = tensors.to_examples(request.input)
             name = request.model_spec.signature_name
             result = function(version.servable, name, examples, self._seconds(context))
         return _with_spec(response_class(result=result), request, version)
 
-    def _lease(self, request):
-        if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
-        spec = request.model_spec
-        if not spec.name:
+    def _lease(self, request: Any) -> AbstractContextManager[Version]:
+        name, number, label = _spec(request)
+        if not name:
             raise invalid("ModelSpec has no name specified.")
-        number = spec.version.value if spec.HasField("version") else None
-        return self._store.lease(spec.name, number, spec.version_label or None)
+        return self._store.lease(name, number, label)
 
-    def _seconds(self, context) -> float:
+    def _seconds(self, context: grpc.ServicerContext) -> float:
         remaining = context.time_remaining()
         return self._timeout if remaining is None else min(remaining, self._timeout)
 
 
-def _handler(behaviour: Callable, request_class) -> grpc.RpcMethodHandler:
-    def call(request, context):
+def _spec(request: Any) -> tuple[str, int | None, str | None]:
+    """Name, version and label of the model that a request names."""
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    spec = request.model_spec
+    number = spec.version.value if spec.HasField("version") else None
+    return spec.name, number, spec.version_label or None
+
+
+def _handler(behaviour: Callable[..., Any], request_class: Any) -> grpc.RpcMethodHandler:
+    def call(request: Any, context: grpc.ServicerContext) -> Any:
         try:
             return behaviour(request, context)
         except ServingError as error:
             code, message = error.grpc_code, error.message
-        except Exception as error:  # the server survives whatever a request holds
+        except Exception as error:  # no request may end the server
             logger.exception("%s failed", behaviour.__name__)
             code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
         context.abort(code, message)
@@ -137,7 +147,7 @@ def _handler(behaviour: Callable, request_class) -> grpc.RpcMethodHandler:
     )
 
 
-def _with_spec(response, request, version):
+def _with_spec(response: Any, request: Any, version: Version) -> Any:
     response.model_spec.name = version.model
     response.model_spec.version.value = version.number
     response.model_spec.signature_name = request.model_spec.signature_name or core.DEFAULT_SIGNATURE

@@ -31,10 +31,10 @@ class Options:
     Attributes:
         host: address of both front ends.
         rest_port, grpc_port: 0 for any free one.
-        threads: size of TensorFlow's thread pools; None: the number of cores.
-        timeout: seconds for a request to come, and for its run.
-        max_bytes: size of a request.
-        poll_seconds: between two looks for new versions; 0: never.
+        threads: size of TensorFlow's thread pools. None: the number of cores.
+        timeout: seconds that a request may take to arrive, and again to run.
+        max_bytes: largest size of a request.
+        poll_seconds: seconds between two looks for new versions. 0: it never looks.
     """
 
     host: str = "127.0.0.1"
@@ -47,7 +47,7 @@ class Options:
 
 
 class PreviewServer:
-    """A preview of TensorFlow Serving within an event loop.
+    """A preview of TensorFlow Serving, started and stopped within an event loop.
 
     Args:
         config: `tensorflow_serving.config.ModelServerConfig`.
@@ -58,7 +58,7 @@ class PreviewServer:
         rest_port, grpc_port: the bound ports, once started.
     """
 
-    def __init__(self, config, options: Options):
+    def __init__(self, config: Any, options: Options):
         cores = os.cpu_count() or 1
         threads = options.threads or cores
         workers = max(8, 4 * cores)  # 4 times the cores is the model server's default
@@ -77,7 +77,7 @@ class PreviewServer:
             RuntimeError: No model could be loaded, or a port is in use (gRPC).
             OSError: A port is in use (REST).
         """
-        tf.get_logger().setLevel(logging.ERROR)  # the TF1 loader is called deprecated
+        tf.get_logger().setLevel(logging.ERROR)  # it warns that the TF1 loader is deprecated
         host = self._options.host
         self.store.start(self._options.poll_seconds)
         await self._runner.setup()
@@ -88,7 +88,7 @@ class PreviewServer:
         logger.warning("This is a preview of TensorFlow Serving, for development and tests only.")
 
     async def stop(self) -> None:
-        """Lets requests under way end, and closes everything."""
+        """Waits until requests under way have ended, and closes everything."""
         ended = self._grpc.stop(self._options.timeout)
         await self._runner.cleanup()
         await asyncio.to_thread(ended.wait)
@@ -107,7 +107,7 @@ def _load(path: Path, threads: int) -> Servable:
     return servable
 
 
-def serve(config, options: Options, announce: Callable[[PreviewServer], None]) -> None:
+def serve(config: Any, options: Options, announce: Callable[[PreviewServer], None]) -> None:
     """Runs until SIGINT or SIGTERM.
 
     Args:
@@ -116,7 +116,7 @@ def serve(config, options: Options, announce: Callable[[PreviewServer], None]) -
         announce: is called with the server once it answers.
     """
 
-    async def main():
+    async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -28,8 +28,8 @@ class Version:
     Attributes:
         state: START, LOADING, AVAILABLE, UNLOADING or END.
         error: why it could not be loaded.
-        users: requests under way.
-        tried: when it was loaded, or was not.
+        users: number of requests under way.
+        tried: time of the last try to load it.
     """
 
     model: str
@@ -44,15 +44,15 @@ class Version:
 class Store:
     """Loads, hands out and unloads versions, as a `ModelServerConfig` says.
 
-    A version that can't be loaded costs no other one: the newest good ones serve. It is tried
-    again once a minute, or when it was away. Requests under way keep their version.
+    If a version can't be loaded, the newest good ones serve in its place; the store tries it again
+    once a minute, and when its folder comes back. Requests under way keep their version.
 
     Args:
         config: `tensorflow_serving.config.ModelServerConfig` with absolute base paths.
-        load: gives a loaded version for its folder, or raises.
+        load: function that loads a version from its folder, or raises.
     """
 
-    def __init__(self, config, load: Callable[[Path], Servable]):
+    def __init__(self, config: Any, load: Callable[[Path], Servable]):
         self._configs = {model.name: model for model in config.model_config_list.config}
         self._versions: dict[str, dict[int, Version]] = {name: {} for name in self._configs}
         self._load = load
@@ -61,7 +61,10 @@ class Store:
         self._poller: threading.Thread | None = None
 
     def start(self, poll_seconds: float) -> None:
-        """Loads what there is, then looks for new versions in a thread; 0 seconds: never.
+        """Loads the versions there are, and starts a thread that looks for new ones.
+
+        Args:
+            poll_seconds: seconds between two looks. 0: there is no thread.
 
         Raises:
             RuntimeError: No model could be loaded.
@@ -79,7 +82,7 @@ class Store:
             self._poller.start()
 
     def stop(self) -> None:
-        """Ends polling and unloads every version that no request uses."""
+        """Ends polling, and unloads every version that no request uses."""
         self._stopped.set()
         if self._poller:
             self._poller.join()
@@ -101,7 +104,7 @@ class Store:
         """Number, state and error of one version, or of every known one, newest first.
 
         Raises:
-            ServingError: NOT_FOUND, where there is none.
+            ServingError: NOT_FOUND: there is none.
         """
         with self._lock:
             versions = self._versions.get(model, {})
@@ -119,7 +122,7 @@ class Store:
         """A version that stays loaded within the block: by number, by label, or the newest.
 
         Raises:
-            ServingError: NOT_FOUND (model or version), INVALID_ARGUMENT (label).
+            ServingError: NOT_FOUND: no such model or version; INVALID_ARGUMENT: no such label.
         """
         with self._lock:
             version = self._find(model, number, label)
@@ -132,7 +135,7 @@ class Store:
             self._close_when_idle(version)
 
     def poll(self) -> None:
-        """Looks once for versions of every model that are new, gone, or due for another try."""
+        """Looks once for versions that are new, that are gone, or that are due for another try."""
         for name, config in self._configs.items():
             base = Path(config.base_path)
             if not base.is_dir():
@@ -145,7 +148,7 @@ class Store:
         while not self._stopped.wait(seconds):
             try:
                 self.poll()
-            except Exception:  # the thread must outlive whatever a folder holds
+            except Exception:  # nothing in a folder may end the thread
                 logger.exception("polling failed; it goes on")
 
     def _follow(self, name: str, found: dict[int, Path], candidates: list[int], count: int) -> None:
@@ -157,7 +160,7 @@ class Store:
         for number in candidates:
             if len(serving) < count and self._is_loaded(name, number, found[number]):
                 serving.add(number)
-        # Availability first: old versions go only when a wanted one serves, or none is wanted.
+        # An old version serves on until a wanted one does, unless none is wanted.
         if serving or not candidates:
             with self._lock:
                 others = [v for n, v in self._versions[name].items() if n not in serving]
@@ -176,7 +179,7 @@ class Store:
             self._versions[name][number] = version
         try:
             servable = self._load(path)
-        except Exception as error:  # a damaged model raises almost any
+        except Exception as error:  # a damaged model raises errors of many kinds
             code, message = getattr(error, "code", "UNKNOWN"), str(error)
             if not isinstance(code, str):
                 code = "UNKNOWN"
@@ -218,8 +221,8 @@ class Store:
         servable.close()
 
 
-def _wanted(policy, found: dict[int, Path]) -> tuple[list[int], int]:
-    """Versions to try, newest first, and how many of them a `ServableVersionPolicy` loads."""
+def _wanted(policy: Any, found: dict[int, Path]) -> tuple[list[int], int]:
+    """The versions that a `ServableVersionPolicy` allows, newest first, and how many it loads."""
     newest_first = sorted(found, reverse=True)
     kind = policy.WhichOneof("policy_choice")
     if kind == "specific":

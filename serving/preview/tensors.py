@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from serving.codes import VALUE_FIELDS
 from serving.preview.errors import invalid
 
-_VALUES = 2**26  # of a tensor; as float32 they fill the largest message
-# Field of a TensorProto that holds the values of a type; all narrow integers share one.
-_FIELDS = {
-    "float16": "half_val",
-    "float32": "float_val",
-    "float64": "double_val",
-    "int64": "int64_val",
-    "uint32": "uint32_val",
-    "uint64": "uint64_val",
-    "bool": "bool_val",
-    "object": "string_val",
-    **dict.fromkeys(["int8", "int16", "int32", "uint8", "uint16"], "int_val"),
-}
+_VALUES = 2**26  # most values of a tensor; as float32 they fill the largest message
 
 
-def to_inputs(request) -> dict[str, np.ndarray]:
+def to_inputs(request: Any) -> dict[str, np.ndarray]:
     """Inputs of a `PredictRequest` by alias.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, for a tensor that can't be parsed.
+        ServingError: INVALID_ARGUMENT: a tensor can't be parsed.
     """
     return {alias: _array(alias, proto) for alias, proto in request.inputs.items()}
 
 
-def to_examples(source) -> list[bytes]:
+def to_examples(source: Any) -> list[bytes]:
     """Serialized `tf.Example`s of an `Input`, each with the context's features."""
     if source.WhichOneof("kind") == "example_list_with_context":
         pack = source.example_list_with_context
@@ -42,10 +32,10 @@ def to_examples(source) -> list[bytes]:
     return [example.SerializeToString() for example in source.example_list.examples]
 
 
-def fill(proto, array: np.ndarray) -> None:
-    """Puts an array into a TensorProto: into the field of its type, not `tensor_content`."""
-    field = _FIELDS.get(array.dtype.name)
-    if field is None:  # complex, bfloat16 and their kind
+def fill(proto: Any, array: np.ndarray) -> None:
+    """Puts an array into a TensorProto, in the field of its type as the model server does."""
+    field = VALUE_FIELDS.get(array.dtype.name)
+    if field is None:  # such as complex64 and bfloat16
         proto.CopyFrom(tf.make_tensor_proto(array))
         return
     proto.dtype = tf.dtypes.as_dtype(array.dtype).as_datatype_enum
@@ -54,9 +44,9 @@ def fill(proto, array: np.ndarray) -> None:
     getattr(proto, field).extend(bits.ravel().tolist())
 
 
-def _array(alias: str, proto) -> np.ndarray:
+def _array(alias: str, proto: Any) -> np.ndarray:
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    # One value fills a whole shape: a small message must not take all memory.
+    # One value can fill a whole shape, so that a small message could take all memory.
     if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0 or math.prod(shape) > _VALUES:
         raise invalid(f"tensor parsing error: {alias}")
     try:

@@ -1,4 +1,4 @@
-"""Warm-up requests: run when a version is loaded, which fails if one of them does."""
+"""Runs a version's warm-up requests when it is loaded; if one fails, so does the loading."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from tensorflow_serving.apis import prediction_log_pb2
 from serving.preview import core, tensors
 from serving.preview.errors import ServingError, from_tensorflow, invalid
 from serving.preview.servable import Servable
-from serving.warmup import FILE
+from serving.versions import WARMUP_FILE
 
-_MOST = 1000  # records
+_MOST = 1000  # records in the file
 
 
 def warm(servable: Servable, folder: Path) -> None:
-    """Runs what a version has in `assets.extra/tf_serving_warmup_requests`, if anything.
+    """Runs the requests in `assets.extra/tf_serving_warmup_requests`, if a version has that file.
 
     Raises:
-        ServingError: A request that the version does not answer, or a damaged file.
+        ServingError: The version does not answer a request, or the file is damaged.
     """
-    if not (folder / FILE).is_file():
+    if not (folder / WARMUP_FILE).is_file():
         return
     try:
-        records = tf.data.TFRecordDataset(str(folder / FILE)).take(_MOST + 1).as_numpy_iterator()
-        logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
+        records = tf.data.TFRecordDataset(str(folder / WARMUP_FILE)).take(_MOST + 1)
+        parse = prediction_log_pb2.PredictionLog.FromString
+        logs = [parse(record) for record in records.as_numpy_iterator()]
     except tf.errors.OpError as error:
         raise from_tensorflow(error) from error
     except DecodeError as error:
@@ -38,7 +39,7 @@ def warm(servable: Servable, folder: Path) -> None:
         _run(servable, log)
 
 
-def _run(servable: Servable, log) -> None:
+def _run(servable: Servable, log: Any) -> None:
     kind = log.WhichOneof("log_type")
     request: Any = getattr(log, kind).request if kind else None
     if kind == "predict_log":
@@ -47,5 +48,5 @@ def _run(servable: Servable, log) -> None:
     elif kind in ("classify_log", "regress_log"):
         call = core.classify if kind == "classify_log" else core.regress
         call(servable, request.model_spec.signature_name, tensors.to_examples(request.input))
-    elif kind != "multi_inference_log":  # which is not on the preview's list
+    elif kind != "multi_inference_log":  # the preview does not have that call
         raise ServingError("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")

@@ -16,9 +16,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import asym_keras as ak
 from asym_keras.presets import preset_card
-from serving.check import check_examples
 from serving.export import export_model
-from serving.network import as_network
+from serving.exporting.check import check_examples
+from serving.exporting.network import as_network
 
 TOLERANCE = 1e-5
 SHIPPED = Path(__file__).resolve().parents[2] / "saved_models"

@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.load import Plan, measure
 from serving.client import ServingError, connect
 from serving.client.__main__ import main
 from serving.client.endpoint import parse_endpoint
-from serving.client.load import Plan, measure
 
 pytest.importorskip("serving.preview.server", reason="no preview server")
 models = pytest.importorskip("serving_models", reason="no helpers to start the preview server")

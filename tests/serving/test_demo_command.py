@@ -50,7 +50,7 @@ def test_bad_flags_end_with_their_message(capsys, argv, message):
 
 
 def test_without_aiohttp_the_extra_is_named(capsys, monkeypatch):
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)  # importing it fails
     with pytest.raises(SystemExit) as end:
         command.main(["--models", "a"])
     assert end.value.code == 1

@@ -20,10 +20,9 @@ import asym_keras as ak
 from asym_keras import datasets, presets
 from serving import export
 from serving.card import verify
-from serving.check import Served
 from serving.export import export_model
-from serving.versions import find_versions
-from serving.warmup import FILE
+from serving.exporting.check import Served
+from serving.versions import WARMUP_FILE, find_versions
 from trainers import mnist
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +42,7 @@ def keep_process_settings():
 
 @pytest.fixture
 def packaged_file(tmp_path):
-    """FILE.keras and FILE.json, the function that they are, and raw values."""
+    """WARMUP_FILE.keras and WARMUP_FILE.json, the function that they are, and raw values."""
     model, reference, card, x = pm.case("columns")
     folder = tmp_path / "files"
     folder.mkdir()
@@ -112,15 +111,15 @@ def test_half_measures_what_it_costs(tmp_path, caplog):
 
 def test_warmup_is_left_out_only_when_told(tmp_path):
     model, _, card, _ = pm.case("vector")
-    assert (export_model(model, card, tmp_path) / FILE).is_file()
-    assert not (export_model(model, card, tmp_path, warmup=False) / FILE).exists()
+    assert (export_model(model, card, tmp_path) / WARMUP_FILE).is_file()
+    assert not (export_model(model, card, tmp_path, warmup=False) / WARMUP_FILE).exists()
 
 
 def test_missing_extra_ends_before_anything_is_written(tmp_path, monkeypatch):
     def missing():
         raise ModuleNotFoundError("pip install 'asym-keras[serving]'")
 
-    monkeypatch.setattr("serving.warmup.check_installed", missing)
+    monkeypatch.setattr("serving.exporting.warmup.check_installed", missing)
     model, _, card, _ = pm.case("vector")
     with pytest.raises(ModuleNotFoundError):
         export_model(model, card, tmp_path)

@@ -114,7 +114,7 @@ def test_models_that_do_not_become_available(models, fake, tmp_path, monkeypatch
 
 def test_a_server_that_is_deaf_is_killed(models, fake, monkeypatch):
     monkeypatch.setenv("FAKE_STATE", "DEAF")
-    monkeypatch.setattr(launch, "_problem", lambda url: "")
+    monkeypatch.setattr(launch, "_problem", lambda url, name: "")
     monkeypatch.setattr(launch, "_STOP_SECONDS", 0.5)
     with launch.started(launch.find_program(), settings_of(models)) as process:
         while not _answers(process.args[-1]):
@@ -148,7 +148,8 @@ def test_docker(models, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_IMAGE", "tensorflow/serving")
     program = launch.find_program()
     assert program == launch.Program(str(docker), "tensorflow/serving")
-    monkeypatch.setattr(launch, "_problem", lambda url: "" if (tmp_path / "log").exists() else "no")
+    started = tmp_path / "log"
+    monkeypatch.setattr(launch, "_problem", lambda *_: "" if started.exists() else "no")
     settings = settings_of(models, labels=("a:stable=2",))
     with launch.started(program, settings) as process:
         arguments = process.args[1:]

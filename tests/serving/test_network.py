@@ -12,9 +12,9 @@ import tensorflow as tf
 from packaged_models import CASES, case, folder_size, write
 
 from asym_keras.layers import AsymScaledDense
-from serving.check import Served, check_saved_model
-from serving.folding import fold
-from serving.network import as_network
+from serving.exporting.check import Served, check_saved_model
+from serving.exporting.folding import fold
+from serving.exporting.network import as_network
 
 
 class Compiled(keras.layers.Layer):
@@ -126,7 +126,7 @@ def test_weights_that_are_not_finite_are_refused(value):
 
 
 def test_more_weights_than_a_file_holds_are_refused(monkeypatch):
-    monkeypatch.setattr("serving.network.MAX_BYTES", 400)
+    monkeypatch.setattr("serving.exporting.network.MAX_BYTES", 400)
     with pytest.raises(ValueError, match="Keep fewer nodes"):
         as_network(case("image")[0])
 

@@ -13,7 +13,7 @@ import pytest
 from trainer_runs import read_json
 
 import asym_keras as ak
-from serving import package as package_module
+from serving.exporting import packaging as package_module
 from serving.package import Packaged, main, package
 from trainers import cifar10, mnist, regression
 

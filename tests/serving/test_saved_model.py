@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from packaged_models import CASES, case, folder_size, write
 
-from serving.check import Served, check_saved_model, serialized_examples
-from serving.folding import fold
+from serving.exporting.check import Served, check_saved_model, serialized_examples
+from serving.exporting.folding import fold
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -9,14 +9,15 @@ import packaged_models as pm
 import pytest
 import tensorflow as tf
 
-from serving.check import Served
-from serving.warmup import BATCHES, FILE, check_installed, warmup_requests, write_warmup
+from serving.exporting.check import Served
+from serving.exporting.warmup import BATCHES, check_installed, warmup_requests, write_warmup
+from serving.versions import WARMUP_FILE
 
 prediction_log_pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
 
 
 def read(folder):
-    records = tf.data.TFRecordDataset([str(folder / FILE)]).as_numpy_iterator()
+    records = tf.data.TFRecordDataset([str(folder / WARMUP_FILE)]).as_numpy_iterator()
     return [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
 
 
@@ -52,7 +53,7 @@ def test_every_request_succeeds_and_every_signature_is_asked(name, predicting, o
     model, _, card, _ = pm.case(name)
     pm.write(model, card, tmp_path)
     with Served(tmp_path) as served:
-        assert write_warmup(tmp_path, card, list(served.signatures)) == tmp_path / FILE
+        assert write_warmup(tmp_path, card, list(served.signatures)) == tmp_path / WARMUP_FILE
         replayed = [replay(served, log) for log in read(tmp_path)]
     expected = {("small", s, rows) for s in predicting for rows in BATCHES}
     assert set(replayed) == expected | {("small", other, 1)}

@@ -9,7 +9,7 @@ import pytest
 import asym_keras as ak
 from asym_keras import datasets
 from asym_keras.datasets.preprocessing import Preprocessing
-from serving.wrapping import with_raw_values
+from serving.exporting.wrapping import with_raw_values
 
 
 def in_units(outputs, record):

@@ -13,12 +13,13 @@ import pytest
 from client_grpc_server import grpc_server
 from client_servers import Model, rest_server
 
+from benchmarks.load import Plan, Result, loops, measure, report, results
+from benchmarks.load import __main__ as program
+from benchmarks.load.loops import Sample
+from benchmarks.load.measure import random_inputs
+from benchmarks.load.senders import sender
 from serving.client import ServingError
 from serving.client.endpoint import parse_endpoint
-from serving.client.load import Plan, Result, loops, measure, report, results
-from serving.client.load.loops import Sample
-from serving.client.load.measure import random_inputs
-from serving.client.load.senders import sender
 from serving.client.signatures import Signature, TensorSpec
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -265,3 +266,19 @@ def test_json_and_csv_hold_all_numbers(tmp_path):
 def test_plan_checks_its_numbers(changes, text):
     with pytest.raises(ValueError, match=text):
         Plan(**changes)
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--models", "m,m"], "different names"),
+        (["--models", "m", "--clients", "0"], "clients: expected at least 1"),
+        (["--models", "m", "--output", "a.txt"], "ends in .json or .csv"),
+        (["--models", "m,other"], "model 'other'"),
+    ],
+)
+def test_flags_are_checked_before_anything_is_measured(model, capsys, flags, text):
+    with rest_server(model) as port:
+        assert program.main(["--url", f"http://127.0.0.1:{port}", *flags]) == 1
+    assert text in capsys.readouterr().err
+    assert len(model.calls("predict")) <= 1

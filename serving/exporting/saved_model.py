@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from serving.network import Network
+from serving.exporting.network import Network
 
-# What the server's Classify and Regress ask of a signature, by its name.
+# By the name of a signature: the method that the server's Classify and Regress demand of it.
 METHODS = {
     "classify": tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME,
     "regress": tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME,
@@ -60,7 +61,7 @@ def write_saved_model(
     Args:
         network: from `as_network`.
         card: its card.
-        folder: where; what is there of a SavedModel is replaced.
+        folder: holds the SavedModel, which replaces an older one there.
 
     Returns:
         The names of the signatures.
@@ -73,24 +74,24 @@ def write_saved_model(
         tf.saved_model.save(tf.Module(), folder, signatures=found)
         _set_methods(folder, found)
     except tf.errors.OpError as error:
-        # TensorFlow has errors of its own for a full disk; its messages name the file.
+        # A full disk raises an error of TensorFlow's own kind; its message names the file.
         raise OSError(getattr(error, "error_code", None), error.message, folder) from error
     return list(found)
 
 
-def _set_methods(folder: str, found: dict) -> None:
-    """TensorFlow 2 gives every signature the method of Predict."""
+def _set_methods(folder: str, found: Iterable[str]) -> None:
+    """Names the methods of Classify and Regress: TensorFlow 2 writes Predict's everywhere."""
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(folder)
-    for name in METHODS.keys() & found.keys():
+    for name in METHODS.keys() & set(found):
         updater.replace_method_name(signature_key=name, method_name=METHODS[name])
     updater.save()
-    # It told of the file before this change, and nothing needs it: the card has better sums.
+    # It describes the file before this change, and nothing needs it: the card has a SHA-256.
     tf.io.gfile.remove(os.path.join(folder, "fingerprint.pb"))
 
 
-def _function(answer, dim: int, dtype):
+def _function(answer: Callable[[Any], dict[str, Any]], dim: int, dtype: Any) -> Any:
     @tf.function(input_signature=[tf.TensorSpec((None, dim), dtype, name="inputs")])
-    def signature(inputs):
+    def signature(inputs: Any) -> dict[str, Any]:
         # The server does not compare an input's shape with the placeholder's.
         inputs = tf.ensure_shape(inputs, (None, dim))
         return answer(tf.cast(inputs, tf.float32))
@@ -98,28 +99,28 @@ def _function(answer, dim: int, dtype):
     return signature
 
 
-def _example_function(answer, dim: int):
+def _example_function(answer: Callable[[Any], dict[str, Any]], dim: int) -> Any:
     spec = {"inputs": tf.io.FixedLenFeature([dim], tf.float32)}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="inputs")])
-    def signature(inputs):
+    def signature(inputs: Any) -> dict[str, Any]:
         inputs = tf.ensure_shape(inputs, (None,))
         return answer(tf.io.parse_example(inputs, spec)["inputs"])
 
     return signature
 
 
-def _outputs(network: Network, x):
+def _outputs(network: Network, x: Any) -> dict[str, Any]:
     return {"outputs": network.outputs(x)}
 
 
-def _scores_and_classes(network: Network, x):
+def _scores_and_classes(network: Network, x: Any) -> dict[str, Any]:
     scores = network.outputs(x)
     return {"scores": scores, "classes": tf.argmax(scores, axis=-1)}
 
 
-def _labelled(network: Network, card, x):
-    """Each class beside its score: Classify wants both of one shape."""
+def _labelled(network: Network, card: dict[str, Any], x: Any) -> dict[str, Any]:
+    """Every class beside its score, since Classify demands both of one shape."""
     scores = network.outputs(x)
     names = np.array([class_names(card, scores.shape[-1])], object)
     return {"scores": scores, "classes": tf.tile(names, [tf.shape(scores)[0], 1])}

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asym_keras.files import write_text
-from serving.client.load.plan import Plan
-from serving.client.load.results import Result
+from benchmarks.load.plan import Plan
+from benchmarks.load.results import Result
 
-BUSY = 0.8  # share of a core from which on the generator may be what is measured
+BUSY = 0.8  # from this share of a core on, the generator may be what is measured
 
 
 def table(results: Sequence[Result]) -> str:
@@ -42,7 +42,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def warnings(results: Sequence[Result]) -> list[str]:
-    """Errors by code, and numbers that say more about the generator than about the server."""
+    """Errors by code, and what makes the numbers say more of the generator than of the server."""
     texts = [
         f"{r.name}: errors: {', '.join(f'{n} {code}' for code, n in sorted(r.errors.items()))}"
         for r in results
@@ -63,7 +63,7 @@ def warnings(results: Sequence[Result]) -> list[str]:
 
 
 def as_json(results: Sequence[Result], plan: Plan, address: str) -> str:
-    """Plan and results; numbers that are missing are null."""
+    """Plan and results; null stands for numbers that are missing."""
     content = {
         "address": address,
         "plan": dataclasses.asdict(plan),
@@ -76,7 +76,7 @@ def as_json(results: Sequence[Result], plan: Plan, address: str) -> str:
 
 
 def as_csv(results: Sequence[Result]) -> str:
-    """One line for each model, lists left out."""
+    """One line for each model, without the lists."""
     rows = [
         {k: v for k, v in result.plain().items() if not isinstance(v, (list, dict))}
         for result in results
@@ -89,7 +89,7 @@ def as_csv(results: Sequence[Result]) -> str:
 
 
 def write(path: Path, results: Sequence[Result], plan: Plan, address: str) -> None:
-    """To `path`, which ends in `.json` or `.csv`."""
+    """Writes the results to `path`, which ends in `.json` or `.csv`."""
     is_csv = path.suffix == ".csv"
     write_text(path, as_csv(results) if is_csv else as_json(results, plan, address))
 

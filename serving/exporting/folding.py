@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,14 +24,14 @@ class Chain:
     """A network in its fewest constants, float64.
 
     Attributes:
-        scale: of the inputs, `scale (x - centre)`, (d,); it is in the kernel.
-        centre: subtracted from raw values, (d,); exact in float32, so that raw values near it
-            lose nothing.
+        scale: factor of the inputs in `scale (x - centre)`, (d,); the kernel contains it.
+        centre: what is subtracted from raw values, (d,); float32 holds it exactly, so that raw
+            values near it lose nothing.
         kernel: (d, k).
-        shift: what `centre` leaves to subtract, times the kernel, (k,).
+        shift: the rest of the true centre, which float32 can't hold, times the kernel, (k,).
         activation: sigma.
         roots: `sqrt(lambda_j)`, (k,), of the features `sqrt(lambda_j) sigma(z_j)`.
-        readout: (k, K); `roots` are in it.
+        readout: (k, K); it contains `roots`.
         bias: (K,).
     """
 
@@ -45,11 +46,11 @@ class Chain:
 
 
 def fold(model: keras.Model) -> Chain | None:
-    """The `Chain` that computes what `model` does; None if it is no such chain.
+    """The `Chain` that computes what `model` does; None if the model is no such chain.
 
-    Recognised exactly: any `Rescaling` and `Normalization`, one `AsymScaledDense`, a linear
-    `Dense` (it has to be there if the layer has no outputs), any `Rescaling`. All in float32 or
-    float64, each layer called once.
+    A chain consists of any number of `Rescaling` and `Normalization` layers, one
+    `AsymScaledDense`, a linear `Dense`, which may be missing if the layer before has outputs, and
+    any number of `Rescaling` layers. All compute in float32 or float64 and are called once.
     """
     layers = _layers(model)
     if layers is None or not all(_is_exact(layer) for layer in layers):
@@ -76,7 +77,7 @@ def fold(model: keras.Model) -> Chain | None:
     if dense is not None and dense.use_bias:
         bias = _numpy(dense.bias)
     gain, origin = units
-    with np.errstate(invalid="ignore"):  # what is not finite is refused later, by name
+    with np.errstate(invalid="ignore"):  # `as_network` refuses weights that are not finite
         shift = (centre - whole_centre) @ kernel
     return Chain(
         scale=scale,
@@ -90,8 +91,8 @@ def fold(model: keras.Model) -> Chain | None:
     )
 
 
-def _layers(model) -> list | None:
-    """The layers from the input to the output, if each takes the one before it and no other."""
+def _layers(model: keras.Model) -> list | None:
+    """The layers from the input to the output, if each one takes the layer before it alone."""
     if not is_graph(model) or len(model.outputs) != 1 or len(model.inputs) != 1:
         return None
     layers: list = []
@@ -105,16 +106,16 @@ def _layers(model) -> list | None:
     return layers if tensor is model.outputs[0] else None
 
 
-def _is_exact(layer) -> bool:
+def _is_exact(layer: Any) -> bool:
     policy = getattr(layer, "dtype_policy", None)
     return policy is not None and policy.name in ("float32", "float64")
 
 
-def _is_linear(dense) -> bool:
+def _is_linear(dense: Any) -> bool:
     return dense.activation is keras.activations.linear and is_plain(dense)
 
 
-def _affine(layers, size: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _affine(layers: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray] | None:
     """`scale` and `centre`, each (size,), of `scale (x - centre)`; None for other layers."""
     scale, centre = np.ones(size), np.zeros(size)
     for layer in layers:
@@ -137,5 +138,5 @@ def _affine(layers, size: int) -> tuple[np.ndarray, np.ndarray] | None:
     return scale, centre
 
 
-def _numpy(weight) -> np.ndarray:
+def _numpy(weight: Any) -> np.ndarray:
     return ops.convert_to_numpy(weight).astype("float64")

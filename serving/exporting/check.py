@@ -13,61 +13,38 @@ from asym_keras.copies import copy_model
 from asym_keras.graphs import layers_of
 from asym_keras.importance import find_layer
 from asym_keras.importance.taps import received
-from serving.network import Network
-from serving.saved_model import METHODS, class_names
+from serving.exporting.network import Network
+from serving.exporting.saved_model import METHODS, class_names
+from serving.exporting.warmup import example
+from serving.sessions import SavedModelSession
 
-# Largest difference from the Keras model, as a share of the largest output. The model is taken in
-# float64: in float32 its own rounding is as large as the export's (7e-7 on MNIST with 2000 nodes).
-# Where that is more, since large terms cancel, the export may differ by twice as much.
+# Largest difference from the Keras model, as a share of the largest output. The model computes in
+# float64, since its own rounding in float32 is as large as the export's (7e-7 on MNIST with 2000
+# nodes). Where large terms cancel and the model's rounding is larger, twice that is allowed.
 TOLERANCE = 1e-6
-# Of float16 weights, whose rounding is 2**-11, and large terms may cancel. What it costs in
-# accuracy is measured; this finds what is broken.
+# The same for float16 weights, whose rounding is 2**-11 before large terms cancel. What float16
+# costs in accuracy is measured apart; this limit only finds what is broken.
 HALF_TOLERANCE = 2e-2
 EXAMPLES = 64
 _BORDER = {tf.float32, tf.int64, tf.string, tf.uint8}
 
 
-class Served:
-    """A SavedModel in a TF1 Session, called by signature; use it in a `with` statement.
-
-    Args:
-        folder: a version.
-
-    Raises:
-        OSError: No SavedModel is there.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str]):
-        self._session = tf.compat.v1.Session(graph=tf.Graph())
-        with self._session.graph.as_default():
-            self._meta = tf.compat.v1.saved_model.loader.load(
-                self._session, [tf.saved_model.SERVING], os.fspath(folder)
-            )
-
-    def __enter__(self) -> Served:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._session.close()
+class Served(SavedModelSession):
+    """A SavedModel that is called by signature."""
 
     @property
     def signatures(self) -> dict[str, Any]:
         """`SignatureDef` messages by name, without the initialiser that every export lists."""
-        found = dict(self._meta.signature_def)
+        found = dict(self.meta.signature_def)
         found.pop("__saved_model_init_op", None)
         return found
 
-    @property
-    def meta(self):
-        """The `MetaGraphDef` message."""
-        return self._meta
-
-    def __call__(self, signature: str, inputs) -> dict[str, np.ndarray]:
+    def __call__(self, signature: str, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs of `signature` by name, as arrays."""
         definition = self.signatures[signature]
         feed = {definition.inputs["inputs"].name: inputs}
         fetch = {name: tensor.name for name, tensor in definition.outputs.items()}
-        return self._session.run(fetch, feed)
+        return self.run(fetch, feed)
 
 
 def check_saved_model(
@@ -83,7 +60,7 @@ def check_saved_model(
     Args:
         folder: a version.
         model: the packaged model.
-        network: what was written; tells the range of raw values to try.
+        network: what was written; its scaling gives the range of raw values to try.
         card: its card.
         tolerance: largest difference, as a share of the largest output.
 
@@ -91,7 +68,7 @@ def check_saved_model(
         The largest difference that was found, as such a share.
 
     Raises:
-        ValueError: A signature differs, or the graph holds what a model server refuses.
+        ValueError: A signature answers otherwise, or the graph holds what a model server refuses.
     """
     x = check_examples(network, card)
     rounded = expected = _expected(model, network, card, x)
@@ -120,21 +97,21 @@ def check_examples(network: Network, card: dict[str, Any]) -> np.ndarray:
     return x.astype("float32")
 
 
-def serialized_examples(x) -> np.ndarray:
+def serialized_examples(x: np.ndarray) -> np.ndarray:
     """Rows of `x` as serialized tf.Example with the feature `inputs`, object (n,)."""
-    features = [tf.train.Feature(float_list=tf.train.FloatList(value=row)) for row in x]
-    features = [tf.train.Features(feature={"inputs": feature}) for feature in features]
-    return np.array([tf.train.Example(features=f).SerializeToString() for f in features], object)
+    return np.array([example(row).SerializeToString() for row in x], object)
 
 
-def _inputs(signature: str, x: np.ndarray):
+def _inputs(signature: str, x: np.ndarray) -> np.ndarray:
     if signature == "serving_uint8":
         return x.astype("uint8")
     return serialized_examples(x) if signature in METHODS else x
 
 
-def _expected(model, network: Network, card, x) -> dict[str, dict[str, np.ndarray]]:
-    """What each signature has to answer, by the Keras model."""
+def _expected(
+    model: keras.Model, network: Network, card: dict[str, Any], x: np.ndarray
+) -> dict[str, dict[str, np.ndarray]]:
+    """What each signature should answer, computed by the Keras model."""
     outputs = keras.ops.convert_to_numpy(model(x, training=False))
     expected: dict[str, dict] = {}
     if card["task"] == "classification":
@@ -157,14 +134,14 @@ def _expected(model, network: Network, card, x) -> dict[str, dict[str, np.ndarra
 
 
 def _computes_in_half(model: keras.Model) -> bool:
-    """Whether a graph that is optimised otherwise may round otherwise, to float16."""
+    """Whether a layer rounds to 16 bits, which another optimised graph may do elsewhere."""
     return any(layer.compute_dtype in ("float16", "bfloat16") for layer in layers_of(model))
 
 
 def _compare(
     signature: str, answers: dict, expected: dict, rounded: dict, tolerance: float
 ) -> float:
-    """The largest difference of the answers, as a share of the largest one."""
+    """The largest difference of the answers, as a share of the largest answer."""
     if answers.keys() != expected.keys():
         raise _error(f"{signature!r} to answer {sorted(expected)}", f"{sorted(answers)}")
     largest = 0.0
@@ -174,7 +151,7 @@ def _compare(
             raise _error(f"{signature!r} to answer {name} {wanted.shape}", f"{got.shape}")
         if name == "classes":
             if signature not in METHODS:
-                # Near a tie rounding may choose another class than the Keras model.
+                # Near a tie, rounding may choose another class than the Keras model chose.
                 wanted = answers["scores"].argmax(axis=1)
             if (got != wanted).any():
                 raise _error(f"{signature!r} to answer the classes of the scores", "others")
@@ -198,7 +175,7 @@ def _share(got: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def _check_graph(served: Served) -> None:
-    """What a model server refuses, or what would make an answer change from call to call."""
+    """Raises if a model server would refuse the graph, or answers would change between calls."""
     functions = served.meta.graph_def.library.function
     nodes = [*served.meta.graph_def.node, *(node for f in functions for node in f.node_def)]
     random = sorted({node.op for node in nodes if "Random" in node.op})

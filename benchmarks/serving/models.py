@@ -49,8 +49,8 @@ def export_all(folder: Path) -> list[Served]:
     from asym_keras.models import shallow_network
     from asym_keras.pruning import prune
     from serving.export import export_model
-    from serving.warmup import FILE
-    from serving.wrapping import with_raw_values
+    from serving.exporting.wrapping import with_raw_values
+    from serving.versions import WARMUP_FILE
 
     record = Preprocessing(kind="image", scale=255.0, shape=(28, 28), low=0.0, high=255.0)
     whole = shallow_network(DIM, OUTPUTS, width=WIDTHS[0], gamma=GAMMA, alpha=ALPHA, seed=0)
@@ -60,7 +60,7 @@ def export_all(folder: Path) -> list[Served]:
         network = whole if width == WIDTHS[0] else prune(whole, width)
         model = with_raw_values(network, record, name=name)
         path = export_model(model, _card(name, width), folder)
-        files = (f for f in path.rglob("*") if f.is_file() and f != path / FILE)
+        files = (f for f in path.rglob("*") if f.is_file() and f != path / WARMUP_FILE)
         served.append(Served(name, width, model, sum(f.stat().st_size for f in files)))
     return served
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from serving.client.load.plan import Plan
-from serving.client.load.senders import Send
+from benchmarks.load.plan import Plan
+from benchmarks.load.senders import Send
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,10 +19,11 @@ class Sample:
     """One request.
 
     Attributes:
-        start: When it was sent, or in an open loop was to be sent; seconds since the round began.
+        start: Seconds from the round's begin to when it was sent; in an open loop, to when it
+            should have been sent.
         latency: Seconds from there to its answer.
         code: "OK", or the code of its error.
-        late: Seconds by which the generator itself was late to send it.
+        late: Seconds by which the generator sent it late.
     """
 
     start: float
@@ -32,7 +33,7 @@ class Sample:
 
 
 async def one_round(send: Send, plan: Plan, *, number: int = 0) -> list[Sample]:
-    """Samples of one round, those of the warm-up too; `number` gives each its own draws."""
+    """Samples of one round, warm-up included; the `number` of a round makes its draws its own."""
     if plan.rate is None:
         return await closed_loop(send, plan)
     rng = np.random.default_rng([plan.seed, number])
@@ -43,7 +44,7 @@ async def closed_loop(send: Send, plan: Plan) -> list[Sample]:
     """`plan.clients` clients that each wait for their answer before they send again.
 
     A slow answer delays the requests behind it, which are then not sent: latencies of an
-    overloaded server look better than users would find them. The open loop has no such fault.
+    overloaded server look better than users find them. The open loop has no such fault.
     """
     samples: list[Sample] = []
     begin = time.perf_counter()
@@ -64,10 +65,10 @@ def poisson_times(rate: float, seconds: float, rng: np.random.Generator) -> list
 
 
 async def open_loop(send: Send, times: Iterable[float], timeout: float) -> list[Sample]:
-    """Sends at `times`, whatever comes back; latencies count from these times.
+    """Sends at `times`, whether or not answers come; latencies count from these times.
 
-    A thread keeps the time: asyncio rounds its waits up to whole milliseconds, which is more than
-    a small model takes.
+    A thread keeps the time, since asyncio rounds its waits up to whole milliseconds, and a small
+    model takes less than one.
     """
     loop = asyncio.get_running_loop()
     samples: list[Sample] = []

@@ -37,7 +37,7 @@ from benchmarks._serving_report import Outcome
 from benchmarks._serving_server import Server
 from serving.client import connect
 from serving.client.endpoint import parse_endpoint
-from serving.client.load import Plan, Result, measure
+from benchmarks.load import Plan, Result, measure
 
 ROWS = (1, 64)
 PROTOCOLS = ("REST", "gRPC")

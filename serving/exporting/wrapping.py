@@ -10,7 +10,7 @@ from asym_keras.datasets.preprocessing import Preprocessing
 from asym_keras.layers import AsymScaledDense
 
 
-def with_raw_values(network, record: Preprocessing, *, name: str):
+def with_raw_values(network: keras.Model, record: Preprocessing, *, name: str) -> keras.Model:
     """A flat model around `network`: scaling, the network's own layers in float32, units.
 
     `f(raw) = target_scale g((raw - shift) / scale) + target_shift`.
@@ -19,19 +19,19 @@ def with_raw_values(network, record: Preprocessing, *, name: str):
         network: a trainer's `keras.Model`, pruned or not: one `AsymScaledDense`, at most one
             `Dense`. It is not changed.
         record: how raw values become its inputs.
-        name: of the new model.
+        name: name of the new model.
 
     Returns:
         functional `keras.Model` with one input `inputs`, float32 (n, d) -> (n, K).
 
     Raises:
-        ValueError: Another network, one with another number of inputs, or raw values of a size
-            that float32 does not hold.
+        ValueError: The network is none of a trainer's or takes another number of inputs, or
+            float32 can't hold raw values of this size.
     """
     dim = network.input_shape[-1]
     if record.dim not in (None, dim):
         raise ValueError(
-            f"expected preprocessing of the network's {dim} inputs, received of {record.dim}. "
+            f"expected preprocessing of the network's {dim} inputs, received {record.dim}. "
             "Take that of the run's data."
         )
     _check_range(record)
@@ -53,7 +53,7 @@ def _check_range(record: Preprocessing) -> None:
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
         for name in ("scale", "shift", "target_scale", "target_shift"):
             numbers = np.atleast_1d(getattr(record, name)).astype("float32")
-            if name.endswith("scale"):  # neither it nor its inverse may be lost
+            if name.endswith("scale"):  # the network divides by it, too
                 numbers = np.concatenate([numbers, 1.0 / numbers, 1.0 / (1.0 / numbers)])
             if not np.isfinite(numbers).all():
                 raise ValueError(
@@ -71,8 +71,8 @@ def _to_inputs(record: Preprocessing) -> list:
         return [
             keras.layers.Rescaling((1.0 / scale).tolist(), dtype="float32", name="scale_inputs")
         ]
-    # Where the mean is many deviations, its rounding shows: first what float32 holds of it goes,
-    # which is exact for raw values near it, then the rest.
+    # A mean of many deviations loses digits in float32, and they show. So the first layer
+    # subtracts what float32 holds of it, which is exact near the mean, and the second the rest.
     shift = np.asarray(record.shift)
     most = shift.astype("float32").astype("float64")
     return [
@@ -87,6 +87,7 @@ def _to_inputs(record: Preprocessing) -> list:
 
 
 def _to_answers(record: Preprocessing) -> list:
+    """Layers that compute `target_scale g + target_shift`."""
     if (record.target_scale, record.target_shift) == (1.0, 0.0):
         return []
     units = record.target_scale, record.target_shift

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.client.load import Result
+from benchmarks.load import Result
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `benchmarks` is not installed
 report, floor, serving = (

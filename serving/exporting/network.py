@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,22 +13,22 @@ import tensorflow as tf
 
 from asym_keras.graphs import is_graph, steps_of
 from asym_keras.importance import find_layer
-from serving.folding import Chain, fold
+from serving.exporting.folding import Chain, fold
 
 logger = logging.getLogger("serving.export")
 
-MAX_BYTES = 2**31 - 2**24  # saved_model.pb is one protocol buffer, of 2 GiB at most
+MAX_BYTES = 2**31 - 2**24  # saved_model.pb is one protocol buffer, which holds at most 2 GiB
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Network:
-    """A packaged network; everything it holds is a constant.
+    """A packaged network whose weights are constants.
 
     Attributes:
         outputs: function, raw values float32 (n, d) -> float32 (n, K).
         features: function, raw values float32 (n, d) -> `sqrt(lambda) sigma(z)`, float32 (n, k);
             None: there is no `AsymScaledDense` that can be tapped.
-        chain: the `Chain` that is folded into it; None: the model's own call.
+        chain: the `Chain` that it computes; None: it computes the model's own call.
     """
 
     outputs: Callable
@@ -36,12 +37,12 @@ class Network:
 
 
 def as_network(model: keras.Model, *, half: bool = False) -> Network:
-    """`model` as functions of constants, folded where its layers are those of a packaged network.
+    """`model` as functions of constants; folded, if its layers are a chain that `fold` knows.
 
     Args:
         model: packaged model, raw values (n, d) -> (n, K).
-        half: weights in float16, each column scaled by a float32 number of its own; they are
-            made float32 again where they are used, so that all that is computed is float32.
+        half: whether weights are float16, each column scaled by a float32 number of its own. The
+            functions make them float32 again and compute in float32.
 
     Raises:
         ValueError: Weights that are not finite in float32, or more of them than a SavedModel
@@ -70,7 +71,7 @@ def _folded(chain: Chain, half: bool) -> Network:
     kernel, readout = product(chain.kernel), product(chain.readout)
     roots = _constant(chain.roots)
 
-    def hidden(x):
+    def hidden(x: Any) -> Any:
         return chain.activation(shift(kernel(centre(x))))
 
     return Network(
@@ -84,19 +85,19 @@ def _as_it_is(model: keras.Model, half: bool) -> Network:
     """The model's own call, with constants in the place of its variables."""
     [inputs] = model.inputs
     model(np.zeros((1, inputs.shape[1]), inputs.dtype), training=False)
-    # By now layers within layers (an activation with weights) have their variables, too.
+    # That call made the variables of layers within layers, such as an activation with weights.
     constants = [
         _HalfConstant(v) if half and _is_matrix(v) else _constant(v) for v in model.variables
     ]
 
-    def call(function, x):
+    def call(function: Callable, x: Any) -> Any:
         values = [v.value() if isinstance(v, _HalfConstant) else v for v in constants]
         mapping = list(zip(model.variables, values, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             answer = function(tf.cast(x, inputs.dtype))
         return tf.cast(answer, tf.float32)
 
-    def outputs(x):
+    def outputs(x: Any) -> Any:
         return call(lambda x: model(x, training=False), x)
 
     found = _tap(model)
@@ -106,14 +107,14 @@ def _as_it_is(model: keras.Model, half: bool) -> Network:
     layer, tensor = found
     before = keras.Model(model.inputs, tensor)
 
-    def features(x):
+    def features(x: Any) -> Any:
         return call(lambda x: layer.features(before(x, training=False)), x)
 
     return Network(outputs, features, None)
 
 
 def _tap(model: keras.Model) -> tuple | None:
-    """The one `AsymScaledDense` and what it takes, if `model` itself calls it, and once."""
+    """The one `AsymScaledDense` and its input, if `model` itself calls it, and calls it once."""
     try:
         layer = find_layer(model)
     except ValueError:
@@ -130,7 +131,7 @@ def _product(matrix: np.ndarray) -> Callable:
 
 
 def _scaled_product(matrix: np.ndarray) -> Callable:
-    """With the columns' largest entries apart: small columns keep all of float16's digits."""
+    """Holds the columns' largest entries apart, so that small columns keep float16's digits."""
     largest = np.abs(matrix).max(axis=0)
     largest[largest == 0.0] = 1.0
     constant, scales = tf.constant(matrix / largest, tf.float16), _constant(largest)
@@ -145,8 +146,8 @@ def _summand(values: np.ndarray) -> Callable:
     return lambda x: x + constant
 
 
-def _constant(values):
-    """Float64 arrays and variables become float32; other variables keep their type."""
+def _constant(values: Any) -> Any:
+    """A constant: float32 of an array, and of a variable's own type of a variable."""
     if isinstance(values, np.ndarray):
         with np.errstate(over="ignore"):
             values = values.astype("float32")
@@ -162,7 +163,7 @@ def _constant(values):
 class _HalfConstant:
     """A matrix in float16, with the largest entries of its columns apart."""
 
-    def __init__(self, variable):
+    def __init__(self, variable: Any):
         values = keras.ops.convert_to_numpy(variable).astype("float64")
         largest = np.abs(values).max(axis=tuple(range(values.ndim - 1)))
         largest[largest == 0.0] = 1.0
@@ -170,9 +171,9 @@ class _HalfConstant:
         self._values = tf.constant(values / largest, tf.float16)
         self._scales = tf.constant(largest, self._dtype)
 
-    def value(self):
+    def value(self) -> Any:
         return tf.cast(self._values, self._dtype) * self._scales
 
 
-def _is_matrix(variable) -> bool:
+def _is_matrix(variable: Any) -> bool:
     return len(variable.shape) > 1 and variable.dtype in ("float32", "float64")

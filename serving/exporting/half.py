@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from trainers.common.reload import loss_of, reload_data
 
 if TYPE_CHECKING:
     from asym_keras.runs import Run
 
-_ROWS = 1000  # at once
+_ROWS = 1000  # that go through the network at once
 
 
 def measure_of(run: Run) -> Callable[[Callable], dict[str, float]]:
-    """A function that measures a network of raw values as the run measured its own.
+    """A function that measures a network of raw values as the run measured its own network.
 
     Args:
-        run: whose test rows, loss and units these are.
+        run: gives the test rows, the loss and the units.
 
     Returns:
         Function of a function, raw values float32 (n, d) -> float32 (n, K); gives `test_risk` and,
         of a classifier, `test_accuracy`.
 
     Raises:
-        ValueError: The data are not the run's, can't be loaded, or do not tell how they were made
+        ValueError: The data are not the run's, can't be loaded, or do not say how they were made
             of raw values.
     """
-    from trainers.common.reload import loss_of, reload_data
-
     data = reload_data(run)
     record = data.preprocessing
     if record is None:
         raise ValueError(
-            f"--half: expected data of {run.path} that tell how they were made of raw values, "
+            f"--half: expected data of {run.path} that say how they were made of raw values, "
             "received none. Export without --half."
         )
     raw = (data.x_test * np.asarray(record.scale) + np.asarray(record.shift)).astype("float32")
 
-    def measure(outputs: Callable) -> dict[str, float]:
+    def measure(outputs: Callable[[np.ndarray], Any]) -> dict[str, float]:
         import keras
 
         loss = keras.losses.get(loss_of(run))

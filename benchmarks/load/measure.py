@@ -6,20 +6,21 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.load import loops, results
+from benchmarks.load.plan import Plan
+from benchmarks.load.results import Result
+from benchmarks.load.senders import sender
 from serving.client.client import Client
 from serving.client.endpoint import Endpoint
-from serving.client.load import loops, results
-from serving.client.load.plan import Plan
-from serving.client.load.results import Result
-from serving.client.load.senders import sender
 from serving.client.signatures import Signature
 
-_BODIES = 16  # different requests, sent in turn
+_BODIES = 16  # different requests that are sent in turn
 _BAR = "{desc}: {percentage:3.0f} %|{bar}| {n:.0f} of {total:.0f} s"
 _TICK = 0.2  # seconds between two moves of the bar
 
@@ -34,28 +35,34 @@ def measure(
 ) -> list[Result]:
     """Latency and throughput of each of `endpoints`, after one request to each.
 
-    Every round takes each model in turn, so that what else the machine does meets all alike.
+    Every round takes each model in turn, so that other programs disturb all models alike.
 
     Args:
         endpoints: Models by the names that the results carry.
         plan: Load and times.
-        inputs: Rows to send, round and round, by input name if there are several. None: whole
+        inputs: Rows to send, in a circle; by input name, if there are several inputs. None: whole
             numbers in [0, 255] of the shape that the signature asks for.
-        signature: Which way to call the models.
-        progress: Show a bar on stderr.
+        signature: Name of the signature.
+        progress: Whether to show a bar on stderr.
 
     Returns:
         A `Result` for each endpoint, in order.
 
     Raises:
-        ValueError: `inputs` do not fit, or are not given for a signature with free lengths.
+        ValueError: `inputs` do not fit, or the signature has free lengths and needs them.
         ServingError: A model does not answer a first request.
     """
     batches = {name: _prepare(e, plan, inputs, signature) for name, e in endpoints.items()}
     return asyncio.run(_measure(endpoints, batches, plan, signature, progress))
 
 
-async def _measure(endpoints, batches, plan, signature, progress) -> list[Result]:
+async def _measure(
+    endpoints: Mapping[str, Endpoint],
+    batches: Mapping[str, Sequence[dict[str, npt.NDArray]]],
+    plan: Plan,
+    signature: str,
+    progress: bool,
+) -> list[Result]:
     from tqdm.auto import tqdm
 
     samples: dict[str, list] = {name: [] for name in endpoints}
@@ -81,8 +88,10 @@ async def _measure(endpoints, batches, plan, signature, progress) -> list[Result
 
 
 @contextlib.asynccontextmanager
-async def _ticking(bar, seconds: float):
-    async def tick():
+async def _ticking(bar: Any, seconds: float) -> AsyncIterator[None]:
+    """Moves the bar within the block."""
+
+    async def tick() -> None:
         for _ in range(int(seconds / _TICK)):
             await asyncio.sleep(_TICK)
             bar.update(_TICK)
@@ -96,7 +105,12 @@ async def _ticking(bar, seconds: float):
         bar.update(before + seconds - bar.n)
 
 
-def _prepare(endpoint, plan, inputs, signature) -> Sequence[dict[str, npt.NDArray]]:
+def _prepare(
+    endpoint: Endpoint,
+    plan: Plan,
+    inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None,
+    signature: str,
+) -> Sequence[dict[str, npt.NDArray]]:
     """Batches in the signature's dtypes, after one request by the ordinary client."""
     with Client(endpoint, timeout=plan.timeout) as client:
         specification = client.signature(signature)

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from serving.client.load.loops import Sample
-from serving.client.load.plan import Plan
-from serving.client.load.senders import OK
-
-PERCENTILES = (50, 90, 99, 100)
+from benchmarks.load.loops import Sample
+from benchmarks.load.plan import Plan
+from benchmarks.load.senders import OK
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,15 +20,15 @@ class Result:
 
     Attributes:
         name: The model.
-        requests: Answered well, all rounds together.
-        errors: Failed ones by code.
-        latencies: Seconds at the 50th, 90th, 99th and 100th percentile of the answered ones, each
-            a latency that occurred; NaN if none did.
-        throughput: Requests answered a second, over all rounds.
-        throughput_rounds: The same of each round.
-        rows: Rows answered a second.
-        late: Seconds at the 99th percentile by which the generator was late to send (open loop).
-        generator: Share of one core that the generator used; near 1 it is what was measured.
+        requests: Requests that were answered well, in all rounds.
+        errors: Numbers of the requests that failed, by code.
+        latencies: Seconds at the 50th, 90th, 99th and 100th percentile of the answered requests,
+            each a latency that occurred; NaN if there is none.
+        throughput: Answered requests a second, over all rounds.
+        throughput_rounds: The same for each round.
+        rows: Answered rows a second.
+        late: Seconds at the 99th percentile by which the generator sent late, in an open loop.
+        generator: Share of one core that the generator used; near 1 the generator is measured.
     """
 
     name: str
@@ -68,17 +66,18 @@ def summarize(
 ) -> Result:
     """Numbers of the samples after each round's warm-up.
 
-    Latencies are those of requests sent then; throughput counts answers that came then.
+    Latencies are of the requests that were sent then, throughput of the answers that came then.
     """
     kept = [s for samples in rounds for s in samples if plan.warmup <= s.start < plan.seconds]
     good = [s.latency for s in kept if s.code == OK]
+    p50, p90, p99, largest = (percentile(good, percent) for percent in (50, 90, 99, 100))
     rates = tuple(_answered(samples, plan) / plan.duration for samples in rounds)
     throughput = float(np.mean(rates))
     return Result(
         name=name,
         requests=len(good),
         errors=dict(collections.Counter(s.code for s in kept if s.code != OK)),
-        latencies=(percentile(good, 50), percentile(good, 90), percentile(good, 99), max_of(good)),
+        latencies=(p50, p90, p99, largest),
         throughput=throughput,
         throughput_rounds=rates,
         rows=throughput * plan.batch_size,
@@ -88,15 +87,10 @@ def summarize(
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that is not below `percent` % of them; NaN of none."""
+    """The smallest value that is not below `percent` % of the values; NaN if there are none."""
     if not values:
         return float("nan")
     return float(np.percentile(values, percent, method="inverted_cdf"))
-
-
-def max_of(values: Sequence[float]) -> float:
-    """The largest; NaN of none."""
-    return max(values, default=float("nan"))
 
 
 def _answered(samples: Sequence[Sample], plan: Plan) -> int:

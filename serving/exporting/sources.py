@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from asym_keras.files import user_path
+from serving.exporting import packaging
 
 if TYPE_CHECKING:
     import keras
@@ -18,9 +20,9 @@ class Source:
     """A packaged model.
 
     Attributes:
-        model: raw values (n, d) -> (n, K).
+        model: functional Keras model, raw values (n, d) -> (n, K).
         card: its card.
-        measure: as of `export_model`; None: there is no data to measure it on.
+        measure: as `export_model` takes it. None: there is no data to measure the model on.
     """
 
     model: keras.Model
@@ -29,7 +31,7 @@ class Source:
 
 
 def is_run(source: str | None) -> bool:
-    """Whether `source` names a folder: neither a preset nor a file."""
+    """Whether `source` names a folder; presets and files are none."""
     return source is not None and user_path(source).is_dir()
 
 
@@ -52,25 +54,29 @@ def preset(name: str) -> Source:
 
 
 def run(
-    folder: str, *, keep: int, refit: bool = False, name: str | None = None, measured: bool = False
+    folder: str | os.PathLike[str],
+    *,
+    keep: int,
+    refit: bool = False,
+    name: str | None = None,
+    measured: bool = False,
 ) -> Source:
     """A run's network, pruned to `keep` nodes.
 
     Args:
         folder: of the run.
         keep, refit, name: as of `serving.package.package`.
-        measured: whether the source says how to measure what is made of it.
+        measured: whether the source gets a `measure`, for which the run's data are loaded.
 
     Raises:
         FileNotFoundError: No run is there, or it has no model.
         ValueError: `keep` out of range, or data that can't be loaded.
     """
     from asym_keras.runs import load_run
-    from serving.half import measure_of
-    from serving.package import package
+    from serving.exporting.half import measure_of
 
     found = load_run(user_path(folder))
-    packaged = package(found, keep=keep, refit=refit, name=name)
+    packaged = packaging.package(found, keep=keep, refit=refit, name=name)
     return Source(packaged.model, packaged.card, measure_of(found) if measured else None)
 
 
@@ -95,12 +101,12 @@ def file(path: str) -> Source:
         raise ValueError(f"expected JSON in {card}, received {error}.") from error
     import keras
 
-    # Their registration is what lets Keras read the layer and its initialisers.
+    # Importing them registers the layer and its initialisers, without which Keras can't read one.
     from asym_keras import initializers, layers  # noqa: F401
 
     try:
         return Source(keras.models.load_model(model, compile=False), content)
-    except Exception as error:  # Keras tells of a damaged file in many ways
+    except Exception as error:  # Keras raises many kinds for a damaged file
         raise ValueError(
             f"expected a Keras model in {model}, received a file that can't be read "
             f"({type(error).__name__}). Put back a good copy."

@@ -10,15 +10,15 @@ class Plan:
     """One measurement.
 
     Attributes:
-        clients: Closed loop: clients that each send their next request when the last is answered.
-            Open loop: connections at most.
-        rate: Open loop: requests a second, as a Poisson process, whether or not the last are
-            answered. None: closed loop.
+        clients: In a closed loop, clients that each send their next request when the last one is
+            answered; in an open loop, the most connections.
+        rate: Requests a second of an open loop, sent as a Poisson process whether or not answers
+            come. None: a closed loop.
         batch_size: Rows in a request.
         warmup, duration: Seconds of each round before and while the clock counts.
-        rounds: Of every model in turn.
+        rounds: Rounds of each model, the models in turn.
         timeout: Seconds after which a request counts as failed.
-        seed: Of the times of an open loop.
+        seed: Seed of the inputs and of an open loop's times.
 
     Raises:
         ValueError: A number out of range.
@@ -33,7 +33,7 @@ class Plan:
     timeout: float = 10.0
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("clients", "batch_size", "rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, received {getattr(self, name)}")
@@ -48,7 +48,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Of one round of one model."""
+        """Length of one round of one model, warm-up included."""
         return self.warmup + self.duration
 
     def describe(self) -> str:

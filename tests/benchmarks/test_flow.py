@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from benchmarks._flow_reference import CASES, Case
 
 from benchmarks import _flow_reference, flow_accuracy
-from benchmarks._flow_reference import CASES, Case
 
 SHORT = [Case("simulated", gamma, 0.4, 0, 40.0) for gamma in (0.0, 1.0)]
 

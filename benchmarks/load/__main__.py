@@ -1,0 +1,83 @@
+"""Latency and throughput of models behind TensorFlow Serving, side by side.
+
+python -m serving.client bench --models mnist_gamma0,mnist_gamma0_k100 --clients 8
+python -m serving.client bench --models mnist_gamma0,mnist_gamma0_k100 --rate 200 --output a.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+from collections.abc import Sequence
+
+from asym_keras.files import user_path
+from benchmarks import load
+from benchmarks.load import report
+from serving import commands
+from serving.client import flags, inputs, outputs
+from serving.client.client import Client
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags of the command line."""
+    parser = commands.parser("serving.client bench", __doc__)
+    flags.add_connection(parser)
+    add = parser.add_argument
+    add("--models", required=True, metavar="NAME[,NAME]", help="in turn")
+    add("--signature", default="serving_default", help="(serving_default)")
+    add("--input", nargs="+", metavar="FILE", help="rows to send (random whole numbers, 0 to 255)")
+    add("--clients", type=int, default=8, help="that each wait for answers (8)")
+    add(
+        "--rate",
+        type=float,
+        help="requests a second, sent whether or not answers come: an open loop (a closed one)",
+    )
+    add("--batch-size", type=int, default=1, help="rows in one request (1)")
+    add("--warmup", type=float, default=1.0, help="seconds before each round (1)")
+    add("--duration", type=float, default=5.0, help="seconds of a round (5)")
+    add("--rounds", type=int, default=3, help="of each model (3)")
+    add("--seed", type=int, default=0, help="of inputs and send times (0)")
+    add("--output", metavar="FILE", help="all numbers, .json or .csv")
+    add("--quiet", action="store_true", help="no progress bar")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    arguments = parse(argv)
+    commands.start_log(logging.WARNING)
+    return commands.status_of(lambda: run(arguments), debug=arguments.debug)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measures the models that the flags name, prints a table and writes the numbers."""
+    names = [name.strip() for name in arguments.models.split(",")]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--models: expected different names, received {arguments.models}")
+    fields = [field.name for field in dataclasses.fields(load.Plan)]
+    plan = load.Plan(**{name: getattr(arguments, name) for name in fields})
+    path = None if arguments.output is None else user_path(arguments.output)
+    if path is not None:
+        outputs.check_path(path, ".json", ".csv")
+    endpoints = {name: flags.endpoint(arguments, name) for name in names}
+    rows = None
+    if arguments.input:
+        with Client(endpoints[names[0]], timeout=plan.timeout) as client:
+            rows = inputs.read_inputs(arguments.input, client.signature(arguments.signature))
+    results = load.measure(
+        endpoints,
+        plan,
+        inputs=rows,
+        signature=arguments.signature,
+        progress=not arguments.quiet,
+    )
+    address = endpoints[names[0]].address
+    print(f"{address}: {plan.describe()}\n\n{report.table(results)}")
+    if path is not None:
+        report.write(path, results, plan, address)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What the command lines of `serving` have in common: parsers, ports, logs, exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+
+def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser for `python -m MODULE`; its help shows `description` with the line breaks it has."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def port(text: str) -> int:
+    """The port that a flag names; 0 stands for any free one."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, received {text}")
+    return number
+
+
+def start_log(level: int = logging.INFO) -> None:
+    """Sends the log to stderr, since results go to stdout, and silences TensorFlow's C++ log."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+
+
+def status_of(
+    work: Callable[[], object], *, debug: bool = False, also: tuple[type[Exception], ...] = ()
+) -> int:
+    """Runs `work`, and tells of an error that the user can mend in one line instead of a traceback.
+
+    Args:
+        work: what the command does.
+        debug: whether such an error keeps its traceback.
+        also: further kinds of errors to be told so.
+
+    Returns:
+        The exit status: 0, 1 after an error, 130 after Ctrl-C.
+    """
+    mended: tuple[type[Exception], ...] = (ImportError, OSError, RuntimeError, ValueError, *also)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return 130
+    except mended as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

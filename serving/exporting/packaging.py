@@ -1,0 +1,237 @@
+"""Makes a packaged model of a run: a pruned network that takes raw values, and its card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asym_keras.files import atomic_path, user_path
+from serving.card import portable_command
+from serving.versions import check_name
+from trainers.common.reload import check_data, loss_of, reload_data
+
+if TYPE_CHECKING:
+    import keras
+
+    from asym_keras.datasets import Dataset
+    from asym_keras.datasets.preprocessing import Preprocessing
+    from asym_keras.runs import Run
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Packaged:
+    """A packaged network.
+
+    Attributes:
+        model: functional `keras.Model`, its one input named `inputs`, float32 (n, d), raw values;
+            float32 (n, K): scores, or answers in the target's unit.
+        card: what is known of it, in types that JSON has.
+    """
+
+    model: keras.Model
+    card: dict[str, Any]
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Writes `<name>.keras` and `<name>.json`, both or neither.
+
+        Args:
+            folder: is made if it is not there.
+            overwrite: whether to replace files of that name.
+
+        Returns:
+            The path of `<name>.keras`.
+
+        Raises:
+            FileExistsError: There is one of that name, and `overwrite` is False.
+            OSError: The folder can't be written.
+        """
+        path = user_path(folder) / f"{self.card['name']}.keras"
+        card = path.with_name(f"{self.card['name']}.json")
+        there = [file for file in (path, card) if file.exists()]
+        if there and not overwrite:
+            raise FileExistsError(
+                f"expected no file {there[0]}, received one. Choose another name (--name), or "
+                "replace it (--overwrite)."
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Neither file gets its name before both are complete.
+        with atomic_path(card) as card_file, atomic_path(path) as model_file:
+            self.model.save(model_file)
+            card_file.write_text(
+                json.dumps(self.card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+        return path
+
+
+def package(
+    run: Run | str | os.PathLike[str],
+    *,
+    keep: int,
+    refit: bool = False,
+    data: Dataset | None = None,
+    name: str | None = None,
+    measure: bool = True,
+) -> Packaged:
+    """Prunes a run's network and wraps it, so that raw values go in and answers come out.
+
+    `f(raw) = target_scale g((raw - shift) / scale) + target_shift`, g the pruned network.
+    Standardisation agrees with the loader's to the rounding of raw values to float32.
+
+    Args:
+        run: a run, or its folder.
+        keep: nodes that stay, by the importance of the run's protocol.
+        refit: whether to fit the readout anew, to the training rows (`asym_keras.prune`).
+        data: the dataset that the run was trained on. None: loaded again by its flags, if needed.
+        name: letters, digits, `_`, `-`, `.`. None: `<task>_gamma<gamma>_k<keep>`.
+        measure: whether to measure risk and accuracy on the test rows, of the whole, the pruned
+            and, with `refit`, the refitted network. False: the card has no metrics.
+
+    Returns:
+        Model and card.
+
+    Raises:
+        FileNotFoundError: The run has no model.
+        ValueError: `keep` out of range, a bad name, data that are not the run's or can't be
+            loaded though they are needed.
+
+    Example:
+        >>> packaged = package("runs/mnist-paper-g0-a0.4-m2000-flow-s0", keep=100, refit=True)
+        >>> packaged.model.predict(images.reshape(-1, 784)).argmax(axis=1)
+    """
+    import asym_keras as ak
+    from asym_keras.importance import PROTOCOL_RULES
+    from asym_keras.runs import Run
+    from serving.exporting.wrapping import with_raw_values
+
+    run = run if isinstance(run, Run) else ak.load_run(user_path(run))
+    name = _checked_name(name, run, keep)
+    whole = run.load_model()
+    rule = {"importance": PROTOCOL_RULES[run.config["protocol"]], "seed": run.config["seed"]}
+    pruned = ak.prune(whole, keep, **rule)
+    recorded = run.facts["dataset"].get("preprocessing")
+    if data is not None:
+        check_data(run, data)
+    elif measure or refit or recorded is None:
+        data = _reload(run)
+    record = _preprocessing(run, recorded, data)
+    network, networks = pruned, {"full": whole, "pruned": pruned}
+    if refit:
+        assert data is not None
+        examples = _arrays(run, data, "train")
+        network = networks["refit"] = ak.prune(whole, keep, refit=examples, **rule)
+    metrics: dict[str, Any] = {}
+    if measure:
+        assert data is not None
+        metrics = {kind: _measured(run, data, of) for kind, of in networks.items()}
+        metrics["units"] = _units(run, record)
+    model = with_raw_values(network, record, name=name)
+    return Packaged(model, _card(run, record, model, keep, refit, metrics))
+
+
+def _checked_name(name: str | None, run: Run, keep: int) -> str:
+    if name is None:
+        task = re.sub(r"[^A-Za-z0-9_.-]+", "_", run.task)
+        name = f"{task}_gamma{run.config['gamma']:g}_k{keep}"
+    return check_name(name)
+
+
+def _reload(run: Run) -> Dataset:
+    try:
+        return reload_data(run)
+    except (ImportError, OSError, ValueError) as error:
+        raise ValueError(
+            f"expected the data of {run.path}, to refit and to measure, received none: {error} "
+            "Or give the data (data=), or package without measuring (measure=False, --unmeasured)."
+        ) from error
+
+
+def _preprocessing(run: Run, recorded: dict | None, data: Dataset | None) -> Preprocessing:
+    from asym_keras.datasets.preprocessing import Preprocessing
+
+    if recorded is not None:
+        return Preprocessing.from_dict(recorded)
+    # An old run has no such record, but the loader of its data still knows.
+    if data is None or data.preprocessing is None:
+        raise ValueError(
+            f"{run.path}: expected data that say how they were made of raw values, received none. "
+            "Fill Dataset.preprocessing."
+        )
+    return data.preprocessing
+
+
+def _arrays(run: Run, data: Dataset, part: str) -> tuple:
+    return tuple(getattr(data, f"{k}_{part}").astype(run.config["dtype"]) for k in "xy")
+
+
+def _measured(run: Run, data: Dataset, network: keras.Model) -> dict[str, float]:
+    """Test risk and, of a classifier, test accuracy."""
+    from asym_keras.training import RiskProbe
+
+    x, y = _arrays(run, data, "test")
+    return RiskProbe("test", x, y, labels=data.labels_test, loss=loss_of(run))(network)
+
+
+def _units(run: Run, record: Preprocessing) -> str:
+    """What the risks are measured in."""
+    if loss_of(run) != "mse":
+        return "cross-entropy of the outputs as logits"
+    if _classifies(run):
+        return "mean squared error, one-hot targets"
+    scaled = "targets" if record.target_scale == 1.0 else "standardised targets"
+    return f"mean squared error, {scaled}"
+
+
+def _classifies(run: Run) -> bool:
+    return "test_accuracy" in run.history[-1]
+
+
+def _card(
+    run: Run,
+    record: Preprocessing,
+    model: keras.Model,
+    keep: int,
+    refit: bool,
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
+    facts, recorded = run.facts["dataset"], record.to_dict()
+    flags = ["--keep", str(keep), *["--refit"] * refit, "--name", model.name, "--to", "."]
+    command = shlex.join(["python", "-m", "serving.package", str(run.path), *flags])
+    return {
+        "name": model.name,
+        "task": "classification" if _classifies(run) else "regression",
+        "title": _title(run, keep, refit, metrics),
+        "inputs": {
+            "kind": record.kind,
+            "dim": model.input_shape[-1],
+            **{key: recorded[key] for key in ("shape", "names", "low", "high")},
+        },
+        "outputs": {"classes": recorded["classes"], "target": record.target},
+        **{key: run.config[key] for key in ("gamma", "alpha", "width", "protocol", "seed")},
+        "kept": keep,
+        "refit": refit,
+        "data": {
+            "name": facts["name"],
+            "source": record.origin or facts["source"],
+            "licence": record.licence,
+            "fingerprint": facts["fingerprint"],
+            "examples": facts["examples"],
+        },
+        "metrics": metrics,
+        "commands": [portable_command(text) for text in (run.facts["command"], command)],
+        "versions": run.facts.get("versions", {}),
+    }
+
+
+def _title(run: Run, keep: int, refit: bool, metrics: dict[str, Any]) -> str:
+    title = f"{run.task}: {keep} of {run.config['width']} nodes, {run.label}"
+    title += ", readout refitted" if refit else ""
+    if not metrics:
+        return title
+    key, word = ("test_accuracy", "accuracy") if _classifies(run) else ("test_risk", "risk")
+    ours = metrics["refit" if refit else "pruned"][key]
+    return f"{title}; test {word} {ours:.4g} (all nodes: {metrics['full'][key]:.4g})"

@@ -1,0 +1,156 @@
+"""Writes a packaged model as a version folder, once its SavedModel answers as the model does."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asym_keras.files import user_path
+from serving.card import check_card, portable_command, write_card
+from serving.exporting import warmup as warmup_requests
+from serving.readme import LONG_INPUT, curl
+from serving.versions import WARMUP_FILE, new_version
+
+if TYPE_CHECKING:
+    from serving.exporting.network import Network
+
+logger = logging.getLogger("serving.export")
+
+
+def export_model(
+    model: Any,
+    card: dict[str, Any],
+    to: str | os.PathLike[str],
+    *,
+    half: bool = False,
+    version: int | None = None,
+    warmup: bool = True,
+    command: str | None = None,
+    measure: Callable[[Callable], dict[str, float]] | None = None,
+) -> Path:
+    """Writes a packaged model as a new version `to/<name>/<version>`, and checks it.
+
+    Args:
+        model: functional `keras.Model`, raw values float32 (n, d) -> (n, K).
+        card: its card; `name` is the model's.
+        to: folder of the models; made if it is not there.
+        half: whether the weights are float16. All signatures stay float32.
+        version: number of the version; None: one more than the largest there is.
+        warmup: whether to write warm-up requests.
+        command: the command line that called this, for the card.
+        measure: function of the network, itself a function from raw values (n, d) to outputs
+            (n, K), whose numbers become `metrics.half` of the card. Used with `half`.
+
+    Returns:
+        Path of the version.
+
+    Raises:
+        FileExistsError: This version exists.
+        ModuleNotFoundError: The warm-up requests need the extra `serving`.
+        OSError: The folder can't be written.
+        ValueError: A card that does not fit the model, or a SavedModel that does not answer as
+            the model does.
+
+    Example:
+        >>> packaged = serving.package.package("runs/mnist-paper-g0-a0.4-m2000-flow-s0", keep=100)
+        >>> export_model(packaged.model, packaged.card, "saved_models")
+        PosixPath('saved_models/mnist_gamma0_k100/1')
+    """
+    from serving.exporting.check import HALF_TOLERANCE, TOLERANCE, check_saved_model
+    from serving.exporting.network import as_network
+    from serving.exporting.saved_model import write_saved_model
+
+    dim, outputs = _shape(model)
+    card = check_card(card, dim=dim, outputs=outputs)
+    if warmup:
+        warmup_requests.check_installed()
+    network = as_network(model, half=half)
+    with new_version(user_path(to) / card["name"], version) as new:
+        names = write_saved_model(network, card, new.temporary)
+        if warmup:
+            warmup_requests.write_warmup(new.temporary, card, names)
+        tolerance = HALF_TOLERANCE if half else TOLERANCE
+        difference = check_saved_model(new.temporary, model, network, card, tolerance=tolerance)
+        metrics = measure(network.outputs) if half and measure else None
+        card = _with_export(card, network, half, difference, command, metrics)
+        write_card(new.temporary, card)
+    assert new.path is not None
+    _report(new.path, card, outputs)
+    return new.path
+
+
+def _shape(model: Any) -> tuple[int, int]:
+    import keras
+
+    one = isinstance(model, keras.Model) and [len(model.inputs), len(model.outputs)] == [1, 1]
+    shapes = [tuple(t.shape) for t in (*model.inputs, *model.outputs)] if one else []
+    if not one or any(len(shape) != 2 or shape[1] is None for shape in shapes):
+        received = " -> ".join(map(str, shapes)) or type(model).__name__
+        raise ValueError(
+            "expected a Keras model of raw values (None, d) -> (None, K), received "
+            f"{received}. Package it with serving.package."
+        )
+    return shapes[0][1], shapes[1][1]
+
+
+def _with_export(
+    card: dict[str, Any],
+    network: Network,
+    half: bool,
+    difference: float,
+    command: str | None,
+    metrics: dict[str, float] | None,
+) -> dict[str, Any]:
+    """The card with what this export adds; the packaged model's own card stays as it is."""
+    inputs = dict(card["inputs"])
+    if network.chain is not None and inputs["kind"] != "image" and inputs["dim"] <= LONG_INPUT:
+        # The centre of the training data shows what a request looks like.
+        inputs.setdefault("example", [float(f"{value:.4g}") for value in network.chain.centre])
+    return {
+        **card,
+        "inputs": inputs,
+        "metrics": card["metrics"] | ({"half": metrics} if metrics else {}),
+        "commands": [*card["commands"], *([portable_command(command)] if command else [])],
+        "export": {
+            "half": half,
+            "folded": network.chain is not None,
+            "largest_difference": float(f"{difference:.2g}"),
+            "versions": _versions(),
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    import asym_keras
+
+    packages = ("tensorflow", "keras", "numpy")
+    return {
+        "asym_keras": asym_keras.__version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _report(path: Path, card: dict[str, Any], outputs: int) -> None:
+    files = [f for f in path.rglob("*") if f.is_file() and f != path / WARMUP_FILE]
+    size = sum(file.stat().st_size for file in files)
+    full = 4 * card["width"] * (card["inputs"]["dim"] + outputs)
+    precision = "float16" if card["export"]["half"] else "float32"
+    logger.info(
+        "%s: %.3g MB with %d nodes in %s; the weights of all %d in float32: %.3g MB",
+        *(path, size / 1e6, card["kept"], precision, card["width"], full / 1e6),
+    )
+    logger.info(
+        "checked: largest difference from the Keras model %.1g of its largest output",
+        card["export"]["largest_difference"],
+    )
+    for name, value in card["metrics"].get("half", {}).items():
+        whole = card["metrics"].get("refit" if card["refit"] else "pruned", {}).get(name)
+        beside = "" if whole is None else f" ({whole:.4g} with float32 ones)"
+        logger.info("%s %.4g with float16 weights%s", name.replace("_", " "), value, beside)
+    logger.info("%s", curl(card))
