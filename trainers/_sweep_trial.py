@@ -129,7 +129,7 @@ class Trials:
         import keras
 
         from asym_keras.runs import load_run
-        from asym_keras.training.history import History
+        from asym_keras.tables import History
         from trainers import _experiment
         from trainers._sweep_stopping import TrialStopped
         from trainers._sweep_validation import Validation
@@ -210,7 +210,7 @@ def _kept(row: dict) -> dict[str, float]:
 
 
 def _last(run: RunFolder) -> dict[str, float]:
-    from asym_keras.training.history import History
+    from asym_keras.tables import History
 
     path = run.path / "history.csv"
     return _kept(History.from_csv(path)[-1]) if path.is_file() else {}
@@ -222,6 +222,6 @@ def _is_nan(value) -> bool:
 
 def read_curve(path: Path) -> list[dict[str, float]]:
     """The rows of a trial's `validation.csv`; none where it has none."""
-    from asym_keras.training.history import History
+    from asym_keras.tables import History
 
     return History.from_csv(path / CURVE).rows if (path / CURVE).is_file() else []

@@ -17,7 +17,7 @@ from asym_keras.training.checkpoint import Checkpoint, digest
 from asym_keras.training.descent import GradientDescent
 from asym_keras.training.distributed import DistributedObjective
 from asym_keras.training.flow import GradientFlow
-from asym_keras.training.history import History
+from asym_keras.tables import History
 from asym_keras.training.objective import Objective
 from asym_keras.training.session import Session
 from asym_keras.training.workers import Workers
