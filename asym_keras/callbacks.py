@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.checks import is_whole
 from asym_keras.ntg.empirical import METHODS
 from asym_keras.ntg.probe import NTGProbe
 from asym_keras.training.probes import WeightChange
@@ -64,11 +65,11 @@ class NTGHistory(keras.callbacks.Callback):
         arrays = [x] if hasattr(x, "shape") else tf.nest.flatten(x)
         if not arrays or any(np.shape(array)[:1] == (0,) for array in arrays):
             raise ValueError("NTGHistory: expected at least one example in x, received none.")
-        if not _is_count(every) or every < 1:
+        if not is_whole(every, 1):
             raise ValueError(
                 f"NTGHistory: expected every to be an integer of at least 1, received {every!r}."
             )
-        if output == "all" or not (isinstance(output, (str, tuple)) or _is_count(output)):
+        if output == "all" or not (isinstance(output, (str, tuple)) or is_whole(output, 0)):
             raise ValueError(
                 "NTGHistory: expected output to be the index or name of an output, or 'trace', "
                 f"received {output!r}."
@@ -117,7 +118,3 @@ class NTGHistory(keras.callbacks.Callback):
                 logger.warning("NTGHistory: no NTG at epoch %d, which is NaN: %s", epoch, error)
         if logs is not None:
             logs.update(row)
-
-
-def _is_count(value) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 0)

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from asym_keras.graphs import own_training
+from asym_keras.tables import History
 from asym_keras.training.checkpoint import Checkpoint, digest
 from asym_keras.training.descent import GradientDescent
 from asym_keras.training.distributed import DistributedObjective
 from asym_keras.training.flow import GradientFlow
-from asym_keras.tables import History
 from asym_keras.training.objective import Objective
 from asym_keras.training.session import Session
 from asym_keras.training.workers import Workers
@@ -95,6 +95,11 @@ def train(
         FileExistsError: There is a checkpoint, and `resume` is False.
         KeyboardInterrupt: Ctrl-C. The model and the checkpoint hold the last good state.
     """
+    if resume and checkpoint is None:
+        raise ValueError(
+            "train: expected the folder of a checkpoint to resume from, received resume=True and "
+            "checkpoint=None. Name the folder (checkpoint=...), or leave resume out."
+        )
     workers = Workers(strategy)
     with workers.loss_told():
         objective = _objective(model, x, y, loss, method, workers)
