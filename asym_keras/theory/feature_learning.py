@@ -152,7 +152,7 @@ def expected_ntg_velocity(
     return NTGVelocity(scale * mean, np.abs(scale) * error, "monte_carlo")
 
 
-def _monte_carlo(activation, x, ends, samples: int, seed: int) -> tuple[Float64Array]:
+def _monte_carlo(activation, x, ends, samples: int, seed: int) -> tuple[Float64Array, Float64Array]:
     """Mean and standard error of `H + H^T` from batch means.
 
     Within a draw the sum over i is a product of a vector with the Gram matrix, and the mean
@@ -193,7 +193,7 @@ def _quadrature(activation, x, ends, step: float) -> Float64Array:
     return both
 
 
-def _triples(x: x_a: x_b: Float64Array) -> Float64Array:
+def _triples(x: Float64Array, x_a: Float64Array, x_b: Float64Array) -> Float64Array:
     """Factors `F F^T` of the covariances of `(z_a, z_b, z_i)`, one for each i, (n, 3, 3).
 
     By eigenvectors, because inputs that coincide make a covariance singular; turned so that
