@@ -55,9 +55,12 @@ class NTGHistory(keras.callbacks.Callback):
             begins: a model that is not built, no such layer, no such output.
 
     Example:
-        >>> record = asym_keras.callbacks.NTGHistory(x[:100], every=10)
-        >>> history = model.fit(x, y, epochs=100, callbacks=[record])
-        >>> history.history["ntg_change"][9::10], record.node_weight_change.max(axis=1)
+        >>> model, x = asym_keras.shallow_network(3, width=8, seed=0), np.eye(3, dtype="float32")
+        >>> model.compile("sgd", "mse")
+        >>> record = asym_keras.callbacks.NTGHistory(x, every=2)
+        >>> history = model.fit(x, x[:, :1], epochs=4, callbacks=[record], verbose=0)
+        >>> record.epochs, record.node_weight_change.shape
+        ([1, 3], (2, 8))
     """
 
     def __init__(self, x, *, every: int = 1, output=0, method: str = "auto", layer=None):

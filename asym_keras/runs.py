@@ -100,9 +100,9 @@ def load_run(folder: str | os.PathLike) -> Run:
         ValueError: A file is damaged; names the file and, of a table, the line.
 
     Example:
-        >>> run = load_run("runs/simulated-paper-g0-a0.4-m2000-flow-s0")
-        >>> run.label, run.history[-1]["train_risk"]
-        ('gamma = 0, alpha = 0.4', 0.0135)
+        >>> run = asym_keras.load_run("runs/simulated-paper-g0-a0.4-m2000-flow-s0")
+        >>> run.label, run.history[-1]["step"]
+        ('gamma = 0, alpha = 0.4', 100.0)
     """
     folder = user_path(folder)
     facts = _config(folder)

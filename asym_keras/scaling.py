@@ -38,7 +38,7 @@ def node_scalings(width: int, gamma: float, alpha: float) -> Float64Array:
         ValueError: An argument lies outside its range.
 
     Example:
-        >>> node_scalings(2, 0.5, 0.5)  # w = 1, 1/4
+        >>> asym_keras.node_scalings(2, 0.5, 0.5)  # w = 1, 1/4
         array([0.65, 0.35])
     """
     return mix_scalings(zipf_weights(width, alpha), gamma)
@@ -100,6 +100,11 @@ def geometric_weights(width: int, ratio: float) -> Float64Array:
     Raises:
         TypeError: An argument is not a number.
         ValueError: An argument lies outside its range.
+
+    Example:
+        >>> weights = asym_keras.scaling.geometric_weights(3, 0.5)
+        >>> asym_keras.scaling.mix_scalings(weights, gamma=0.0).round(3)
+        array([0.571, 0.286, 0.143])
     """
     width = check_count(width, "width")
     ratio = check_open_unit(ratio, "ratio")
@@ -122,6 +127,10 @@ def finite_weights(width: int, nodes: int) -> Float64Array:
     Raises:
         TypeError: An argument is not a number.
         ValueError: An argument lies outside its range.
+
+    Example:
+        >>> asym_keras.scaling.finite_weights(4, nodes=2)
+        array([0.5, 0.5, 0. , 0. ])
     """
     width = check_count(width, "width")
     nodes = check_count(nodes, "nodes")

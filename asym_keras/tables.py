@@ -17,11 +17,6 @@ class Table:
 
     Attributes:
         rows: list of dicts, column name -> number.
-
-    Example:
-        >>> table = Table([{"step": 0, "risk": 1.0}, {"step": 1, "risk": 0.5}])
-        >>> table.column("risk")
-        array([1. , 0.5])
     """
 
     def __init__(self, rows: list[dict] | None = None):

@@ -56,7 +56,7 @@ def mean_ntg(
             terms (one with kinks beside 0, for example).
 
     Example:
-        >>> mean_ntg([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> asym_keras.ntg.mean_ntg([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
         array([[0.25  , 0.    , 0.1875],
                [0.    , 0.25  , 0.1875],
                [0.1875, 0.1875, 0.5   ]])

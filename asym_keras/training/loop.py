@@ -94,6 +94,14 @@ def train(
         WorkerLostError: Another worker is gone. The checkpoint stays as it was last written.
         FileExistsError: There is a checkpoint, and `resume` is False.
         KeyboardInterrupt: Ctrl-C. The model and the checkpoint hold the last good state.
+
+    Example:
+        >>> model, x = asym_keras.shallow_network(3, width=8, seed=0), np.eye(3, dtype="float32")
+        >>> method = asym_keras.training.GradientDescent(learning_rate=0.5)
+        >>> options = {"method": method, "end_time": 10.0, "progress": False}
+        >>> history = asym_keras.training.train(model, x, x[:, :1], **options)
+        >>> bool(history[-1]["train_risk"] < history[0]["train_risk"])
+        True
     """
     if resume and checkpoint is None:
         raise ValueError(

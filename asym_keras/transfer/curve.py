@@ -123,10 +123,12 @@ def transfer_curve(
         TrainingError: The descent diverged; names the k.
 
     Example:
-        >>> part, settings = data.transfer, transfer_settings("paper", classification=False)
-        >>> rows = transfer_curve(
-        ...     model, part.x_train, part.y_train, part.x_test, part.y_test, **settings
-        ... )
+        >>> model, x = asym_keras.shallow_network(3, width=8, seed=0), np.eye(3, dtype="float32")
+        >>> network = {"hidden": (4,), "steps": 10, "learning_rate": 0.1}
+        >>> parts = x, x[:, :1], x, x[:, :1]
+        >>> rows = asym_keras.transfer.transfer_curve(model, *parts, features=[2, 4], **network)
+        >>> [row["features"] for row in rows]
+        [2, 4]
     """
     target = find_layer(model, layer)
     features = _check_features(features, target)
