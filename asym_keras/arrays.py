@@ -58,7 +58,8 @@ def as_tensor(value, dtype, name: str) -> Any:
     if own is wanted:
         return tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
     if isinstance(value, np.ndarray) and own.is_floating and wanted.is_floating:
-        value = value.astype(wanted.as_numpy_dtype)  # faster than TensorFlow's
+        with np.errstate(over="ignore"):  # infinity, which is refused below
+            value = value.astype(wanted.as_numpy_dtype)  # faster than TensorFlow's
     cast = tf.cast(value, wanted)
     require_finite(cast, f"{name} in {wanted.name}")  # too large for it
     return cast

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.checks import is_whole
 from asym_keras.ntg.empirical import METHODS
 from asym_keras.ntg.probe import NTGProbe
 from asym_keras.training.probes import WeightChange
@@ -54,9 +55,12 @@ class NTGHistory(keras.callbacks.Callback):
             begins: a model that is not built, no such layer, no such output.
 
     Example:
-        >>> record = asym_keras.callbacks.NTGHistory(x[:100], every=10)
-        >>> history = model.fit(x, y, epochs=100, callbacks=[record])
-        >>> history.history["ntg_change"][9::10], record.node_weight_change.max(axis=1)
+        >>> model, x = asym_keras.shallow_network(3, width=8, seed=0), np.eye(3, dtype="float32")
+        >>> model.compile("sgd", "mse")
+        >>> record = asym_keras.callbacks.NTGHistory(x, every=2)
+        >>> history = model.fit(x, x[:, :1], epochs=4, callbacks=[record], verbose=0)
+        >>> record.epochs, record.node_weight_change.shape
+        ([1, 3], (2, 8))
     """
 
     def __init__(self, x, *, every: int = 1, output=0, method: str = "auto", layer=None):
@@ -64,11 +68,11 @@ class NTGHistory(keras.callbacks.Callback):
         arrays = [x] if hasattr(x, "shape") else tf.nest.flatten(x)
         if not arrays or any(np.shape(array)[:1] == (0,) for array in arrays):
             raise ValueError("NTGHistory: expected at least one example in x, received none.")
-        if not _is_count(every) or every < 1:
+        if not is_whole(every, 1):
             raise ValueError(
                 f"NTGHistory: expected every to be an integer of at least 1, received {every!r}."
             )
-        if output == "all" or not (isinstance(output, (str, tuple)) or _is_count(output)):
+        if output == "all" or not (isinstance(output, (str, tuple)) or is_whole(output, 0)):
             raise ValueError(
                 "NTGHistory: expected output to be the index or name of an output, or 'trace', "
                 f"received {output!r}."
@@ -117,7 +121,3 @@ class NTGHistory(keras.callbacks.Callback):
                 logger.warning("NTGHistory: no NTG at epoch %d, which is NaN: %s", epoch, error)
         if logs is not None:
             logs.update(row)
-
-
-def _is_count(value) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 0)

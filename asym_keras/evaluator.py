@@ -49,6 +49,10 @@ class Evaluator:
     def __init__(
         self, model: keras.Model, x, y, *, loss="mse", batch_size=None, jit_compile="auto"
     ):
+        if jit_compile not in ("auto", True, False):
+            raise ValueError(
+                f"Expected jit_compile to be True, False or 'auto', received {jit_compile!r}."
+            )
         if not model.built:
             raise ValueError(
                 f"Expected a built model, received {model.name!r}, which has no weights yet. Call "

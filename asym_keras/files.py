@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,17 +39,17 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         OSError: The folder can't be written or the disk is full; says so by name.
     """
     path = user_path(path)
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp{path.suffix}"
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".tmp{path.suffix}")
-        os.close(handle)
+        # As any new file, by the umask or the folder's own rules: not mkstemp's, which none but
+        # the owner may read. To ask for the umask is to change it, for other threads' files, too.
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise _explained(error, path) from error
-    temporary = Path(name)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         raise _explained(error, path) from error
@@ -61,12 +61,6 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes `text` (UTF-8) to `path`, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _explained(error: OSError, path: Path) -> OSError:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from asym_keras.checks import is_whole
 from asym_keras.initializers import Normal, Rademacher, with_seed
 from asym_keras.scaling import node_scalings
 
@@ -28,8 +29,9 @@ class AsymScaledDense(keras.layers.Layer):
         outputs: int, number of outputs, K. None: the layer returns its scaled features.
         gamma: float in [0, 1], symmetric share of the scalings; 1 is the NTK scaling.
         alpha: float in (0, 1), tail of the Zipf law; smaller is more asymmetrical.
-        scalings: array (units,), nonnegative; replaces `gamma` and `alpha`, used as given
-            (other laws: `asym_keras.scaling`).
+        scalings: array (units,), nonnegative, used as given (other laws: `asym_keras.scaling`).
+            `gamma` and `alpha` then have no effect, but must be in range: a pruned layer keeps
+            those of the law that its scalings come from.
         activation: any elementwise Keras activation, sigma.
         kernel_initializer: any Keras initialiser or function `(shape, dtype)`. None: standard
             normal, Eq. (8).
@@ -69,14 +71,10 @@ class AsymScaledDense(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = _positive_int(units, "units")
         self.outputs = None if outputs is None else _positive_int(outputs, "outputs")
-        self.gamma = float(gamma)
-        self.alpha = float(alpha)
+        law = node_scalings(self.units, gamma, alpha)  # checks both, wherever the scalings are from
         self._custom_scalings = scalings is not None
-        self._scalings = (
-            _check_scalings(scalings, self.units)
-            if self._custom_scalings
-            else node_scalings(self.units, gamma, alpha)
-        )
+        self._scalings = _check_scalings(scalings, self.units) if self._custom_scalings else law
+        self.gamma, self.alpha = float(gamma), float(alpha)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = (
             Normal() if kernel_initializer is None else keras.initializers.get(kernel_initializer)
@@ -172,7 +170,7 @@ class AsymScaledDense(keras.layers.Layer):
 
 
 def _positive_int(value, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    if not is_whole(value, 1):
         raise ValueError(
             f"AsymScaledDense: expected {name} to be an integer of at least 1, received {value!r}."
         )
@@ -182,7 +180,7 @@ def _positive_int(value, name: str) -> int:
 def _check_seed(seed) -> int | None:
     if seed is None:
         return None
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+    if not is_whole(seed, 0):
         raise ValueError(
             "AsymScaledDense: expected seed to be a nonnegative integer or None, received "
             f"{seed!r}."

@@ -43,6 +43,11 @@ def shallow_network(
 
     Raises:
         ValueError: An unknown protocol, or an argument that `AsymScaledDense` refuses.
+
+    Example:
+        >>> model = asym_keras.shallow_network(784, 10, width=100, gamma=0.5, alpha=0.5, seed=0)
+        >>> model(np.zeros((1, 784), "float32")).shape
+        TensorShape([1, 10])
     """
     if protocol not in INITIAL_VARIANCE:
         raise ValueError(

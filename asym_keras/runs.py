@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from asym_keras.files import user_path
-from asym_keras.training.history import History
+from asym_keras.tables import History, Table
 
 # `python -m trainers.theory` ends with the second.
 _LAST_FILES = ("metrics.json", "theory.json")
@@ -41,8 +41,8 @@ class Run:
     facts: dict
     history: History
     nodes: dict[str, np.ndarray] | None
-    pruning: History | None
-    transfer: History | None
+    pruning: Table | None
+    transfer: Table | None
     metrics: dict
     finished: bool
 
@@ -100,26 +100,26 @@ def load_run(folder: str | os.PathLike) -> Run:
         ValueError: A file is damaged; names the file and, of a table, the line.
 
     Example:
-        >>> run = load_run("runs/simulated-paper-g0-a0.4-m2000-flow-s0")
-        >>> run.label, run.history[-1]["train_risk"]
-        ('gamma = 0, alpha = 0.4', 0.0135)
+        >>> run = asym_keras.load_run("runs/simulated-paper-g0-a0.4-m2000-flow-s0")
+        >>> run.label, run.history[-1]["step"]
+        ('gamma = 0, alpha = 0.4', 100.0)
     """
     folder = user_path(folder)
     facts = _config(folder)
     finished = any((folder / name).is_file() for name in _LAST_FILES)
-    history = _table(folder / "history.csv", "step", "time", "train_risk")
+    history = _table(folder / "history.csv", "step", "time", "train_risk") or Table()
     if finished and not history:
         raise FileNotFoundError(
             f"expected the records of a finished run in {folder / 'history.csv'}, received none. "
             f"{_CURE}."
         )
-    nodes = _arrays(folder / "nodes.npz", len(history or ()))
+    nodes = _arrays(folder / "nodes.npz", len(history))
     metrics = folder / "metrics.json"
     return Run(
         path=folder,
         config=facts.pop("config"),
         facts=facts,
-        history=History() if history is None else history,
+        history=History(history.rows),
         nodes=nodes,
         pruning=_table(folder / "pruning.csv", "pruned", "train_risk"),
         transfer=_table(folder / "transfer.csv", "features", "train_risk"),
@@ -182,12 +182,12 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _table(path: Path, *columns: str) -> History | None:
+def _table(path: Path, *columns: str) -> Table | None:
     """Reads a table of numbers that has `columns`; None if there is no file."""
     if not path.is_file():
         return None
     try:
-        table = History.from_csv(path)
+        table = Table.from_csv(path)
     except (TypeError, ValueError, csv.Error) as error:
         raise ValueError(
             f"expected a table of numbers in {path}, received {_fault(path) or error}. {_CURE}."

@@ -7,12 +7,16 @@ smaller type: at small alpha the scalings underflow in float32, their roots much
 
 from __future__ import annotations
 
-import numbers
-
 import numpy as np
 import numpy.typing as npt
 
-Float64Array = npt.NDArray[np.float64]
+from asym_keras.checks import (
+    Float64Array,
+    check_count,
+    check_gamma,
+    check_open_unit,
+    check_weights,
+)
 
 
 def node_scalings(width: int, gamma: float, alpha: float) -> Float64Array:
@@ -34,7 +38,7 @@ def node_scalings(width: int, gamma: float, alpha: float) -> Float64Array:
         ValueError: An argument lies outside its range.
 
     Example:
-        >>> node_scalings(2, 0.5, 0.5)  # w = 1, 1/4
+        >>> asym_keras.node_scalings(2, 0.5, 0.5)  # w = 1, 1/4
         array([0.65, 0.35])
     """
     return mix_scalings(zipf_weights(width, alpha), gamma)
@@ -57,8 +61,8 @@ def mix_scalings(weights: npt.ArrayLike, gamma: float) -> Float64Array:
         ValueError: The weights are not a nonempty vector, hold a negative or non-finite entry
             or only zeros; or gamma lies outside [0, 1].
     """
-    weights = _check_weights(weights)
-    gamma = _check_gamma(gamma)
+    weights = check_weights(weights)
+    gamma = check_gamma(gamma)
     return gamma / weights.size + (1.0 - gamma) * _normalise(weights)
 
 
@@ -77,8 +81,8 @@ def zipf_weights(width: int, alpha: float) -> Float64Array:
         TypeError: An argument is not a number.
         ValueError: An argument lies outside its range.
     """
-    width = _check_count(width, "width")
-    alpha = _check_open_unit(alpha, "alpha")
+    width = check_count(width, "width")
+    alpha = check_open_unit(alpha, "alpha")
     with np.errstate(under="ignore"):
         return np.arange(1, width + 1, dtype=np.float64) ** (-1.0 / alpha)
 
@@ -96,9 +100,14 @@ def geometric_weights(width: int, ratio: float) -> Float64Array:
     Raises:
         TypeError: An argument is not a number.
         ValueError: An argument lies outside its range.
+
+    Example:
+        >>> weights = asym_keras.scaling.geometric_weights(3, 0.5)
+        >>> asym_keras.scaling.mix_scalings(weights, gamma=0.0).round(3)
+        array([0.571, 0.286, 0.143])
     """
-    width = _check_count(width, "width")
-    ratio = _check_open_unit(ratio, "ratio")
+    width = check_count(width, "width")
+    ratio = check_open_unit(ratio, "ratio")
     with np.errstate(under="ignore"):
         return ratio ** np.arange(width, dtype=np.float64)
 
@@ -118,9 +127,13 @@ def finite_weights(width: int, nodes: int) -> Float64Array:
     Raises:
         TypeError: An argument is not a number.
         ValueError: An argument lies outside its range.
+
+    Example:
+        >>> asym_keras.scaling.finite_weights(4, nodes=2)
+        array([0.5, 0.5, 0. , 0. ])
     """
-    width = _check_count(width, "width")
-    nodes = _check_count(nodes, "nodes")
+    width = check_count(width, "width")
+    nodes = check_count(nodes, "nodes")
     if nodes > width:
         raise ValueError(
             f"nodes: expected at most width = {width}, received {nodes}; lower nodes or raise width"
@@ -144,7 +157,7 @@ def concentration(weights: npt.ArrayLike) -> float:
         ValueError: They are not a nonempty vector, hold a negative or non-finite entry, or
             only zeros.
     """
-    return float(np.sum(_normalise(_check_weights(weights)) ** 2))
+    return float(np.sum(_normalise(check_weights(weights)) ** 2))
 
 
 def zipf_concentration(alpha: float) -> float:
@@ -159,7 +172,7 @@ def zipf_concentration(alpha: float) -> float:
         TypeError: alpha is not a number.
         ValueError: alpha lies outside (0, 1).
     """
-    alpha = _check_open_unit(alpha, "alpha")
+    alpha = check_open_unit(alpha, "alpha")
     from scipy.special import zeta  # here: whoever only wants scalings need not wait for SciPy
 
     return float(zeta(2.0 / alpha) / zeta(1.0 / alpha) ** 2)
@@ -170,68 +183,3 @@ def _normalise(weights: Float64Array) -> Float64Array:
     with np.errstate(under="ignore"):
         weights = weights / weights.max()
         return weights / weights.sum()
-
-
-def _check_weights(weights: npt.ArrayLike) -> Float64Array:
-    array = np.asarray(weights)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(
-            f"weights: expected real numbers, received dtype {array.dtype}; "
-            "pass a list or array of floats"
-        )
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(
-            f"weights: expected a nonempty vector (m,), received shape {array.shape}; "
-            "pass one weight per hidden node"
-        )
-    array = array.astype(np.float64)
-    bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0.0)))
-    if bad.size:
-        raise ValueError(
-            f"weights: expected finite nonnegative numbers, received {array[bad[0]]} "
-            f"at index {bad[0]}; repair that weight"
-        )
-    if not array.any():
-        raise ValueError(
-            "weights: expected at least one positive weight, received only zeros; "
-            "give some node a weight above 0"
-        )
-    return array
-
-
-def _check_real(value: object, name: str, expected: str) -> float:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(
-            f"{name}: expected {expected}, received {value!r} of type {type(value).__name__}; "
-            "pass a number"
-        )
-    return float(value)
-
-
-def _check_gamma(gamma: object) -> float:
-    value = _check_real(gamma, "gamma", "a number in [0, 1]")
-    if not 0.0 <= value <= 1.0:  # false for NaN too
-        raise ValueError(
-            f"gamma: expected a number in [0, 1], received {gamma}; "
-            "use 1 for symmetric scalings and 0 for purely asymmetrical ones"
-        )
-    return value
-
-
-def _check_open_unit(number: object, name: str) -> float:
-    value = _check_real(number, name, "a number in (0, 1)")
-    if not 0.0 < value < 1.0:
-        raise ValueError(
-            f"{name}: expected a number in (0, 1), both ends excluded, received {number}; "
-            f"choose {name} between them"
-        )
-    return value
-
-
-def _check_count(count: object, name: str) -> int:
-    _check_real(count, name, "an int of at least 1")
-    if not isinstance(count, numbers.Integral) or count < 1:
-        raise ValueError(
-            f"{name}: expected an int of at least 1, received {count!r}; pass 1, 2, 3, ..."
-        )
-    return int(count)

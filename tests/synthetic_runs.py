@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asym_keras.training.history import History
+from asym_keras.tables import History
 
 NODES = 3
 ACCURACIES = ("train_accuracy", "test_accuracy")

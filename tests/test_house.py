@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from synthetic_runs import write_run
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("asym_keras", "trainers", "serving", "benchmarks", "tests", ".ci")
@@ -18,8 +19,9 @@ MAX_LINES = 300
 # Parts of the library. Each imports from the rows above its own and from itself, never from a
 # neighbour in its row. What has no row here is a fault: a new module gets its place on purpose.
 ROWS = (
+    ("checks",),
     ("scaling", "initializers", "files", "arrays", "graphs", "tracing"),
-    ("layers", "fingerprint"),
+    ("layers", "fingerprint", "tables"),
     ("models", "inputs", "losses"),
     ("targets", "layer_copies", "compilation", "pairs"),
     ("same_outputs",),
@@ -271,6 +273,12 @@ def effects(statement: str, folder: Path) -> list[str]:
 
 def test_import_of_the_package_is_lazy_and_leaves_no_trace(tmp_path):
     assert effects("import asym_keras", tmp_path) == []
+
+
+def test_reading_a_run_needs_no_tensorflow(tmp_path):
+    folder = write_run(tmp_path / "run", transfer=True)
+    read = f"import asym_keras as ak; assert len(ak.load_run({str(folder)!r}).pruning) == 21"
+    assert effects(read, tmp_path) == []
 
 
 def test_watch_sees_a_fault(tmp_path):

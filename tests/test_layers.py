@@ -242,6 +242,12 @@ def test_dtype_policies(outputs, policy, dtype, tolerance):
         ({"gamma": float("nan")}, r"gamma: expected a number in \[0, 1\], received nan"),
         ({"alpha": 0.0}, r"alpha: expected a number in \(0, 1\).* received 0\.0"),
         ({"alpha": 1.0}, r"alpha: expected a number in \(0, 1\).* received 1\.0"),
+        # They have no effect beside scalings, and would be reported all the same.
+        ({"scalings": [1.0, 1.0], "gamma": 7}, r"gamma: expected .* \[0, 1\], received 7"),
+        (
+            {"scalings": [1.0, 1.0], "alpha": 9},
+            r"alpha: expected .* \(0, 1\).* received 9",
+        ),
         ({"scalings": [1.0]}, r"scalings of shape \(2,\), one per node, received shape \(1,\)"),
         ({"scalings": [[1.0, 1.0]]}, r"scalings of shape \(2,\).* received shape \(1, 2\)"),
         ({"scalings": [1.0, -1.0]}, "finite, nonnegative and not all zero, received .* -1.0 to 1"),

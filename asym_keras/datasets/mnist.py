@@ -11,6 +11,7 @@ import numpy as np
 
 from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
 from asym_keras.datasets.preprocessing import pixels
+from asym_keras.datasets.tfds_images import load_tfds_images
 
 _SHA256 = "3be1bb6efef62c4154f22f1c60c12b6a271e20181b29300050905b41f0045b24"
 _SOURCES = ("bundled", "tfds")
@@ -42,8 +43,6 @@ def load_mnist(source: str = "bundled") -> Dataset:
     if source not in _SOURCES:
         raise ValueError(f"source: expected one of {_SOURCES}, received {source!r}; pass one")
     if source == "tfds":
-        from asym_keras.datasets.tfds_images import load_tfds_images
-
         return load_tfds_images("mnist")
     data = _read_bundled()
     origin = "bundled MNIST, canonical order"

@@ -47,7 +47,7 @@ def load_table(
             features constant in the training part.
 
     Example:
-        >>> load_table("wine.csv", target="quality").y_train.shape
+        >>> asym_keras.datasets.load_table("wine.csv", target="quality").y_train.shape
         (639, 1)
     """
     path = user_path(path)

@@ -1,6 +1,7 @@
 """Neural tangent Gram (NTG) matrices: of any Keras model, of the shallow network, in the limit."""
 
-from asym_keras.ntg.activation import Activation, describe_activation
+from asym_keras.ntg.activation import Activation
+from asym_keras.ntg.describe import describe_activation
 from asym_keras.ntg.empirical import empirical_ntg
 from asym_keras.ntg.limiting import (
     kappa_n,

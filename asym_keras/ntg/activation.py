@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import erf, expit, ndtr
 
-from asym_keras.scaling import Float64Array
+from asym_keras.checks import Float64Array
 
 Elementwise = Callable[[Float64Array], Float64Array]
 
@@ -42,37 +42,6 @@ class Activation:
     slope_bound: float
     curvature_bound: float
     side_slopes: tuple[float, float] | None = None
-
-
-def describe_activation(activation) -> Activation:
-    """The `Activation` that a Keras name or callable stands for.
-
-    ReLU, leaky ReLU (slope 0.2, Keras's default), linear, tanh, softplus, sigmoid, erf, exact
-    GELU and SiLU have explicit formulas, with exact bounds. Every other elementwise activation
-    is differentiated by TensorFlow in float64; its bounds are those seen on a refined grid over
-    [-50, 50], and analyticity stays open.
-
-    Args:
-        activation: a name (of Keras, or `"erf"`), an elementwise callable, or an `Activation`,
-            which is returned as it is.
-
-    Raises:
-        ValueError: Keras does not know the name, or the callable is not elementwise (softmax).
-    """
-    if isinstance(activation, Activation):
-        return activation
-    if isinstance(activation, str) and activation in _KNOWN:
-        return _KNOWN[activation]
-    import keras
-
-    from asym_keras.ntg.numeric_activation import differentiate, same_values
-
-    function = keras.activations.get(activation)
-    name = getattr(function, "__name__", None) or type(function).__name__
-    # A name is not enough: `keras.ops.gelu` is an approximation of GELU unless told otherwise.
-    if name in _KNOWN and same_values(function, _KNOWN[name].function):
-        return _KNOWN[name]
-    return differentiate(function, name)
 
 
 def piecewise_linear(name: str, below: float, above: float) -> Activation:
@@ -144,7 +113,8 @@ def _normal_density(z: Float64Array) -> Float64Array:
     return np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
 
 
-_KNOWN = {
+# Activations with explicit formulas, by name.
+KNOWN = {
     known.name: known
     for known in (
         piecewise_linear("relu", 0.0, 1.0),

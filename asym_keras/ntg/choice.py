@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from asym_keras.checks import is_whole
 from asym_keras.graphs import graph_of, input_structure
 from asym_keras.inputs import call, outputs_like, take
 
@@ -77,9 +77,8 @@ def choose(model, x, output) -> Choice:
         column = 0
     shape = tuple(flat[place].shape)
     count = 1 if len(shape) == 1 else shape[-1]
-    index = isinstance(column, (int, np.integer)) and not isinstance(column, bool)
-    named = 0 <= column < count if index else column in ("trace", "all")
-    if len(shape) not in (1, 2) or not named:
+    index = is_whole(column, 0, count - 1)
+    if len(shape) not in (1, 2) or not (index or column in ("trace", "all")):
         raise ValueError(
             f"empirical_ntg: expected outputs of shape (n, K) or (n,), and output below K, "
             f"'trace' or 'all', received shape {(None, *shape[1:])} and output={output!r}."
@@ -103,8 +102,7 @@ def _names(model, everything, count: int) -> list[str]:
 def _place(model, which, names: list[str]) -> int:
     if isinstance(which, str) and which in names:
         return names.index(which)
-    whole = isinstance(which, (int, np.integer)) and not isinstance(which, bool)
-    if whole and 0 <= which < len(names):
+    if is_whole(which, 0, len(names) - 1):
         return int(which)
     raise ValueError(
         f"empirical_ntg: expected output to be the name or index of one of the {len(names)} "

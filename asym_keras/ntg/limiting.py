@@ -8,23 +8,23 @@ paper's Eq. (8), `stddev=2**0.5` the `authors` protocol. `activation` is what
 from __future__ import annotations
 
 import bisect
-import math
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import zeta
 
-from asym_keras.ntg.activation import Activation, describe_activation
+from asym_keras.checks import (
+    Float64Array,
+    check_gamma,
+    check_open_unit,
+    check_positive,
+    check_weights,
+)
+from asym_keras.ntg.activation import Activation
+from asym_keras.ntg.describe import describe_activation
 from asym_keras.ntg.moments import slope_moment
 from asym_keras.ntg.spectrum import minimum_eigenvalue
-from asym_keras.scaling import (
-    Float64Array,
-    _check_gamma,
-    _check_open_unit,
-    _check_real,
-    _check_weights,
-    zipf_concentration,
-)
+from asym_keras.scaling import zipf_concentration
 
 MAX_NODES = 10_000_000  # that sample_limiting_ntg draws
 TILE = 2**20  # numbers it holds at once
@@ -56,14 +56,14 @@ def mean_ntg(
             terms (one with kinks beside 0, for example).
 
     Example:
-        >>> mean_ntg([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> asym_keras.ntg.mean_ntg([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
         array([[0.25  , 0.    , 0.1875],
                [0.    , 0.25  , 0.1875],
                [0.1875, 0.1875, 0.5   ]])
     """
     x = _check_examples(x, "x")
     x2 = x if x2 is None else _check_examples(x2, "x2", dimension=x.shape[1])
-    moment = slope_moment(describe_activation(activation), x, x2, _check_positive(stddev, "stddev"))
+    moment = slope_moment(describe_activation(activation), x, x2, check_positive(stddev, "stddev"))
     return moment * _inner_products(x, x2)
 
 
@@ -90,9 +90,9 @@ def ntg_variance_constant(x: npt.ArrayLike, *, activation="relu", stddev: float 
         activation, stddev: of `mean_ntg`, with its errors.
     """
     x = _check_examples(x, "x")
-    return _mean_and_constant(
-        x, describe_activation(activation), _check_positive(stddev, "stddev")
-    )[1]
+    return _mean_and_constant(x, describe_activation(activation), check_positive(stddev, "stddev"))[
+        1
+    ]
 
 
 def ntg_variance(
@@ -114,7 +114,7 @@ def ntg_variance(
         TypeError: Scalings that are not real numbers.
         ValueError: Scalings that are negative, not finite, all zero or no vector.
     """
-    squares = float(np.sum(_check_weights(scalings) ** 2))
+    squares = float(np.sum(check_weights(scalings) ** 2))
     return squares * ntg_variance_constant(x, activation=activation, stddev=stddev)
 
 
@@ -130,7 +130,7 @@ def limiting_ntg_variance(
         gamma: in [0, 1]. alpha: in (0, 1).
         activation, stddev: of `mean_ntg`, with its errors.
     """
-    concentration = (1.0 - _check_gamma(gamma)) ** 2 * zipf_concentration(alpha)
+    concentration = (1.0 - check_gamma(gamma)) ** 2 * zipf_concentration(alpha)
     return concentration * ntg_variance_constant(x, activation=activation, stddev=stddev)
 
 
@@ -169,10 +169,10 @@ def sample_limiting_ntg(
         ValueError: More than ten million terms are needed, or an argument out of its range.
     """
     x = _check_examples(x, "x")
-    activation, stddev = describe_activation(activation), _check_positive(stddev, "stddev")
-    gamma, alpha = _check_gamma(gamma), _check_open_unit(alpha, "alpha")
+    activation, stddev = describe_activation(activation), check_positive(stddev, "stddev")
+    gamma, alpha = check_gamma(gamma), check_open_unit(alpha, "alpha")
     mean, constant = _mean_and_constant(x, activation, stddev)
-    budget = _check_positive(tolerance, "tolerance") * float(np.linalg.norm(mean))
+    budget = check_positive(tolerance, "tolerance") * float(np.linalg.norm(mean))
     nodes = _count_drawn(1.0 / alpha, (1.0 - gamma) * constant**0.5, budget)
     drawn, mass = _sum_of_nodes(x, nodes, 1.0 / alpha, activation, stddev, seed)
     return (gamma + (1.0 - gamma) * (1.0 - mass)) * mean + (1.0 - gamma) * drawn
@@ -244,12 +244,3 @@ def _check_examples(x: npt.ArrayLike, name: str, dimension: int | None = None) -
             "repair or drop that row"
         )
     return array
-
-
-def _check_positive(value: float, name: str) -> float:
-    number = _check_real(value, name, "a positive number")
-    if not 0.0 < number < math.inf:  # false for NaN too
-        raise ValueError(
-            f"{name}: expected a positive finite number, received {value}; pass one above 0"
-        )
-    return number

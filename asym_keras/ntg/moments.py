@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from asym_keras.checks import Float64Array
 from asym_keras.ntg.activation import Activation, Elementwise
-from asym_keras.scaling import Float64Array
 
 FIRST_TERMS, MAX_TERMS = 64, 4096
 # Largest share of E[phi^2] that may be left out, and norm of the coefficients' error.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import tensorflow as tf
 
+from asym_keras.checks import Float64Array
 from asym_keras.ntg.activation import Activation, Elementwise, excess, piecewise_linear
-from asym_keras.scaling import Float64Array
 
 REACH = 50.0  # bounds are looked for in [-REACH, REACH]
 GRID = 20_000  # even: 0, where derivatives of sums of kinks go astray, is no point of it
@@ -54,8 +55,6 @@ def differentiate(function, name: str) -> Activation:
 
 def same_values(function, reference: Elementwise) -> bool:
     """Whether `function` of a tensor is `reference`, to float32 accuracy of its constants."""
-    import tensorflow as tf
-
     z = np.linspace(-8.0, 8.0, 401)
     try:
         values = np.asarray(function(tf.constant(z)), np.float64)
@@ -65,8 +64,6 @@ def same_values(function, reference: Elementwise) -> bool:
 
 
 def _check_elementwise(function, name: str) -> None:
-    import tensorflow as tf
-
     z = np.array([[0.5, -0.25, 2.0, -3.0], [1.5, 0.75, -1.0, 0.25]])
     try:
         together = np.asarray(function(tf.constant(z)))
@@ -84,7 +81,6 @@ def _check_elementwise(function, name: str) -> None:
 
 def _derivative(function, order: int) -> Elementwise:
     """The derivative of `function` of that order, as a function of arrays of any shape."""
-    import tensorflow as tf
 
     def evaluate(z: tf.Tensor, order: int) -> tf.Tensor:
         if order == 0:

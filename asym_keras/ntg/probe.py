@@ -14,11 +14,11 @@ class NTGProbe:
 
     Args:
         x: examples (n, ...).
-        output: int, which output of the model.
+        output: which output of the model, as for `empirical_ntg`, but not "all".
         method: of `empirical_ntg`. The closed form is computed in float64.
     """
 
-    def __init__(self, x, *, output: int = 0, method: str = "auto"):
+    def __init__(self, x, *, output: int | str | tuple = 0, method: str = "auto"):
         self._x, self._output, self._method = x, output, method
         self._initial: np.ndarray | None = None
 

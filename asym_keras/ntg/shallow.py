@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.checks import is_whole
 from asym_keras.fingerprint import Fingerprint, PerModel, is_of_a_library, reaches_variables
 from asym_keras.graphs import does_as_its_class, graph_of, is_elementwise, is_graph, only_operation
 from asym_keras.layers import AsymScaledDense
@@ -247,8 +248,7 @@ def _node_factors(layer: AsymScaledDense, output: int) -> np.ndarray:
 
 
 def _require_output(layer: AsymScaledDense, output) -> None:
-    index = isinstance(output, (int, np.integer)) and not isinstance(output, bool)
-    if not layer.outputs or not index or not 0 <= output < layer.outputs:
+    if not layer.outputs or not is_whole(output, 0, layer.outputs - 1):
         raise ValueError(
             f"Expected a layer with outputs, and output to be one of them, received outputs="
             f"{layer.outputs} in {layer.name!r} and output={output}."

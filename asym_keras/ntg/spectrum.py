@@ -17,6 +17,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigh, eigvalsh
 from scipy.sparse import linalg as sparse
 
+from asym_keras.checks import is_whole
+
 logger = logging.getLogger(__name__)
 
 METHODS = ("auto", "direct", "lanczos")
@@ -96,7 +98,7 @@ def top_eigenpairs(matrix, k: int, *, method: str = "auto") -> tuple[np.ndarray,
     """
     array, scale = _symmetric(matrix)
     n = len(array)
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= n:
+    if not is_whole(k, 1, n):
         raise ValueError(
             f"top_eigenpairs: expected k to be an integer from 1 to n = {n}, received {k!r}."
         )

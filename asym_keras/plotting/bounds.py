@@ -10,7 +10,7 @@ import numpy as np
 
 from asym_keras.files import atomic_path, user_path
 from asym_keras.plotting.curves import QUANTITIES
-from asym_keras.training.history import History
+from asym_keras.tables import Table
 
 
 def theory_bounds(folder: str | os.PathLike) -> Path:
@@ -29,7 +29,7 @@ def theory_bounds(folder: str | os.PathLike) -> Path:
     from matplotlib.figure import Figure
 
     folder = user_path(folder)
-    history = History.from_csv(folder / "history.csv")
+    history = Table.from_csv(folder / "history.csv")
     bounds = json.loads((folder / "theory.json").read_text(encoding="utf-8"))["bounds"]
     with np.load(folder / "nodes.npz", allow_pickle=False) as file:
         change, change_bound = file["node_weight_change"][-1], file["weight_change_bound"]

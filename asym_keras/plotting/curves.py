@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from asym_keras.runs import Run
-from asym_keras.training.history import History
+from asym_keras.tables import Table
 
 _X = {
     "history": ("step", "step"),
@@ -131,7 +131,7 @@ def curve(run: Run, quantity: str, *, refit: bool = False) -> tuple[np.ndarray, 
 
 
 def table_curve(
-    table: History,
+    table: Table,
     nodes: dict[str, np.ndarray] | None,
     quantity: str,
     *,

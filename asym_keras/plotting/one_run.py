@@ -10,7 +10,7 @@ import numpy as np
 from asym_keras.files import user_path
 from asym_keras.plotting.curves import QUANTITIES, Quantity, table_curve
 from asym_keras.plotting.panels import Line, Panel, draw_panels
-from asym_keras.training.history import History
+from asym_keras.tables import Table
 
 _X_LABELS = {"step": r"step ($t\,/\,$learning rate)"}
 
@@ -29,10 +29,10 @@ def learning_curves(folder: str | os.PathLike) -> list[Path]:
         The files written to its `figures/`: one PNG a curve, and `learning_curves.png` with all.
     """
     folder = user_path(folder)
-    tables = {"history": History.from_csv(folder / "history.csv")}
+    tables = {"history": Table.from_csv(folder / "history.csv")}
     for name in ("pruning", "transfer"):
         if (folder / f"{name}.csv").is_file():
-            tables[name] = History.from_csv(folder / f"{name}.csv")
+            tables[name] = Table.from_csv(folder / f"{name}.csv")
     nodes = None
     if (folder / "nodes.npz").exists():
         with np.load(folder / "nodes.npz", allow_pickle=False) as file:
@@ -54,7 +54,7 @@ def learning_curves(folder: str | os.PathLike) -> list[Path]:
     return written
 
 
-def _panel(of: Quantity, table: History, nodes: dict[str, np.ndarray] | None) -> Panel:
+def _panel(of: Quantity, table: Table, nodes: dict[str, np.ndarray] | None) -> Panel:
     lines = [Line(*table_curve(table, nodes, of.name, root=False))]
     if of.column_of(refit=True) in table[0]:
         refitted = table_curve(table, nodes, of.name, root=False, refit=True)

@@ -21,8 +21,8 @@ def list_presets() -> dict[str, str]:
         dict from name to title, by name. Iterating gives the names.
 
     Example:
-        >>> for name, title in asym_keras.list_presets().items():
-        ...     print(f"{name:<24} {title}")
+        >>> [name for name in asym_keras.list_presets() if name.startswith("mnist")]
+        ['mnist_gamma0_k100', 'mnist_gamma0_k20', 'mnist_gamma0_k50']
     """
     return {name: str(_card(name)["title"]) for name in _names()}
 
@@ -42,6 +42,11 @@ def from_preset(name: str):
 
     Raises:
         ValueError: No such preset (names those that are near), or a damaged file.
+
+    Example:
+        >>> model = asym_keras.from_preset("mnist_gamma0_k20")
+        >>> model(np.zeros((1, 784), "float32")).shape
+        TensorShape([1, 10])
     """
     path = _FOLDER / f"{_checked(name)}.keras"
     import keras
@@ -67,6 +72,10 @@ def preset_card(name: str) -> dict[str, Any]:
 
     Raises:
         ValueError: No such preset (names those that are near), or a damaged file.
+
+    Example:
+        >>> asym_keras.preset_card("mnist_gamma0_k100")["kept"]
+        100
     """
     return _card(_checked(name))
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
+from asym_keras.checks import is_whole
 from asym_keras.importance.rules import order_nodes
-from asym_keras.pruning.ending import Ending, find_ending, fit_readouts
+from asym_keras.pruning.ending import Ending, check_regression, find_ending, fit_readouts
 from asym_keras.pruning.parts import Part, Scores
 from asym_keras.pruning.refit import TILE_ROWS
 from asym_keras.pruning.refit_memory import require_refit
@@ -84,6 +85,11 @@ def pruning_curve(
         >>> [row["kept"] for row in rows[-3:]]
         [4, 2, 0]
     """
+    check_regression(regression)
+    if refit_widest is not None and refit_widest < 0:
+        raise ValueError(
+            f"pruning_curve: expected refit_widest from 0 on, received {refit_widest}."
+        )
     ending = find_ending(model, layer)
     parts = {
         "train": Part(ending, "train", x_train, y_train, labels_train, loss),
@@ -91,7 +97,8 @@ def pruning_curve(
     }
     pruned = _check_pruned(pruned, ending.layer.units)
     widths = [ending.layer.units - count for count in pruned]
-    skipped = _not_refitted(widths, refit_widest) if refit else 0
+    # Widths fall, so those above the widest one to refit come first.
+    skipped = 0 if refit_widest is None else sum(width > refit_widest for width in widths)
     by = ending.regression(regression, ending.outputs) if refit else "ridge"
     if refit:
         targets = ending.targets(parts["train"].x, parts["train"].y)
@@ -149,13 +156,6 @@ def _outputs(ending: Ending, tile: np.ndarray, kernel, constants, entries: list[
         yield width, ending.tail(sums)
 
 
-def _not_refitted(widths: list[int], widest: int | None) -> int:
-    """How many of `widths`, which fall, are above `widest`."""
-    if widest is not None and widest < 0:
-        raise ValueError(f"pruning_curve: expected refit_widest from 0 on, received {widest}.")
-    return sum(widest is not None and width > widest for width in widths)
-
-
 def _refitted_outputs(ending: Ending, features: np.ndarray, fits):
     """Yields index of a width, slice of examples, and outputs by the refitted readouts."""
     for first in range(0, len(features), TILE_ROWS):
@@ -170,13 +170,8 @@ def _check_pruned(pruned, units: int) -> list[int]:
     if pruned is None:
         return sorted({round(units * i / STEPS) for i in range(STEPS + 1)})
     counts = list(pruned)
-    whole = all(isinstance(c, (int, np.integer)) and not isinstance(c, bool) for c in counts)
-    if (
-        not counts
-        or not whole
-        or len(set(counts)) < len(counts)
-        or not (0 <= min(counts) and max(counts) <= units)
-    ):
+    whole = all(is_whole(count, 0, units) for count in counts)
+    if not counts or not whole or len(set(counts)) < len(counts):
         raise ValueError(
             f"pruning_curve: expected pruned to be distinct numbers of nodes from 0 to {units}, "
             f"received {counts}."

@@ -124,8 +124,6 @@ class Ending:
         Raises:
             ValueError: Nothing does, or something else than what was asked for.
         """
-        if asked not in REGRESSIONS:
-            raise ValueError(f"Expected regression to be one of {REGRESSIONS}, received {asked!r}.")
         link = self.link
         if link == "linear" and asked == "cross_entropy":
             link = "sigmoid" if outputs == 1 else "softmax"
@@ -138,6 +136,12 @@ class Ending:
                 "part of it that ends in a Dense."
             )
         return "ridge" if link == "linear" else link
+
+
+def check_regression(asked: str) -> None:
+    """Raises ValueError unless `asked` is a way to refit, whether or not there is a refit."""
+    if asked not in REGRESSIONS:
+        raise ValueError(f"Expected regression to be one of {REGRESSIONS}, received {asked!r}.")
 
 
 def _tail(reader, steps, values) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from asym_keras.arrays import materialised
+from asym_keras.checks import is_whole
 from asym_keras.copies import compile_as, copy_model
 from asym_keras.graphs import input_structure, is_elementwise, layers_of
 from asym_keras.importance.graph import NodePaths, find_layer, node_paths
@@ -15,7 +16,7 @@ from asym_keras.importance.rules import order_nodes
 from asym_keras.inputs import as_inputs, stateless_call
 from asym_keras.layers import AsymScaledDense
 from asym_keras.pruning.cutting import changes_for, shapes_for
-from asym_keras.pruning.ending import Ending, find_ending, fit_readouts
+from asym_keras.pruning.ending import Ending, check_regression, find_ending, fit_readouts
 from asym_keras.pruning.refit_memory import require_refit
 from asym_keras.same_outputs import probe_inputs, require_same_outputs
 
@@ -74,6 +75,7 @@ def prune(
         >>> asym_keras.prune(model, keep=8).count_params()
         40
     """
+    check_regression(regression)
     target = find_layer(model, layer)
     paths = _check(model, target, keep)
     fit = None if refit is None else _Fit(model, target, refit, regression, keep)
@@ -100,8 +102,7 @@ def prune(
 
 def _check(model, target: AsymScaledDense, keep) -> NodePaths:
     """Where the nodes lead, if they can be cut."""
-    whole = isinstance(keep, (int, np.integer)) and not isinstance(keep, bool)
-    if not whole or not 1 <= keep <= target.units:
+    if not is_whole(keep, 1, target.units):
         raise ValueError(
             f"prune: expected keep to be a number of nodes from 1 to {target.units}, received "
             f"{keep!r}."

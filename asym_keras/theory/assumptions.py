@@ -8,7 +8,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from asym_keras.theory.checks import Float64Array, check_inputs, check_targets
+from asym_keras.checks import Float64Array
+from asym_keras.theory.checks import check_inputs, check_targets
 
 # Unit vectors in float32 exceed the norm 1 by their rounding.
 NORM_SLACK = 1e-6
@@ -151,7 +152,7 @@ def check_assumptions(
             f"initial_stddev: expected a positive number, received {initial_stddev}; "
             "pass 1 for Eq. (8)"
         )
-    from asym_keras.ntg.activation import describe_activation  # loads TensorFlow
+    from asym_keras.ntg.describe import describe_activation  # loads TensorFlow
 
     described = describe_activation(activation)
     # By the largest entry first: no square under- or overflows.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Float64Array = npt.NDArray[np.float64]
+from asym_keras.checks import Float64Array
 
 RADIUS = 8.0  # of the quadrature, in standard deviations
 FINE = 1.0 / 16.0  # its step in one dimension: exact to round-off up to deviations of 2 for tanh
@@ -85,7 +85,7 @@ def theorem_activation(activation, *, smooth: bool = False):
     Raises:
         ValueError: The activation breaks the assumption; the message says how.
     """
-    from asym_keras.ntg.activation import describe_activation  # loads TensorFlow
+    from asym_keras.ntg.describe import describe_activation  # loads TensorFlow
 
     described = describe_activation(activation)
     if described.violation is not None:

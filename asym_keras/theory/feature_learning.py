@@ -13,9 +13,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from asym_keras.checks import Float64Array
 from asym_keras.theory.checks import (
     FINE,
-    Float64Array,
     check_inputs,
     check_scalings,
     normal_rule,

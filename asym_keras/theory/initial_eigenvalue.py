@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from asym_keras.checks import Float64Array
 from asym_keras.theory.assumptions import NORM_SLACK
-from asym_keras.theory.checks import Float64Array, check_inputs, theorem_activation
+from asym_keras.theory.checks import check_inputs, theorem_activation
 
 
 class Setting(Protocol):

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.checks import is_whole
 from asym_keras.tracing import traced_once
 from asym_keras.training.errors import TrainingError
 from asym_keras.training.objective import Objective
@@ -46,10 +47,10 @@ class GradientDescent:
                 f"GradientDescent: expected a positive learning_rate, received "
                 f"{self.learning_rate}."
             )
-        if self.batch_size is not None and self.batch_size < 1:
+        if self.batch_size is not None and not is_whole(self.batch_size, 1):
             raise ValueError(
-                f"GradientDescent: expected batch_size of at least 1 or None, received "
-                f"{self.batch_size}."
+                "GradientDescent: expected batch_size to be an integer of at least 1, or None, "
+                f"received {self.batch_size}."
             )
 
     # Record times have to be whole steps.

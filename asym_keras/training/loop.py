@@ -13,11 +13,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from asym_keras.graphs import own_training
+from asym_keras.tables import History
 from asym_keras.training.checkpoint import Checkpoint, digest
 from asym_keras.training.descent import GradientDescent
 from asym_keras.training.distributed import DistributedObjective
 from asym_keras.training.flow import GradientFlow
-from asym_keras.training.history import History
 from asym_keras.training.objective import Objective
 from asym_keras.training.session import Session
 from asym_keras.training.workers import Workers
@@ -94,7 +94,20 @@ def train(
         WorkerLostError: Another worker is gone. The checkpoint stays as it was last written.
         FileExistsError: There is a checkpoint, and `resume` is False.
         KeyboardInterrupt: Ctrl-C. The model and the checkpoint hold the last good state.
+
+    Example:
+        >>> model, x = asym_keras.shallow_network(3, width=8, seed=0), np.eye(3, dtype="float32")
+        >>> method = asym_keras.training.GradientDescent(learning_rate=0.5)
+        >>> options = {"method": method, "end_time": 10.0, "progress": False}
+        >>> history = asym_keras.training.train(model, x, x[:, :1], **options)
+        >>> bool(history[-1]["train_risk"] < history[0]["train_risk"])
+        True
     """
+    if resume and checkpoint is None:
+        raise ValueError(
+            "train: expected the folder of a checkpoint to resume from, received resume=True and "
+            "checkpoint=None. Name the folder (checkpoint=...), or leave resume out."
+        )
     workers = Workers(strategy)
     with workers.loss_told():
         objective = _objective(model, x, y, loss, method, workers)

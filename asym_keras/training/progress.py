@@ -6,7 +6,7 @@ import logging
 
 from tqdm.auto import tqdm
 
-from asym_keras.training.history import History
+from asym_keras.tables import History
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
+from asym_keras.tables import History
 from asym_keras.training.checkpoint import Checkpoint
 from asym_keras.training.errors import TrainingError, WorkerLostError
-from asym_keras.training.history import History
 from asym_keras.training.objective import Objective
 from asym_keras.training.progress import Progress
 from asym_keras.training.workers import Workers

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from asym_keras.arrays import materialised
+from asym_keras.checks import is_whole
 from asym_keras.graphs import is_graph
 from asym_keras.importance.graph import find_layer, node_paths, require_features
 from asym_keras.importance.nodes import Nodes
@@ -122,10 +123,12 @@ def transfer_curve(
         TrainingError: The descent diverged; names the k.
 
     Example:
-        >>> part, settings = data.transfer, transfer_settings("paper", classification=False)
-        >>> rows = transfer_curve(
-        ...     model, part.x_train, part.y_train, part.x_test, part.y_test, **settings
-        ... )
+        >>> model, x = asym_keras.shallow_network(3, width=8, seed=0), np.eye(3, dtype="float32")
+        >>> network = {"hidden": (4,), "steps": 10, "learning_rate": 0.1}
+        >>> parts = x, x[:, :1], x, x[:, :1]
+        >>> rows = asym_keras.transfer.transfer_curve(model, *parts, features=[2, 4], **network)
+        >>> [row["features"] for row in rows]
+        [2, 4]
     """
     target = find_layer(model, layer)
     features = _check_features(features, target)
@@ -237,19 +240,15 @@ def _check_features(features, target) -> list[int]:
 
 
 def _check_choices(hidden, steps, learning_rate, method, seed) -> None:
-    def whole(value, least: int) -> bool:
-        integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        return integer and value >= least
-
     faults = {
         "hidden to be integers of at least 1, at least one": (
             hidden,
-            np.ndim(hidden) == 1 and len(hidden) > 0 and all(whole(h, 1) for h in hidden),
+            np.ndim(hidden) == 1 and len(hidden) > 0 and all(is_whole(h, 1) for h in hidden),
         ),
-        "steps to be an integer of at least 1": (steps, whole(steps, 1)),
+        "steps to be an integer of at least 1": (steps, is_whole(steps, 1)),
         "a positive learning_rate": (learning_rate, 0 < learning_rate < np.inf),
         f"method to be one of {METHODS}": (method, method in METHODS),
-        "seed to be a nonnegative integer": (seed, whole(seed, 0)),
+        "seed to be a nonnegative integer": (seed, is_whole(seed, 0)),
     }
     for expected, (value, holds) in faults.items():
         if not holds:

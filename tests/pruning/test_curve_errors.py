@@ -56,6 +56,7 @@ def test_models_with_another_end_are_refused(make, message):
         ({"loss": "categorical_cross"}, "categorical_cross"),
         ({"loss": lambda y, f: keras.ops.mean((y - f) ** 2)}, "one value per example"),
         ({"refit": True, "regression": "lasso"}, "'cross_entropy'.*received 'lasso'"),
+        ({"regression": "lasso"}, "'cross_entropy'.*received 'lasso'"),
         ({"refit": True, "regression": "cross_entropy"}, "class labels, or one-hot.*sum to 0"),
         ({"batch_size": 0}, "batch_size to be at least 1 or None, received 0"),
         ({"importance": "size"}, "expected rule to be one of"),

@@ -85,7 +85,7 @@ def test_curve_that_refits_nothing():
     assert all(np.isnan(row["train_risk_refit"]) for row in rows)
     assert not any(np.isnan(row["train_risk"]) for row in rows)
     with pytest.raises(ValueError, match=r"expected refit_widest from 0 on, received -1"):
-        pruning_curve(model, x, y, x, y, refit=True, refit_widest=-1)
+        pruning_curve(model, x, y, x, y, refit_widest=-1)
 
 
 def test_a_refit_that_is_too_large_is_refused_before_any_work(monkeypatch):

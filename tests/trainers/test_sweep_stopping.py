@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from asym_keras.training.history import History
+from asym_keras.tables import History
 from trainers.sweep import stopping as sweep_stopping
 from trainers.sweep.stopping import TrialStopped, Watch, is_hopeless, read_records
 

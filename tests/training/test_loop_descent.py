@@ -187,7 +187,8 @@ def test_a_step_to_infinity_from_a_finite_risk_is_not_kept(monkeypatch):
         ({"learning_rate": 0.0}, "expected a positive learning_rate, received 0.0"),
         ({"learning_rate": float("nan")}, "expected a positive learning_rate, received nan"),
         ({"learning_rate": float("inf")}, "expected a positive learning_rate, received inf"),
-        ({"batch_size": 0}, "expected batch_size of at least 1 or None, received 0"),
+        ({"batch_size": 0}, ".*batch_size to be an integer of at least 1, or None, received 0"),
+        ({"batch_size": 2.5}, ".*batch_size to be an integer of at least 1, or None, received 2.5"),
     ],
 )
 def test_bad_settings_are_refused(options, message):

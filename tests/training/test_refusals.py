@@ -52,6 +52,13 @@ class Counting(layers.Layer):
         return x * self.w
 
 
+def test_a_word_for_jit_compile_is_refused():
+    """It would count as True."""
+    model = sequential(layers.Dense(1))
+    with pytest.raises(ValueError, match="jit_compile to be True, False or 'auto', received 'off'"):
+        train(model, X, Y, method=GradientDescent(jit_compile="off"), end_time=1)
+
+
 class Noisy(layers.Layer):
     """Draws numbers from where no variable of the model tells."""
 

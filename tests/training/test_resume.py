@@ -91,6 +91,11 @@ def test_resume_without_a_checkpoint_starts_anew(tmp_path):
     assert_resumes("full batch", tmp_path / "new")
 
 
+def test_resume_from_nowhere_is_refused():
+    with pytest.raises(ValueError, match=r"expected the folder of a checkpoint to resume from"):
+        run_kind("full batch", resume=True)
+
+
 def test_checkpoint_without_resume_is_refused_and_kept(tmp_path):
     run_kind("full batch", checkpoint=tmp_path)
     before = (tmp_path / "state.npz").read_bytes()

@@ -28,7 +28,7 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
     from asym_keras import plotting
     from asym_keras.importance import PROTOCOL_RULES
     from asym_keras.runs import load_run
-    from asym_keras.training.history import History
+    from asym_keras.tables import History
 
     model = load_run(folder.path).load_model()
     rule = PROTOCOL_RULES[config.protocol]

@@ -13,7 +13,7 @@ CURVE = "validation.csv"
 
 def read_curve(path: Path) -> list[dict[str, float]]:
     """The rows of a trial's `validation.csv`; none where it has none."""
-    from asym_keras.training.history import History
+    from asym_keras.tables import History
 
     return History.from_csv(path / CURVE).rows if (path / CURVE).is_file() else []
 

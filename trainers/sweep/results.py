@@ -79,7 +79,7 @@ def _metric_names(records: list[dict]) -> list[str]:
 
 
 def _write_table(path: Path, rows: list[dict]) -> None:
-    from asym_keras.training.history import History
+    from asym_keras.tables import History
 
     if rows:
         History(rows).to_csv(path)

@@ -68,7 +68,7 @@ def is_hopeless(
 
 def read_records(path: Path, name: str) -> Records:
     """Times and values of column `name` in a `history.csv`; none, if it is not there yet."""
-    from asym_keras.training.history import History
+    from asym_keras.tables import History
 
     try:
         history = History.from_csv(path)

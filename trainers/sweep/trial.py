@@ -129,7 +129,7 @@ class Trials:
         import keras
 
         from asym_keras.runs import load_run
-        from asym_keras.training.history import History
+        from asym_keras.tables import History
 
         dataset, held_out = self._data
         run = RunFolder(self._folder.run_path(trial))
@@ -204,7 +204,7 @@ def _kept(row: dict) -> dict[str, float]:
 
 
 def _last(run: RunFolder) -> dict[str, float]:
-    from asym_keras.training.history import History
+    from asym_keras.tables import History
 
     path = run.path / "history.csv"
     return _kept(History.from_csv(path)[-1]) if path.is_file() else {}

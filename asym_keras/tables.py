@@ -1,0 +1,83 @@
+"""Tables of numbers as CSV files, and what a run recorded. No TensorFlow: NumPy alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import Any, Self
+
+import numpy as np
+
+from asym_keras.files import atomic_path, user_path, write_text
+
+
+class Table:
+    """Rows of numbers with named columns.
+
+    Attributes:
+        rows: list of dicts, column name -> number.
+    """
+
+    def __init__(self, rows: list[dict] | None = None):
+        self.rows = rows or []
+
+    def column(self, name: str) -> np.ndarray:
+        """Column `name`, float64 (rows,)."""
+        if self.rows and name not in self.rows[0]:
+            raise KeyError(f"Expected one of the columns {list(self.rows[0])}, received {name!r}.")
+        return np.array([row[name] for row in self.rows], dtype="float64")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.rows[index]
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Writes the table; floats with all their digits, so reading gives the same numbers."""
+        text = io.StringIO()
+        names = list(self.rows[0]) if self.rows else []
+        writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(path, text.getvalue())
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike) -> Self:
+        """Reads a table that `to_csv` wrote."""
+        with open(user_path(path), newline="", encoding="utf-8") as file:
+            return cls([{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)])
+
+
+class History(Table):
+    """Records of a run: a table with one row for each record time, and arrays beside it.
+
+    Attributes:
+        rows: list of dicts, column name -> number, in order of time.
+        arrays: dict, name -> list of arrays, one a record (per-node weight change, ...).
+
+    Example:
+        >>> history = asym_keras.training.History()
+        >>> history.append({"step": 0, "time": 0.0, "train_risk": 1.0}, {})
+        >>> history[-1]["train_risk"]
+        1.0
+    """
+
+    def __init__(self, rows: list[dict] | None = None, arrays: dict[str, list] | None = None):
+        super().__init__(rows)
+        self.arrays = arrays or {}
+
+    def append(self, numbers: dict, arrays: dict[str, np.ndarray]) -> None:
+        """Adds a record."""
+        for name, value in arrays.items():
+            self.arrays.setdefault(name, []).append(value)
+        self.rows.append(numbers)  # last: a row says that the record is whole
+
+    def arrays_to_npz(self, path: str | os.PathLike) -> None:
+        """Writes `step`, `time` and the arrays, stacked along a first axis of records."""
+        stacked: dict[str, Any] = {name: np.stack(v) for name, v in self.arrays.items()}
+        stacked |= {name: self.column(name) for name in ("step", "time")}
+        # An open file, as NumPy would put .npz behind any other name.
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **stacked)
