@@ -6,13 +6,12 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from source_files import ROOT, imports, parse, python_files
 from synthetic_runs import write_run
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("asym_keras", "trainers", "serving", "benchmarks", "tests", ".ci")
 MAX_LINES = 300
 
@@ -44,26 +43,6 @@ SCRIPTS = ("trainers", "serving")
 # An export measures what it ships on the data of the run, which only the run's trainer can load:
 # `serving` may import this module of `trainers`.
 RELOAD = "trainers.common.reload."
-
-
-def python_files(*folders: str) -> list[Path]:
-    files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
-    return [file.relative_to(ROOT) for file in files]
-
-
-def parse(file: Path) -> ast.Module:
-    return ast.parse((ROOT / file).read_text(encoding="utf-8"), filename=str(file))
-
-
-def imports(file: Path, tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Line and full name of every import, at any depth; `from a import b` counts as `a.b`."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = file.parts[: len(file.parts) - node.level] if node.level else ()
-            origin = ".".join([*parents, node.module] if node.module else parents)
-            yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
 
 
 def part_of(name: str) -> str:
