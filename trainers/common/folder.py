@@ -1,4 +1,4 @@
-"""The run folder: what a trainer leaves behind, each file whole or not at all."""
+"""Folders that know their settings: a run's, and what it shares with a sweep's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 from trainers.common.lock import clear, is_free, make_folder
 
@@ -16,16 +17,26 @@ OPERATIONAL = (
 )
 
 
-class RunFolder:
-    """One run's folder: `config.json`, `history.csv`, `metrics.json`, `model.keras`, ...
+class SettingsFolder:
+    """A folder that knows the flags it was made with.
 
     Args:
         path: the folder.
+
+    Attributes:
+        kind: what is kept in it.
+        file: its JSON file with the flags, as `config`.
+        keys: what this file must hold, or another program made it.
+        operational: flags in which a command that goes on may differ.
     """
+
+    kind: ClassVar[str]
+    file: ClassVar[str]
+    keys: ClassVar[set[str]]
+    operational: ClassVar[tuple[str, ...]]
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.checkpoint = self.path / "checkpoint"
         self.figures = self.path / "figures"
 
     def check(self, config) -> None:
@@ -33,71 +44,43 @@ class RunFolder:
 
         Raises:
             FileExistsError: Something is there, and neither `--resume` nor `--overwrite` fits.
-            ValueError: The run to resume has another configuration.
+            ValueError: What is to go on has other settings.
         """
-        if is_free(self.path):
+        there = self.settings()
+        if is_free(self.path) or (config.overwrite and there is not None):
             return
-        is_run = self._is_run()
-        if config.overwrite and is_run:
-            return
-        if not (config.resume and is_run):
-            kind = "a run" if is_run else "something that is no run"
-            ways = "--resume, --overwrite or another --out-dir" if is_run else "another --out-dir"
+        if there is None or not config.resume:
+            kind = f"something that is no {self.kind}" if there is None else f"a {self.kind}"
+            ways = "" if there is None else "--resume, --overwrite or "
             raise FileExistsError(
                 f"expected a new or empty folder, received {self.path}, where {kind} is. "
-                f"Use {ways}."
+                f"Use {ways}another --out-dir."
             )
-        theirs = self.read("config.json")["config"]
-        ours = json.loads(json.dumps(_settings(config)))
-        differing = [k for k in ours if k not in OPERATIONAL and theirs.get(k) != ours[k]]
+        ours = json.loads(json.dumps(dataclasses.asdict(config)))
+        differing = [k for k in ours if k not in self.operational and there.get(k) != ours[k]]
         if differing:
             raise ValueError(
-                f"--resume: expected the settings of the run in {self.path}, received others: "
-                + ", ".join(f"{k} ({theirs.get(k)!r} there, {ours[k]!r} here)" for k in differing)
-                + ". Repeat its flags (config.json holds its command)."
+                f"--resume: expected the settings of the {self.kind} in {self.path}, received "
+                "others: "
+                + ", ".join(f"{k} ({there.get(k)!r} there, {ours[k]!r} here)" for k in differing)
+                + f". Repeat its flags ({self.file} holds its command)."
             )
 
-    def open(self, config, facts: dict) -> None:
-        """Makes the folder and writes `config.json`: the settings, and `facts` of the run."""
+    def make(self, config) -> None:
+        """Makes the folder, empty with `--overwrite`."""
         self.check(config)
         if config.overwrite and self.path.exists():
             clear(self.path)
         make_folder(self.path)
         self.figures.mkdir(exist_ok=True)
-        if config.resume and self._is_run():
-            self._check_data(facts["dataset"])
-        else:
-            self.write("config.json", {"config": _settings(config), **facts})
 
-    def require_space(self, size: int) -> None:
-        """Raises OSError unless `size` bytes are free where the folder is."""
-        free = shutil.disk_usage(self.path).free
-        if free < size:
-            raise OSError(
-                f"expected {size / 2**20:.0f} MiB of free space for the run's checkpoint and model "
-                f"in {self.path}, received {free / 2**20:.0f} MiB. Make room, or choose another "
-                "--out-dir."
-            )
-
-    def finished(self) -> bool:
-        """Whether training is complete."""
-        return (self.path / "metrics.json").is_file()
-
-    def _is_run(self) -> bool:
-        """Whether a trainer made this folder: other programs write a `config.json`, too."""
+    def settings(self) -> dict | None:
+        """The flags that the folder was made with; None where it is of another kind."""
         try:
-            return {"config", "command", "dataset"} <= self.read("config.json").keys()
-        except (AttributeError, OSError, ValueError):
-            return False
-
-    def _check_data(self, dataset: dict) -> None:
-        theirs = self.read("config.json")["dataset"]["fingerprint"]
-        if theirs != dataset["fingerprint"]:
-            raise ValueError(
-                f"--resume: expected the data of the run in {self.path} (fingerprint {theirs}), "
-                f"received others ({dataset['fingerprint']}). Put the data back, or start anew "
-                "in another --out-dir."
-            )
+            content = self.read(self.file)
+            return content["config"] if self.keys <= content.keys() else None
+        except (AttributeError, KeyError, OSError, ValueError):
+            return None
 
     def read(self, name: str) -> dict:
         """Reads one of the folder's JSON files."""
@@ -113,5 +96,43 @@ class RunFolder:
         write_text(self.path / name, json.dumps(content, indent=2) + "\n")
 
 
-def _settings(config) -> dict:
-    return dataclasses.asdict(config)
+class RunFolder(SettingsFolder):
+    """One run's folder: `config.json`, `history.csv`, `metrics.json`, `model.keras`, ..."""
+
+    kind, file, keys = "run", "config.json", {"config", "command", "dataset"}
+    operational = OPERATIONAL
+
+    def __init__(self, path: str | Path):
+        super().__init__(path)
+        self.checkpoint = self.path / "checkpoint"
+
+    def open(self, config, facts: dict) -> None:
+        """Makes the folder and writes `config.json`: the settings, and `facts` of the run."""
+        self.make(config)
+        if config.resume and self.settings() is not None:
+            self._check_data(facts["dataset"])
+        else:
+            self.write(self.file, {"config": dataclasses.asdict(config), **facts})
+
+    def require_space(self, size: int) -> None:
+        """Raises OSError unless `size` bytes are free where the folder is."""
+        free = shutil.disk_usage(self.path).free
+        if free < size:
+            raise OSError(
+                f"expected {size / 2**20:.0f} MiB of free space for the run's checkpoint and model "
+                f"in {self.path}, received {free / 2**20:.0f} MiB. Make room, or choose another "
+                "--out-dir."
+            )
+
+    def finished(self) -> bool:
+        """Whether training is complete."""
+        return (self.path / "metrics.json").is_file()
+
+    def _check_data(self, dataset: dict) -> None:
+        theirs = self.read(self.file)["dataset"]["fingerprint"]
+        if theirs != dataset["fingerprint"]:
+            raise ValueError(
+                f"--resume: expected the data of the run in {self.path} (fingerprint {theirs}), "
+                f"received others ({dataset['fingerprint']}). Put the data back, or start anew "
+                "in another --out-dir."
+            )

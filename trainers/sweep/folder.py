@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainers.common.lock import clear, is_free
+from trainers.common.folder import SettingsFolder
 from trainers.sweep import crew
 from trainers.sweep.config import Config
 
@@ -20,56 +20,22 @@ OPERATIONAL = (
 _PATIENCE = 600.0  # seconds that a worker waits for its chief to make the folder
 
 
-class SweepFolder:
-    """`sweep.json`, `tuner/` (KerasTuner's), `trials/ID/` (run folders) and `trials/ID.json`.
+class SweepFolder(SettingsFolder):
+    """`sweep.json`, `tuner/` (KerasTuner's), `trials/ID/` (run folders) and `trials/ID.json`."""
 
-    Args:
-        path: the folder.
-    """
+    kind, file, keys, operational = "sweep", "sweep.json", {"config", "sweep"}, OPERATIONAL
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        super().__init__(path)
         self.trials = self.path / "trials"
-        self.figures = self.path / "figures"
         self.logs = self.path / "logs"
-
-    def check(self, config: Config) -> None:
-        """Refuses a folder that `config` must not write to.
-
-        Raises:
-            FileExistsError: Something is there, and neither `--resume` nor `--overwrite` fits.
-            ValueError: The sweep to go on with has other settings.
-        """
-        if is_free(self.path):
-            return
-        there = self._settings_there()
-        if config.overwrite and there is not None:
-            return
-        if there is None or not config.resume:
-            kind = "something that is no sweep" if there is None else "a sweep"
-            ways = "" if there is None else "--resume, --overwrite or "
-            raise FileExistsError(
-                f"expected a new or empty folder, received {self.path}, where {kind} is. "
-                f"Use {ways}another --out-dir."
-            )
-        ours = _settings(config)
-        differing = [k for k in ours if k not in OPERATIONAL and there.get(k) != ours[k]]
-        if differing:
-            raise ValueError(
-                f"--resume: expected the settings of the sweep in {self.path}, received others: "
-                + ", ".join(f"{k} ({there.get(k)!r} there, {ours[k]!r} here)" for k in differing)
-                + ". Repeat its flags (sweep.json holds its command)."
-            )
 
     def open(self, config: Config, command: str) -> None:
         """Makes the folder and writes `sweep.json`; a sweep that goes on keeps its own."""
-        self.check(config)
-        if config.overwrite and self.path.exists():
-            clear(self.path)
-        self.trials.mkdir(parents=True, exist_ok=True)
-        self.figures.mkdir(exist_ok=True)
-        if self._settings_there() is None:
-            self.write("sweep.json", {"config": _settings(config), "sweep": command})
+        self.make(config)
+        self.trials.mkdir(exist_ok=True)
+        if self.settings() is None:
+            self.write(self.file, {"config": dataclasses.asdict(config), "sweep": command})
 
     def wait_for_chief(self, config: Config, patience: float = _PATIENCE) -> None:
         """Waits until the chief has made the folder; it must be of this sweep.
@@ -79,7 +45,7 @@ class SweepFolder:
             ValueError: The folder is of a sweep with other settings.
         """
         end = time.monotonic() + patience
-        while self._settings_there() is None:
+        while self.settings() is None:
             if time.monotonic() >= end:
                 raise FileNotFoundError(
                     f"expected the chief to make {self.path / 'sweep.json'}, received none in "
@@ -104,21 +70,14 @@ class SweepFolder:
         last = self.records()[-config.max_failures :]
         return len(last) == config.max_failures and {r["status"] for r in last} == {"failed"}
 
-    def _settings_there(self) -> dict | None:
-        try:
-            content = json.loads((self.path / "sweep.json").read_text(encoding="utf-8"))
-            return content["config"] if "sweep" in content else None
-        except (KeyError, OSError, TypeError, ValueError):
-            return None
-
     def run_path(self, trial: str) -> Path:
         """The run folder of a trial."""
         return self.trials / trial
 
     def record(self, trial: str) -> dict | None:
         """What a trial that has ended left; None: it has not."""
-        path = self.trials / f"{trial}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        name = f"trials/{trial}.json"
+        return self.read(name) if (self.path / name).is_file() else None
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Writes the record of a trial: `trial`, `status`, `values`, `metrics`, `error`, ...
@@ -129,15 +88,5 @@ class SweepFolder:
 
     def records(self) -> list[dict]:
         """The records of all trials that have ended, in the order of their numbers."""
-        paths = sorted(self.trials.glob("*.json"), key=lambda path: int(path.stem))
-        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-
-    def write(self, name: str, content: dict) -> None:
-        """Writes a JSON file, whole or not at all."""
-        from asym_keras.files import write_text
-
-        write_text(self.path / name, json.dumps(content, indent=2) + "\n")
-
-
-def _settings(config: Config) -> dict:
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+        trials = sorted((path.stem for path in self.trials.glob("*.json")), key=int)
+        return [self.read(f"trials/{trial}.json") for trial in trials]
