@@ -14,7 +14,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from trainers.common.batch import train_main
+from trainers.common.batch import run_all
+from trainers.common.cli import run_main
 from trainers.common.config import HeldOut, TrainerConfig, flag_of, knob, shared
 
 MODULE = "trainers.cifar10"
@@ -150,7 +151,7 @@ class Config(TrainerConfig):
 
 def main(argv=None) -> list[dict]:
     """Runs the command line; returns the metrics of each run."""
-    return train_main(Config, argv, module=MODULE, description=__doc__)
+    return run_main(Config, run_all, argv, module=MODULE, description=__doc__)
 
 
 if __name__ == "__main__":

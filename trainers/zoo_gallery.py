@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from trainers.common.cli import parse_config, run_main
+from trainers.common.cli import run_main
 from trainers.common.config import Flags, knob, shared
 from trainers.zoo.config import PRESETS
 
@@ -44,11 +44,10 @@ class Config(Flags):
 
 def main(argv=None) -> None:
     """Runs the command line."""
-    config = parse_config(Config, argv, module=MODULE, description=__doc__)
-    run_main(_body, config, argv, module=MODULE)
+    run_main(Config, _body, argv, module=MODULE, description=__doc__)
 
 
-def _body(config: Config) -> None:
+def _body(config: Config, command: str) -> None:
     from trainers.zoo.page import read_entries, replaced, tables
 
     page = Path(config.page)

@@ -148,11 +148,11 @@ def test_ntg_examples_are_those_of_the_protocol_or_as_asked(argv, counts):
 
 
 def run_body(body, *argv):
-    return cli.run_main(body, parse(*argv), argv, module="trainers.mnist")
+    return cli.run_main(mnist.Config, body, argv, module="trainers.mnist", description=None)
 
 
 def failing(error):
-    def body(config):
+    def body(config, command):
         raise error
 
     return body
@@ -181,7 +181,11 @@ def test_fault_of_the_program_keeps_its_traceback():
 
 
 def test_body_gets_the_configuration_and_its_result_is_returned():
-    assert run_body(lambda config: [config.width], "--width", "7") == [7]
+    received = run_body(lambda *both: both, "--width", "7", "--out-dir", "a b")
+    assert received == (
+        parse("--width", "7", "--out-dir", "a b"),
+        "python -m trainers.mnist --width 7 --out-dir 'a b'",
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,6 +206,6 @@ def test_interrupt_shows_the_command_that_goes_on(argv, command, capsys):
 
 def test_sigterm_is_like_an_interrupt(capsys):
     with pytest.raises(SystemExit) as caught:
-        run_body(lambda config: os.kill(os.getpid(), signal.SIGTERM))
+        run_body(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert caught.value.code == 130
     assert "go on with" in capsys.readouterr().err

@@ -41,7 +41,7 @@ def places(tmp_path):
 def no_runs(monkeypatch):
     """Collects the batches that would be run, and runs none."""
     batches = []
-    monkeypatch.setattr(batch, "run_all", lambda config, **of: batches.append((config, of)))
+    monkeypatch.setattr(batch, "run_all", lambda config, command: batches.append((config, command)))
     return batches
 
 
@@ -130,15 +130,15 @@ def test_missing_runs_are_made_and_only_then_drawn(places, tmp_path, monkeypatch
     write_run_of(experiment.config.runs()[0], paths[0])
     batches = []
 
-    def run_all(config, *, argv, module):
-        batches.append((config, argv, module))
+    def run_all(config, command):
+        batches.append((config, command))
         for run, path in zip(config.runs()[1:], paths[1:], strict=True):
             write_run_of(run, path)
 
     monkeypatch.setattr(batch, "run_all", run_all)
     assert experiment.missing() == paths[1:]
     assert len(figures.main(["--figure", "1", *FLAGS, *places])) == 1
-    assert batches == [(experiment.config, experiment.command(), "trainers.simulated")]
+    assert batches == [(experiment.config, experiment.text())]
 
 
 def test_dry_run_lists_each_missing_run_once(places, tmp_path, no_runs, capsys):
@@ -172,7 +172,7 @@ def test_a_figure_that_fails_does_not_stop_the_others(
     fill(experiment)
     tried = []
 
-    def run_all(config, **_):
+    def run_all(config, _):
         tried.append(config.task())
         if config.task() == "mnist":
             return
@@ -256,7 +256,7 @@ def test_bad_reference_is_told_before_anything_is_run(places, tmp_path, no_runs,
 
 
 def test_interruption_says_how_to_go_on(places, monkeypatch, capsys):
-    def run_all(config, **_):
+    def run_all(config, _):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(batch, "run_all", run_all)

@@ -40,7 +40,7 @@ def test_refits_are_made_where_pruning_is_drawn_and_they_are_not_there(tmp_path,
     assert experiment.missing() == paths
     assert experiment.lacking(paths[0]) == ["pruning.csv with refits"]
 
-    def run_all(config, **_):
+    def run_all(config, _):
         for path in paths:
             shutil.rmtree(path)
         fill(experiment, transfer=True, refit=True)

@@ -13,23 +13,20 @@ one-training  the layer in an ordinary Keras model under Adam and cross-entropy:
 Each study writes a table, `<study>.csv`, and a figure, `<study>.png`, and goes on where it stopped.
 """
 
+from trainers.beyond.config import STUDIES
 from trainers.beyond.config import Config as Config
-from trainers.common.cli import parse_config, run_main
+from trainers.common.cli import run_main
 
 MODULE = "trainers.beyond"
 
 
 def main(argv=None) -> list[dict]:
     """Runs the command line; returns the rows of the study's table."""
-    config = parse_config(Config, argv, module=MODULE, description=__doc__)
 
-    def body(config):
-        if config.study == "long-time":
-            from trainers.beyond.long_time import run
-        elif config.study == "budget":
-            from trainers.beyond.budget import run
-        else:
-            from trainers.beyond.one_training import run
-        return run(config)
+    def body(config: Config, command: str) -> list[dict]:
+        from trainers.beyond import budget, long_time, one_training  # which load NumPy
 
-    return run_main(body, config, argv, module=MODULE)
+        study = dict(zip(STUDIES, (long_time, budget, one_training), strict=True))
+        return study[str(config.study)].run(config, command)
+
+    return run_main(Config, body, argv, module=MODULE, description=__doc__)

@@ -60,7 +60,7 @@ def column(kept: int, refit: str) -> str:
     return f"test_accuracy_kept{kept}{refit}"
 
 
-def run(config) -> list[dict]:
+def run(config, command: str) -> list[dict]:
     """Trains every pair; writes accuracy by budget, pair and time. Returns the rows."""
     from asym_keras.runs import load_run
     from asym_keras.training import History
@@ -80,7 +80,7 @@ def run(config) -> list[dict]:
         quiet=config.quiet,
         debug=config.debug,
     )
-    run_all(batch, argv=None, module="trainers.beyond")
+    run_all(batch, command)
     rows = []
     for path in run_paths(batch):
         one = load_run(path)

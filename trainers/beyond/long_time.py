@@ -17,7 +17,7 @@ BEND, FLOOR = 1e-4, 1e-9  # below, what the solver's tolerance leaves
 LEVELS = (1e-2, 1e-4, 1e-6)
 
 
-def run(config) -> list[dict]:
+def run(config, command: str) -> list[dict]:
     """Trains the protocol's four pairs, and writes what became of each; returns the rows."""
     from asym_keras.runs import load_run
     from asym_keras.theory import GlobalConvergence
@@ -39,7 +39,7 @@ def run(config) -> list[dict]:
         quiet=config.quiet,
         debug=config.debug,
     )
-    run_all(batch, argv=None, module="trainers.beyond")
+    run_all(batch, command)
     data = batch.load()
     rows, curves = [], []
     for path in run_paths(batch):

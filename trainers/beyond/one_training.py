@@ -43,7 +43,7 @@ class Images:
         return np.eye(10, dtype="float32")[self.labels_test]
 
 
-def run(config) -> list[dict]:
+def run(config, command: str) -> list[dict]:
     """Trains every network, prunes and refits, writes table and figure; returns the rows.
 
     A network that the study's `cells/` folder has already is not trained again.

@@ -6,14 +6,11 @@ import dataclasses
 import functools
 import importlib.util
 import logging
-import shlex
 import sys
-from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 from trainers.common import environment
-from trainers.common.cli import parse_config, run_main
 from trainers.common.folder import RunFolder
 from trainers.common.jobs import in_processes
 from trainers.common.strategy import Task, make_strategy, read_task
@@ -26,24 +23,14 @@ class RunsFailed(RuntimeError):
     """Some runs of a batch failed; the others are complete."""
 
 
-def train_main(config_class, argv: Sequence[str] | None, *, module: str, description: str | None):
-    """What a trainer's `main` does: parses, runs every run, returns the metrics of each."""
-    config = parse_config(config_class, argv, module=module, description=description)
-
-    def body(config):
-        return run_all(config, argv=argv, module=module)
-
-    return run_main(body, config, argv, module=module)
-
-
-def run_all(config, *, argv, module: str) -> list[dict]:
+def run_all(config, command: str) -> list[dict]:
     """Runs every (gamma, alpha) and seed of `config`, each in its folder; returns their metrics.
 
     Folders and extras are checked before anything is loaded, the data before the first run.
 
     Args:
         config: a `TrainerConfig`.
-        argv, module: the command, for `config.json`.
+        command: for `config.json`.
 
     Raises:
         RunsFailed: A run of several failed. Those that did not are complete.
@@ -65,8 +52,6 @@ def run_all(config, *, argv, module: str) -> list[dict]:
             f"--transfer: expected data with a part for transfer, received {dataset.name!r}, "
             "which has none. Leave the flag out."
         )
-    flags = sys.argv[1:] if argv is None else argv
-    command = shlex.join(["python", "-m", module, *flags])
     if config.jobs == 1 or len(runs) == 1:
         facts = {"command": command, "device": device}
         ended = _one_after_another(runs, folders, dataset, facts, strategy)

@@ -54,27 +54,46 @@ def to_flags(config, *, without: Sequence[str] = ()) -> list[str]:
     return flags
 
 
-def run_main(body: Callable, config, argv: Sequence[str] | None, *, module: str):
-    """Runs `body(config)`; errors become a message and an exit code, Ctrl-C says how to go on.
+def run_main(
+    config_class,
+    body: Callable,
+    argv: Sequence[str] | None,
+    *,
+    module: str,
+    description: str | None,
+):
+    """What a program's `main` does: parses `argv`, and returns `body(config, command)`.
 
-    A command without --resume takes what is complete whenever it is repeated.
+    Errors become a message and an exit code; Ctrl-C says how to go on. A command without --resume
+    takes what is complete whenever it is repeated.
+
+    Args:
+        config_class: the class of the flags.
+        body: takes them, and the command as one types it.
+        argv: words of the command line; None: this process's.
+        module: what `python -m` takes.
+        description: of the program, for `--help`.
     """
+    config = parse_config(config_class, argv, module=module, description=description)
+    flags = [*(sys.argv[1:] if argv is None else argv)]
     prepare_process()
     try:
-        return body(config)
+        return body(config, command_of(module, flags))
     except KeyboardInterrupt:
-        flags = [a for a in (sys.argv[1:] if argv is None else argv) if a != "--overwrite"]
+        flags = [flag for flag in flags if flag != "--overwrite"]
         flags += ["--resume"] if hasattr(config, "resume") and "--resume" not in flags else []
-        print(
-            f"\ninterrupted; go on with:\n  {shlex.join(['python', '-m', module, *flags])}",
-            file=sys.stderr,
-        )
+        print(f"\ninterrupted; go on with:\n  {command_of(module, flags)}", file=sys.stderr)
         sys.exit(130)
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         if config.debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def command_of(module: str, flags: Sequence[str]) -> str:
+    """The command as one types it."""
+    return shlex.join(["python", "-m", module, *flags])
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.common import batch
-from trainers.common.cli import to_flags
+from trainers.common.cli import command_of, to_flags
 from trainers.common.curves import PRUNING, missing_curves
 from trainers.common.folder import RunFolder
 from trainers.common.tasks import TASKS
@@ -69,11 +68,11 @@ class Experiment:
 
     def text(self) -> str:
         """`command` as one types it."""
-        return shlex.join(["python", "-m", self.module, *self.command()])
+        return command_of(self.module, self.command())
 
     def run(self) -> None:
         """Makes the runs that are missing; those that are there are left as they are."""
-        batch.run_all(self.config, argv=self.command(), module=self.module)
+        batch.run_all(self.config, self.text())
 
 
 def configuration(task: str, settings, **options: Any) -> TrainerConfig:

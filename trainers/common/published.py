@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from asym_keras.plotting import MeanCurve
 
@@ -46,6 +44,8 @@ class PublishedCurves:
 
     def curve(self, task: str, quantity: str, gamma: float, alpha: float) -> MeanCurve | None:
         """The curve of a quantity of `asym_keras.plotting.QUANTITIES`, or None."""
+        import numpy as np
+
         from asym_keras.plotting import QUANTITIES, MeanCurve
 
         label = "gamma=1.0" if gamma == 1 else f"alpha={alpha}, gamma={float(gamma)}"

@@ -12,19 +12,13 @@ from there the next time. A figure that can't be drawn is reported, and the othe
 
 from pathlib import Path
 
-from trainers.common.cli import parse_config, run_main
+from trainers.common.cli import run_main
 from trainers.figures.config import Config as Config
+from trainers.figures.drawing import draw_all
 
 MODULE = "trainers.figures"
 
 
 def main(argv=None) -> list[Path]:
     """Runs the command line; returns the figures written."""
-    config = parse_config(Config, argv, module=MODULE, description=__doc__)
-
-    def body(config):
-        from trainers.figures.drawing import draw_all
-
-        return draw_all(config)
-
-    return run_main(body, config, argv, module=MODULE)
+    return run_main(Config, draw_all, argv, module=MODULE, description=__doc__)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trainers")
 
 
-def draw_all(config: Config) -> list[Path]:
+def draw_all(config: Config, command: str) -> list[Path]:
     """Draws each figure, or lists its runs; what fails is told, and ends in exit status 1."""
     published = PublishedCurves(config.reference) if config.reference else None
     drawn: list[Path] = []

@@ -11,21 +11,12 @@ them lie trials.csv, best.json and figures/. Where KERASTUNER_TUNER_ID, KERASTUN
 KERASTUNER_ORACLE_PORT are set, the command is the chief or a worker of a sweep on many machines.
 """
 
-import sys
-from collections.abc import Sequence
-
-from trainers.common.cli import parse_config, run_main
+from trainers.common.cli import run_main
 from trainers.sweep.config import MODULE
 from trainers.sweep.config import Config as Config
+from trainers.sweep.run import run
 
 
-def main(argv: Sequence[str] | None = None) -> dict | None:
+def main(argv=None) -> dict | None:
     """Runs the command line; returns `best.json`, or None in a worker."""
-    config = parse_config(Config, argv, module=MODULE, description=__doc__)
-
-    def body(config):
-        from trainers.sweep.run import run
-
-        return run(config, sys.argv[1:] if argv is None else argv)
-
-    return run_main(body, config, argv, module=MODULE)
+    return run_main(Config, run, argv, module=MODULE, description=__doc__)

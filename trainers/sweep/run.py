@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import shlex
-from collections.abc import Sequence
 
 from trainers.common.lock import folder_lock
 from trainers.sweep import crew, launch
-from trainers.sweep.config import MODULE, Config
+from trainers.sweep.config import Config
 from trainers.sweep.folder import SweepFolder
 
 logger = logging.getLogger("trainers")
@@ -20,7 +18,7 @@ class SweepFailed(RuntimeError):
     """No trial came to its end, or the last ones all failed."""
 
 
-def run(config: Config, flags: Sequence[str]) -> dict | None:
+def run(config: Config, command: str) -> dict | None:
     """Searches, as the one process of the sweep or as its part; returns `best.json`, or None."""
     role = crew.role(config)
     if crew.is_launched():
@@ -33,7 +31,7 @@ def run(config: Config, flags: Sequence[str]) -> dict | None:
     _require_extra()
     with folder_lock(folder.path) if crew.owns_folder(role) else contextlib.nullcontext():
         if role != "worker":
-            folder.open(config, shlex.join(["python", "-m", MODULE, *flags]))
+            folder.open(config, command)
         _search(config, folder, role)
         if role == "worker" or crew.is_launched():
             return None

@@ -11,7 +11,7 @@ Trains by gradient flow from N(0, 1) weights, draws further initialisations, and
 The theorems are on networks of one output: one column of the targets is taken.
 """
 
-from trainers.common.cli import parse_config, run_main
+from trainers.common.cli import run_main
 from trainers.theory.config import Config as Config
 
 MODULE = "trainers.theory"
@@ -19,11 +19,10 @@ MODULE = "trainers.theory"
 
 def main(argv=None) -> dict:
     """Runs the command line; returns the content of `theory.json`."""
-    config = parse_config(Config, argv, module=MODULE, description=__doc__)
 
-    def body(config):
-        from trainers.theory.run import run
+    def body(config: Config, command: str) -> dict:
+        from trainers.theory.run import run  # loads NumPy
 
-        return run(config, argv=argv, module=MODULE)
+        return run(config, command)
 
-    return run_main(body, config, argv, module=MODULE)
+    return run_main(Config, body, argv, module=MODULE, description=__doc__)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shlex
-import sys
 
 import numpy as np
 
@@ -32,7 +30,7 @@ class Examples:
     divisor: float
 
 
-def run(config, *, argv, module: str) -> dict:
+def run(config, command: str) -> dict:
     """Trains, draws, and fills the folder; returns the content of `theory.json`."""
     folder = RunFolder(config.path())
     folder.check(config)
@@ -66,9 +64,8 @@ def run(config, *, argv, module: str) -> dict:
         seed=config.seed,
     )
     end = config.steps or theory.end_time(DECAY, LONGEST)
-    flags = sys.argv[1:] if argv is None else argv
     facts = {
-        "command": shlex.join(["python", "-m", module, *flags]),
+        "command": command,
         "device": device,
         **environment.versions(),
         "dataset": experiment.describe(dataset),

@@ -14,19 +14,13 @@ preset replaces the one of that task and size. A task that fails is told, and th
 
 from pathlib import Path
 
-from trainers.common.cli import parse_config, run_main
+from trainers.common.cli import run_main
 from trainers.zoo.config import Config as Config
+from trainers.zoo.making import make
 
 MODULE = "trainers.zoo"
 
 
 def main(argv=None) -> list[Path]:
     """Runs the command line; returns the presets written."""
-    config = parse_config(Config, argv, module=MODULE, description=__doc__)
-
-    def body(config):
-        from trainers.zoo.making import make
-
-        return make(config)
-
-    return run_main(body, config, argv, module=MODULE)
+    return run_main(Config, make, argv, module=MODULE, description=__doc__)

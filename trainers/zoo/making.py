@@ -20,7 +20,7 @@ from trainers.zoo.runs import experiment
 logger = logging.getLogger("trainers")
 
 
-def make(config: Config) -> list[Path]:
+def make(config: Config, command: str) -> list[Path]:
     """Makes each task's presets, or lists its runs; what fails is told, and ends in status 1."""
     if not config.dry_run:
         # Before any network is loaded: the programs of `serving` need a part of a GPU's memory.
