@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("asym_keras", "trainers", "serving")
+LOAD = "benchmarks/load"  # of the benchmarks the load generator alone is in the wheel
 
 # Runs in the fresh environment: imports every module of the packages from there.
 IMPORT_ALL = """
@@ -38,7 +39,7 @@ print(f"asym-keras {version}: {count} modules import from the installed wheel")
 
 def source_files() -> set[str]:
     """Files of the packages that git tracks, or would."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *PACKAGES]
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *PACKAGES, LOAD]
     names = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
     return {name for name in names if (ROOT / name).is_file()}
 
@@ -57,7 +58,7 @@ def check_contents(wheel: Path) -> None:
 
 
 def check_import(wheel: Path) -> None:
-    """Every module imports from the wheel alone, in another folder."""
+    """Every module imports from the wheel alone, in another folder, and its load generator runs."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "venv")
         venv.create(place, with_pip=False, symlinks=True)
@@ -71,6 +72,9 @@ def check_import(wheel: Path) -> None:
         done = subprocess.run([python, "-I", "-c", IMPORT_ALL, *PACKAGES], cwd=folder)
         if done.returncode:
             sys.exit(f"{wheel.name} does not import on its own: see above.")
+        bench = [python, "-I", "-m", "serving.client", "bench", "--help"]
+        if subprocess.run(bench, cwd=folder, stdout=subprocess.DEVNULL).returncode:
+            sys.exit(f"{wheel.name}: `serving.client bench` does not run from it: see above.")
 
 
 if __name__ == "__main__":

@@ -34,13 +34,11 @@ def portable_command(command: str) -> str:
         >>> portable_command("python -m trainers.mnist --out-dir /home/me/runs/mnist")
         'python -m trainers.mnist --out-dir mnist'
     """
-    words = []
-    for word in shlex.split(command):
-        flag, sign, value = word.rpartition("=")
-        words.append(
-            flag + sign + (PurePath(value).name if PurePath(value).is_absolute() else value)
-        )
-    return shlex.join(words)
+    words = (word.rpartition("=") for word in shlex.split(command))
+    return shlex.join(
+        flag + sign + (PurePath(value).name if PurePath(value).is_absolute() else value)
+        for flag, sign, value in words
+    )
 
 
 def check_card(card: Any, *, dim: int, outputs: int) -> dict[str, Any]:

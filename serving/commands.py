@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
@@ -17,6 +19,12 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def fields_of(kind: Any, flags: argparse.Namespace) -> dict[str, Any]:
+    """The flags whose names are those of fields of the dataclass `kind`."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    return {name: value for name, value in vars(flags).items() if name in names}
 
 
 def port(text: str) -> int:

@@ -15,7 +15,7 @@ import argparse
 import logging
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from serving import commands
@@ -68,23 +68,16 @@ def _check_pruning(flags: argparse.Namespace) -> None:
         )
 
 
-def load_sources(flags: argparse.Namespace) -> Iterator[sources.Source]:
-    """Yields each packaged model that the flags name."""
-    if flags.presets:
-        yield from sources.presets()
-    elif sources.is_run(flags.source):
-        options = {"keep": flags.keep, "refit": flags.refit, "name": flags.name}
-        yield sources.run(flags.source, **options, measured=flags.half)
-    elif flags.source.endswith(".keras"):
-        yield sources.file(flags.source)
-    else:
-        yield sources.preset(flags.source)
-
-
 def run(flags: argparse.Namespace, command: str) -> list[Path]:
     """Exports what the flags name; returns the versions."""
     if not flags.no_warmup:
         warmup.check_installed()
+    options = {"keep": flags.keep, "refit": flags.refit, "name": flags.name}
+    found = (
+        sources.presets()
+        if flags.presets
+        else [sources.load(flags.source, **options, measured=flags.half)]
+    )
     paths = [
         export_model(
             source.model,
@@ -96,7 +89,7 @@ def run(flags: argparse.Namespace, command: str) -> list[Path]:
             command=command,
             measure=source.measure,
         )
-        for source in load_sources(flags)
+        for source in found
     ]
     if not paths:
         raise ValueError(

@@ -61,8 +61,8 @@ class Settings:
     """
 
     models: str | os.PathLike
-    versions: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
+    versions: Sequence[str] = ()
+    labels: Sequence[str] = ()
     host: str = "127.0.0.1"
     rest_port: int = 8501
     grpc_port: int = 8500
@@ -265,7 +265,7 @@ def _problem(url: str, name: str) -> str:
             versions = client.status()
     except ServingError as error:
         return f"no status ({error.code}: {error.message})"
-    if any(version.state == "AVAILABLE" for version in versions):
+    if any(version.is_available for version in versions):
         return ""
     return ", ".join(f"version {v.version} {v.state} {v.message}".strip() for v in versions)
 

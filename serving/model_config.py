@@ -118,7 +118,8 @@ def build(
     found = find_models(models)
     policies = _by_model(versions, found)
     labelled = _labels(labels, found)
-    config = _empty()
+    module = "tensorflow_serving.config.model_server_config_pb2"
+    config = extra.load(module, wanted_by="models.config").ModelServerConfig()
     for name, numbers in found.items():
         base = f"{mount.rstrip('/')}/{name}" if mount else str(user_path(models).resolve() / name)
         model = config.model_config_list.config.add(
@@ -135,25 +136,6 @@ def build(
                     f"Serve it, too: --versions {name}=all"
                 )
             model.version_labels[label] = number
-    return config
-
-
-def read(path: str | os.PathLike) -> Any:
-    """The `ModelServerConfig` of a models.config file.
-
-    Raises:
-        OSError: The file can't be read.
-        ValueError: It is no models.config.
-    """
-    from google.protobuf import text_format
-
-    config = _empty()
-    try:
-        text_format.Parse(user_path(path).read_text(encoding="utf-8"), config)
-    except (UnicodeDecodeError, text_format.ParseError) as error:
-        raise ValueError(
-            f"{path}: expected a ModelServerConfig as text, received {error}"
-        ) from error
     return config
 
 
@@ -182,11 +164,6 @@ def batching_text(batching: Batching) -> str:
 def monitoring_text() -> str:
     """The text of a monitoring config file: metrics for Prometheus on the REST port."""
     return f'prometheus_config {{ enable: true path: "{METRICS_PATH}" }}\n'
-
-
-def _empty() -> Any:
-    name = "tensorflow_serving.config.model_server_config_pb2"
-    return extra.load(name, wanted_by="models.config").ModelServerConfig()
 
 
 def _by_model(versions: Iterable[str], found: Mapping[str, list[int]]) -> dict[str, str]:
@@ -247,26 +224,13 @@ def _listed(numbers: Iterable[int]) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that `build` needs."""
     add = parser.add_argument
-    add(
-        "--models",
-        required=True,
-        metavar="FOLDER",
-        help="folder of models: NAME/VERSION/saved_model.pb",
-    )
-    add(
-        "--versions",
-        action="append",
-        default=[],
-        metavar="[NAME=]WHICH",
-        help="which versions serve: latest (the default), latest:N, all, or numbers such as 1,3",
-    )
-    add(
-        "--label",
-        action="append",
-        default=[],
-        metavar="NAME:LABEL=VERSION",
-        help="a name for a version that serves, such as mnist:stable=1",
-    )
+    models = "folder of models: NAME/VERSION/saved_model.pb"
+    which = "which versions serve: latest (the default), latest:N, all, or numbers such as 1,3"
+    label = "a name for a version that serves, such as mnist:stable=1"
+    many: dict[str, Any] = {"action": "append", "default": []}
+    add("--models", required=True, metavar="FOLDER", help=models)
+    add("--versions", **many, metavar="[NAME=]WHICH", help=which)
+    add("--label", **many, dest="labels", metavar="NAME:LABEL=VERSION", help=label)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -275,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_arguments(parser)
     parser.add_argument("--mount", metavar="PATH", help="path of the models as the server sees it")
     flags = parser.parse_args(argv)
-    options = {"versions": flags.versions, "labels": flags.label, "mount": flags.mount}
+    options = {"versions": flags.versions, "labels": flags.labels, "mount": flags.mount}
     if status := commands.status_of(lambda: print(to_text(build(flags.models, **options)), end="")):
         sys.exit(status)
 

@@ -33,18 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _real(flags: argparse.Namespace) -> None:
+    batching = Batching(**commands.fields_of(Batching, flags)) if flags.batching else None
     settings = launch.Settings(
-        models=flags.models,
-        versions=tuple(flags.versions),
-        labels=tuple(flags.label),
-        host=flags.host,
-        rest_port=flags.rest_port,
-        grpc_port=flags.grpc_port,
-        batching=_batching(flags),
-        threads=flags.threads,
-        timeout=flags.timeout,
-        poll_seconds=flags.poll_seconds,
-        start_seconds=flags.start_timeout,
+        **commands.fields_of(launch.Settings, flags) | {"batching": batching}
     )
     names = [model.name for model in _config(flags).model_config_list.config]
     program = launch.find_program(flags.image)
@@ -65,14 +56,7 @@ def _preview(flags: argparse.Namespace) -> None:
         launch.require_free(flags.host, port)
     with extra.needed("--preview"):
         from serving.preview import server as preview
-    options = preview.Options(
-        host=flags.host,
-        rest_port=flags.rest_port,
-        grpc_port=flags.grpc_port,
-        threads=flags.threads,
-        timeout=flags.timeout,
-        poll_seconds=flags.poll_seconds,
-    )
+    options = preview.Options(**commands.fields_of(preview.Options, flags))
 
     def announce(server: preview.PreviewServer) -> None:
         names = [name for name, versions in server.store.available().items() if versions]
@@ -82,7 +66,7 @@ def _preview(flags: argparse.Namespace) -> None:
 
 
 def _config(flags: argparse.Namespace) -> Any:
-    return model_config.build(flags.models, versions=flags.versions, labels=flags.label)
+    return model_config.build(flags.models, versions=flags.versions, labels=flags.labels)
 
 
 def _announce(kind: str, host: str, rest_port: int, grpc_port: int, models: list[str]) -> None:
@@ -97,16 +81,6 @@ def _announce(kind: str, host: str, rest_port: int, grpc_port: int, models: list
     print(json.dumps(line), flush=True)
 
 
-def _batching(flags: argparse.Namespace) -> Batching | None:
-    if not flags.batching:
-        return None
-    return Batching(
-        max_batch_size=flags.max_batch_size,
-        timeout_micros=flags.batch_timeout_micros,
-        threads=flags.threads,
-    )
-
-
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = commands.parser("serving.serve", __doc__)
     model_config.add_arguments(parser)
@@ -118,22 +92,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--image", default=launch.IMAGE, help=f"Docker image (default: {launch.IMAGE})")
     add("--batching", action="store_true", help="run requests of several clients as one batch")
     add("--max-batch-size", type=int, default=128, help="rows that run at once (default: 128)")
-    add("--batch-timeout-micros", type=int, default=0, help="how long a batch waits (default: 0)")
+    waits, loads = "how long a batch waits (default: 0)", "seconds to load (default: 120)"
+    add("--batch-timeout-micros", dest="timeout_micros", type=int, default=0, help=waits)
     add("--threads", type=int, help="TensorFlow's threads (default: the number of cores)")
     add("--timeout", type=float, default=30.0, help="seconds for a call (default: 30)")
     add("--poll-seconds", type=float, default=1.0, help="between looks for versions (default: 1)")
-    add("--start-timeout", type=float, default=120.0, help="seconds to load (default: 120)")
+    add("--start-timeout", dest="start_seconds", type=float, default=120.0, help=loads)
     add("--debug", action="store_true", help="show tracebacks")
     flags = parser.parse_args(argv)
     if flags.rest_port and flags.rest_port == flags.grpc_port:
         parser.error(
             f"--rest-port: expected another one than --grpc-port, received {flags.rest_port}"
         )
-    for name, least in (("threads", 1), ("timeout", 0.001), ("start_timeout", 0.001)):
-        value = getattr(flags, name)
-        if value is not None and not value >= least:  # NaN is refused, too
-            flag = name.replace("_", "-")
-            parser.error(f"--{flag}: expected a number above 0, received {value}")
+    given = {"threads": flags.threads, "timeout": flags.timeout}
+    for name, value in (given | {"start-timeout": flags.start_seconds}).items():
+        if value is not None and not value > 0:  # NaN is refused, too
+            parser.error(f"--{name}: expected a number above 0, received {value}")
     if not flags.poll_seconds >= 0:
         parser.error(f"--poll-seconds: expected a number from 0 on, received {flags.poll_seconds}")
     return flags

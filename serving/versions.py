@@ -7,6 +7,7 @@ and loads it at once. So a version is written to a hidden folder beside, which i
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import os
@@ -68,6 +69,7 @@ def find_versions(folder: str | os.PathLike) -> dict[int, Path]:
     return {int(path.name): path for path in sorted(named, key=lambda path: int(path.name))}
 
 
+@dataclasses.dataclass
 class NewVersion:
     """A version that is being written.
 
@@ -76,9 +78,8 @@ class NewVersion:
         path: folder of the version, once the block of `new_version` has ended.
     """
 
-    def __init__(self, temporary: Path):
-        self.temporary = temporary
-        self.path: Path | None = None
+    temporary: Path
+    path: Path | None = None
 
 
 @contextlib.contextmanager
@@ -106,17 +107,13 @@ def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterat
     folder = Path(folder)
     if version is not None:
         _refuse_existing(folder, check_version(version))
-    temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary, lock = _open_hidden(folder)
-        try:
+        with _hidden_folder(folder) as temporary:
             new = NewVersion(temporary)
             yield new
             _sync(temporary)
             new.path = _publish(temporary, folder, version)
-        finally:
-            os.close(lock)
     except FileExistsError:
         raise
     except OSError as error:
@@ -126,9 +123,6 @@ def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterat
             "there are unchanged. Make room, or choose another --to",
             str(folder),
         ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _is_number(name: str) -> bool:
@@ -144,33 +138,40 @@ def _refuse_existing(folder: Path, version: int) -> None:
         )
 
 
-def _open_hidden(folder: Path) -> tuple[Path, int]:
-    """A hidden folder in `folder`, and a lock on it that lasts as long as this process does."""
-    outer = os.open(folder, os.O_RDONLY)
+@contextlib.contextmanager
+def _opened(folder: Path, lock: int | None = None) -> Iterator[int]:
+    """A handle of the folder, locked if `lock` says how; the lock ends with the process, too."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(outer, fcntl.LOCK_EX)
-        _remove_abandoned(folder)
-        temporary = folder / f"{_HIDDEN}{secrets.token_hex(6)}"
-        temporary.mkdir()
-        lock = os.open(temporary, os.O_RDONLY)
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        return temporary, lock
+        if lock is not None:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(handle, lock)
+        yield handle
     finally:
-        os.close(outer)
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _hidden_folder(folder: Path) -> Iterator[Path]:
+    """A new hidden folder in `folder`, locked, which is removed after the block."""
+    temporary = folder / f"{_HIDDEN}{secrets.token_hex(6)}"
+    try:
+        with contextlib.ExitStack() as stack:
+            with _opened(folder, fcntl.LOCK_EX):
+                _remove_abandoned(folder)
+                temporary.mkdir()
+                stack.enter_context(_opened(temporary, fcntl.LOCK_EX))
+            yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _remove_abandoned(folder: Path) -> None:
     """Removes the hidden folders that no exporter holds the lock of: theirs have ended."""
     for path in folder.glob(f"{_HIDDEN}*"):
-        with contextlib.suppress(OSError):
-            lock = os.open(path, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(lock)
+        with contextlib.suppress(OSError), _opened(path) as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:
@@ -180,11 +181,8 @@ def _sync(folder: Path) -> None:
 
 
 def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
+    with _opened(path) as handle:
         os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _publish(temporary: Path, folder: Path, version: int | None) -> Path:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
 
 RELEASES = ("1.30", "1.37")  # of Kubernetes, the oldest and the newest
 
@@ -27,3 +30,9 @@ def compose_faults(content, folder):
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run([*command, str(file)], capture_output=True, text=True)
     return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def read_models_config(path: Path):
+    """The `ModelServerConfig` that a models.config file holds."""
+    config = model_server_config_pb2.ModelServerConfig()
+    return text_format.Parse(path.read_text(encoding="utf-8"), config)

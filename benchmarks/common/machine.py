@@ -38,6 +38,12 @@ def describe() -> dict[str, str | int]:
     }
 
 
+def reason(error: Exception) -> str:
+    """The last line that says why a program could not be run, or failed."""
+    text = getattr(error, "stderr", None) or str(error)
+    return text.strip().splitlines()[-1]
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""How much of the machine other programs use meanwhile: they spoil timings.
+"""How much of the machine other programs use meanwhile, since they spoil timings.
 
 Threads that wait for each other by spinning suffer most: with one core in two taken, PyTorch's
 time per step was seen to grow twentyfold. Known on Linux only; elsewhere the share is NaN.
@@ -6,12 +6,11 @@ time per step was seen to grow twentyfold. Known on Linux only; elsewhere the sh
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from pathlib import Path
 
-from benchmarks import _machine
+from benchmarks.common import machine
 
 QUIET = 0.1  # largest share of all cores that others may use while we measure
 _SAMPLE_SECONDS = 0.5
@@ -31,19 +30,8 @@ class Watch:
         """In [0, 1]; NaN where the system does not tell."""
         wall = time.monotonic() - self._wall
         others = (_busy_seconds() - self._busy) - (_own_seconds() - self._own)
-        share = others / (wall * _machine.cores())
+        share = others / (wall * machine.cores())
         return share if share != share else min(1.0, max(0.0, share))
-
-
-def add_patience(parser: argparse.ArgumentParser) -> None:
-    """Adds the flag that `wait_until_quiet` takes its seconds from."""
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=30.0,
-        metavar="SECONDS",
-        help="longest wait for a quiet machine, before each measurement (30)",
-    )
 
 
 def wait_until_quiet(seconds: float) -> bool:

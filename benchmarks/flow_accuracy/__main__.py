@@ -16,8 +16,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import _flow_reference
-from benchmarks._flow_reference import CASES, Case
+from benchmarks.common import program
+from benchmarks.flow_accuracy import reference
+from benchmarks.flow_accuracy.reference import CASES, Case
 
 FAILURE = 0.05
 COLUMNS = (
@@ -27,11 +28,7 @@ COLUMNS = (
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.flow_accuracy",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program.Parser("flow_accuracy", __doc__)
     tasks = sorted({case.task for case in CASES})
     parser.add_argument("--only", choices=tasks, nargs="+", help="these tasks alone")
     parser.add_argument("--seeds", type=int, nargs="+", help="these seeds alone")
@@ -51,9 +48,9 @@ def compare(case: Case, rounding: float | None) -> tuple[list[str], float]:
     from asym_keras.training import GradientFlow
 
     flow = GradientFlow(rounding="auto" if rounding is None else rounding)
-    last, seconds, _ = _flow_reference.run(case, flow, dtype="float32")
+    last, seconds, _ = reference.run(case, flow, dtype="float32")
     counts = [str(last[name]) for name in ("gradients", "solver_steps", "rejected_steps")]
-    descent = _flow_reference.read().get(case.name)
+    descent = reference.read().get(case.name)
     if descent is None:
         risk = f"{last['train_risk']:.5g}"
         return [case.name, *counts, f"{seconds:.1f}", "", "", risk, "", ""], float("nan")
@@ -71,7 +68,7 @@ def by_tolerance(tolerances: Sequence[float]) -> None:
     print(_line(("gamma", "alpha", "tolerance", "gradients", "train risk", "s", "difference")))
     for gamma, alpha in ((1.0, 0.4), (0.0, 0.4)):
         case = Case("mnist", gamma, alpha, 0, 200_000.0)
-        runs = [_flow_reference.run(case, GradientFlow(t, t), dtype="float32") for t in tolerances]
+        runs = [reference.run(case, GradientFlow(t, t), dtype="float32") for t in tolerances]
         exact = runs[-1][0]["train_risk"]
         for tolerance, (last, seconds, _) in zip(tolerances, runs, strict=True):
             risk = last["train_risk"]
@@ -97,9 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     if arguments.reference:
         for case in cases:
-            if case.name not in _flow_reference.read():
+            if case.name not in reference.read():
                 print(f"descent: {case.name}", file=sys.stderr)
-                print(case.name, _flow_reference.compute(case), flush=True)
+                print(case.name, reference.compute(case), flush=True)
         return 0
     print(_line(COLUMNS))
     worst = 0.0

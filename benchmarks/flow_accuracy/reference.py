@@ -11,7 +11,7 @@ import numpy as np
 
 from asym_keras.files import write_text
 
-FILE = Path(__file__).with_name("flow_reference.json")
+FILE = Path(__file__).parents[1] / "flow_reference.json"
 PAIRS = ((0.0, 0.4), (0.2, 0.5), (0.5, 0.7), (1.0, 0.4))
 # Steps at the end whose risks tell how far descent goes back and forth by itself.
 TAIL = 20

@@ -7,7 +7,6 @@ python -m serving.client bench --models mnist_gamma0,mnist_gamma0_k100 --rate 20
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
@@ -56,8 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     names = [name.strip() for name in arguments.models.split(",")]
     if len(set(names)) < len(names):
         raise ValueError(f"--models: expected different names, received {arguments.models}")
-    fields = [field.name for field in dataclasses.fields(load.Plan)]
-    plan = load.Plan(**{name: getattr(arguments, name) for name in fields})
+    plan = load.Plan(**commands.fields_of(load.Plan, arguments))
     path = None if arguments.output is None else user_path(arguments.output)
     if path is not None:
         outputs.check_path(path, ".json", ".csv")

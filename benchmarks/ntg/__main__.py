@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,40 +22,33 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import _machine, _neighbours, _ntg_contenders, _ntg_report, _ntg_scaling
-from benchmarks._ntg_cases import CASES, Case
-from benchmarks._ntg_contenders import CONTENDERS, Contender
-from benchmarks._ntg_results import OURS, CaseResult
-from benchmarks._tasks import Array
+from benchmarks.common import Array, neighbours, program
+from benchmarks.ntg import contenders as ways
+from benchmarks.ntg import report, scaling
+from benchmarks.ntg.cases import CASES, Case
+from benchmarks.ntg.contenders import CONTENDERS, Contender
+from benchmarks.ntg.results import OURS, CaseResult
 
 LONG_SECONDS = 5.0  # a contender that takes longer for one call is run in one round only
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.ntg",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program.Parser("ntg", __doc__)
     parser.add_argument("--only", choices=CASES, metavar="CASE", help=f"one of {', '.join(CASES)}")
     parser.add_argument("--scaling", action="store_true", help="cost against n, m, d; no peers")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the best counts (3)")
-    for program, (option, folder, _) in _ntg_contenders.ENVIRONMENTS.items():
+    for module, (option, folder, _) in ways.ENVIRONMENTS.items():
         parser.add_argument(
             f"--{option.replace('_', '-')}",
             default=f"{folder}/bin/python",
             metavar="PYTHON",
-            help=f"interpreter of {program.removeprefix('peers.')} ({folder}/bin/python)",
+            help=f"interpreter of {module.removeprefix('peers.')} ({folder}/bin/python)",
         )
-    _neighbours.add_patience(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here too")
-    arguments = parser.parse_args(argv)
-    if arguments.rounds < 1:
-        parser.error(f"--rounds: expected at least 1, received {arguments.rounds}")
+    parser.add_patience()
+    parser.add_json()
+    arguments = parser.parse(argv)
     if arguments.scaling and arguments.only:
         parser.error("--scaling: expected no --only beside it, it has sizes of its own")
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        parser.error(f"--json: expected an existing folder, received {arguments.json.parent}")
     return arguments
 
 
@@ -67,8 +58,8 @@ def measure(
     """Measures one case: all contenders in turn, round by round."""
     from asym_keras.ntg.assembly import TILE_BYTES
 
-    pythons = _ntg_contenders.interpreters(arguments)
-    outcomes = [_ntg_contenders.start(c, case, pythons[c.program]) for c in contenders]
+    pythons = ways.interpreters(arguments)
+    outcomes = [ways.start(c, case, pythons[c.program]) for c in contenders]
     reference: Array | None = None
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -78,11 +69,11 @@ def measure(
                 if outcome.missing or outcome.best > LONG_SECONDS:
                     continue
                 names = f"{outcome.framework} {outcome.method}"
-                _say(f"{case.name}: round {number + 1} of {arguments.rounds}, {names}")
+                program.say(f"{case.name}: round {number + 1} of {arguments.rounds}, {names}")
                 python = pythons[contender.program]
-                _neighbours.wait_until_quiet(arguments.patience)
-                watch = _neighbours.Watch()
-                ntg = _ntg_contenders.run(contender, case, python, folder, outcome)
+                neighbours.wait_until_quiet(arguments.patience)
+                watch = neighbours.Watch()
+                ntg = ways.run(contender, case, python, folder, outcome)
                 outcome.others.append(watch.share())
                 if reference is None and outcome.is_ours:
                     reference = ntg
@@ -95,9 +86,9 @@ def _difference(ntg: Array, reference: Array) -> float:
     return float(np.linalg.norm(ntg - reference) / np.linalg.norm(reference))
 
 
-def measure_scaling(arguments: argparse.Namespace) -> list[_ntg_scaling.Series]:
+def measure_scaling(arguments: argparse.Namespace) -> list[scaling.Series]:
     """Measures our methods on shallow networks of several sizes."""
-    all_series = _ntg_scaling.all_series()
+    all_series = scaling.all_series()
     for series in all_series:
         contender = next(c for c in CONTENDERS if (c.framework, c.method) == (OURS, series.method))
         for size in series.sizes:
@@ -112,12 +103,10 @@ def measure_scaling(arguments: argparse.Namespace) -> list[_ntg_scaling.Series]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    machine = _machine.describe()
-    print("\n".join(f"{name}: {value}" for name, value in machine.items()) + "\n")
+    machine = program.start()
     if arguments.scaling:
         series = measure_scaling(arguments)
-        print(f"Seconds of our methods\n\n{_ntg_scaling.scaling_table(series)}")
+        print(f"Seconds of our methods\n\n{scaling.scaling_table(series)}")
         numbers = {"scaling": [dataclasses.asdict(s) for s in series]}
         faults = [s.missing for s in series if s.missing]
     else:
@@ -125,25 +114,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             measure(case, [c for c in CONTENDERS if case.kind in c.kinds], arguments)
             for case in ([CASES[arguments.only]] if arguments.only else CASES.values())
         ]
-        faults = _ntg_report.disagreements(results)
+        faults = report.disagreements(results)
         parts = [
-            _ntg_report.case_table(results),
-            _ntg_report.outcome_table(results),
-            _ntg_report.notes(results, arguments.rounds),
-            _ntg_report.targets(results),
-            *_ntg_report.warnings(results),
+            report.case_table(results),
+            report.outcome_table(results),
+            report.notes(results, arguments.rounds),
+            report.targets(results),
+            *report.warnings(results),
             *faults,
         ]
         print("\n\n".join(parts))
         numbers = {"cases": [dataclasses.asdict(r) for r in results]}
-    if arguments.json:
-        text = json.dumps({"machine": machine, **numbers}, indent=1)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+    program.write_numbers(arguments, machine=machine, **numbers)
     return 1 if faults else 0
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._tasks import Array
+from benchmarks.common import Array
 
 GAMMA, ALPHA = 0.5, 0.5
 

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import _machine, _peers
-from benchmarks._ntg_cases import Case
-from benchmarks._ntg_results import OURS, TAPE, Outcome
-from benchmarks._tasks import Array
+from benchmarks.common import Array, machine
+from benchmarks.ntg.cases import Case
+from benchmarks.ntg.results import OURS, TAPE, Outcome
 
 # A product of full gradients above this many operations takes minutes on a few cores.
 MOST_OPERATIONS = 1e13
 MOST_SECONDS = 400  # of a process, all of it
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 # Option that names the interpreter, the environment's folder, and what is installed there.
 ENVIRONMENTS = {
     "peers.torch_ntg": ("peer_python", ".venv-bench", "requirements.txt"),
@@ -60,12 +59,13 @@ class Contender:
         return None
 
 
+OUR_PROGRAM = "ntg.ours"
 TORCH, TORCH_FUNC, NEURAL_TANGENTS = "PyTorch", "torch.func", "neural-tangents"
 CONTENDERS = (
-    Contender(OURS, "closed_form", "_ntg_ours", kinds=("shallow",)),
-    Contender(OURS, "structured", "_ntg_ours"),
-    Contender(OURS, "jacobian", "_ntg_ours", full=True),
-    Contender(TAPE, "tape.jacobian", "_ntg_ours", full=True),
+    Contender(OURS, "closed_form", OUR_PROGRAM, kinds=("shallow",)),
+    Contender(OURS, "structured", OUR_PROGRAM),
+    Contender(OURS, "jacobian", OUR_PROGRAM, full=True),
+    Contender(TAPE, "tape.jacobian", OUR_PROGRAM, full=True),
     Contender(TORCH, "backward", "peers.torch_ntg", full=True),
     Contender(TORCH_FUNC, "jacobian", "peers.torch_ntg", full=True),
     Contender(TORCH_FUNC, "vector_products", "peers.torch_ntg", full=True),
@@ -79,7 +79,7 @@ def interpreters(arguments) -> dict[str, str]:
     """The interpreter of each program."""
     options = {program: option for program, (option, _, _) in ENVIRONMENTS.items()}
     peers = {program: getattr(arguments, option) for program, option in options.items()}
-    return {"_ntg_ours": sys.executable, **peers}
+    return {OUR_PROGRAM: sys.executable, **peers}
 
 
 def how_to_make(program: str) -> str:
@@ -111,7 +111,7 @@ def run(
         "network": case.kind,
         "method": contender.method,
         "ntg": ntg,
-        "threads": _machine.cores(),
+        "threads": machine.cores(),
     }
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     found = os.path.abspath(shutil.which(python) or python)  # the process runs elsewhere
@@ -129,5 +129,5 @@ def run(
     except subprocess.TimeoutExpired:
         outcome.missing, outcome.failed = f"not ready after {MOST_SECONDS} s", True
     except (OSError, KeyError, ValueError, subprocess.CalledProcessError) as error:
-        outcome.missing, outcome.failed = _peers.reason(error), True
+        outcome.missing, outcome.failed = machine.reason(error), True
     return None

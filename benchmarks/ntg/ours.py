@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import asym_keras as ak
-from benchmarks._ntg_cases import network
+from benchmarks.ntg.cases import network
 from benchmarks.peers import _ntg
 
 OUTPUT = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from benchmarks._neighbours import QUIET
-from benchmarks._ntg_results import OURS, TAPE, CaseResult, Outcome
-from benchmarks._report import number, percent, table
+from benchmarks.common.neighbours import QUIET
+from benchmarks.common.report import number, percent, table
+from benchmarks.ntg.results import OURS, TAPE, CaseResult, Outcome
 
 # Relative, in the Frobenius norm. Entry by entry it would be too strict: where a preactivation
 # is zero but for rounding, frameworks differ in its sign, and so in one slope of the ReLU.

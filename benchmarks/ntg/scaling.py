@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from benchmarks._ntg_cases import Case, shallow
-from benchmarks._report import number, table
+from benchmarks.common.report import exponent, number, table
+from benchmarks.ntg.cases import Case, shallow
 
 BASE = {"n": 500, "m": 2000, "d": 784}  # of what is not varied
 # Small sizes are bound by overhead, large ones of the Jacobian by patience.
@@ -75,14 +72,6 @@ def operations(method: str, n: int, m: int, d: int) -> float:
     if method == "jacobian":  # of n gradients of d m numbers with each other
         return 2.0 * n**2 * d * m
     return 2.0 * (n * d * m + n**2 * (d + m))
-
-
-def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Exponent b of the power law `a size**b`: by least squares of the logarithms, or NaN."""
-    if len(values) != len(sizes) or len(set(sizes)) < 2:
-        return math.nan
-    x = np.log(sizes) - np.mean(np.log(sizes))
-    return float(x @ np.log(values) / (x @ x))
 
 
 def scaling_table(series: Sequence[Series]) -> str:

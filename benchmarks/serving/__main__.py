@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -24,20 +22,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import (
-    _machine,
-    _neighbours,
-    _serving_floor,
-    _serving_models,
-    _serving_report,
-    _serving_server,
-)
-from benchmarks._serving_models import Array, Served
-from benchmarks._serving_report import Outcome
-from benchmarks._serving_server import Server
+from benchmarks.common import Array, machine, neighbours, program
+from benchmarks.load import Plan, Result, measure
+from benchmarks.serving import floor, models, report
+from benchmarks.serving.models import Served
+from benchmarks.serving.report import Outcome
+from benchmarks.serving.server import Server, running
 from serving.client import connect
 from serving.client.endpoint import parse_endpoint
-from benchmarks.load import Plan, Result, measure
 
 ROWS = (1, 64)
 PROTOCOLS = ("REST", "gRPC")
@@ -46,24 +38,18 @@ _WARMUP = 0.3  # seconds before each round
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.serving",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program.Parser("serving", __doc__)
     parser.add_argument("--only", choices=PROTOCOLS, help="one protocol (both)")
     parser.add_argument("--clients", type=int, default=8, help="for throughput (8)")
     parser.add_argument("--rounds", type=int, default=3, help="of every model, in turn (3)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round (2)")
-    _neighbours.add_patience(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here too")
-    arguments = parser.parse_args(argv)
+    parser.add_patience()
+    parser.add_json()
+    arguments = parser.parse(argv)
     try:
         _plan(arguments, ROWS[0], arguments.clients)
     except ValueError as error:
         parser.error(str(error))
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        parser.error(f"--json: expected an existing folder, received {arguments.json.parent}")
     return arguments
 
 
@@ -85,27 +71,27 @@ def measure_all(
 ) -> list[Outcome]:
     """Every model over every protocol at every number of rows."""
     widths = [one.width for one in served]
-    floors = _serving_floor.floors(_serving_models.DIM, widths, _serving_models.OUTPUTS, ROWS)
+    floors = floor.floors(models.DIM, widths, models.OUTPUTS, ROWS)
     outcomes = []
     for protocol in [arguments.only] if arguments.only else PROTOCOLS:
         for rows in ROWS:
             results: list[list[Result]] = []
             shares = []
             for clients in (1, arguments.clients):
-                _say(f"{protocol}, {rows} rows, {clients} clients")
-                _neighbours.wait_until_quiet(arguments.patience)
+                program.say(f"{protocol}, {rows} rows, {clients} clients")
+                neighbours.wait_until_quiet(arguments.patience)
                 endpoints = {
                     one.name: parse_endpoint(server.urls[protocol], one.name) for one in served
                 }
                 plan = _plan(arguments, rows, clients)
                 watch, used, start = (
-                    _neighbours.Watch(),
+                    neighbours.Watch(),
                     server.cpu_seconds(),
                     time.monotonic(),
                 )
                 results.append(measure(endpoints, plan, inputs=x, progress=sys.stderr.isatty()))
                 cores = (server.cpu_seconds() - used) / (time.monotonic() - start)
-                shares.append(max(0.0, watch.share() - cores / _machine.cores()))
+                shares.append(max(0.0, watch.share() - cores / machine.cores()))
             outcomes += [
                 Outcome(
                     protocol,
@@ -123,39 +109,32 @@ def measure_all(
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    machine = _machine.describe()
-    print("\n".join(f"{name}: {value}" for name, value in machine.items()) + "\n")
+    described = program.start()
     with tempfile.TemporaryDirectory() as scratch:
-        _say("exporting")
-        served = _serving_models.export_all(Path(scratch))
-        x = _serving_models.images(1024)
-        _say("starting the server")
-        with _serving_server.running(Path(scratch)) as server:
+        program.say("exporting")
+        served = models.export_all(Path(scratch))
+        x = models.images(1024)
+        program.say("starting the server")
+        with running(Path(scratch)) as server:
             differences = answers_off(server, served, x[:_CHECKED])
             outcomes = measure_all(server, served, x, arguments)
     sizes = {one.width: one.size for one in served}
-    faults = _serving_report.faults(outcomes, differences)
+    faults = report.faults(outcomes, differences)
+    rounds = arguments.clients, arguments.rounds, arguments.seconds
     parts = [
-        _serving_report.size_table(sizes),
-        _serving_report.outcome_table(outcomes, arguments.clients),
-        _serving_report.notes(
-            server.kind, arguments.clients, arguments.rounds, arguments.seconds, differences
-        ),
-        _serving_report.targets(sizes),
-        *_serving_report.warnings(outcomes),
+        report.size_table(sizes),
+        report.outcome_table(outcomes, arguments.clients),
+        report.notes(server.kind, *rounds, differences),
+        report.targets(sizes),
+        *report.warnings(outcomes),
         *faults,
     ]
     print("\n\n".join(parts))
-    if arguments.json:
-        numbers = {
-            "machine": machine,
-            "server": server.kind,
-            "sizes": sizes,
-            "outcomes": [dataclasses.asdict(o) for o in outcomes],
-        }
-        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    measured = [dataclasses.asdict(outcome) for outcome in outcomes]
+    program.write_numbers(
+        arguments, machine=described, server=server.kind, sizes=sizes, outcomes=measured
+    )
     return 1 if faults else 0
 
 
@@ -167,10 +146,6 @@ def _plan(arguments: argparse.Namespace, rows: int, clients: int) -> Plan:
         duration=arguments.seconds,
         rounds=arguments.rounds,
     )
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

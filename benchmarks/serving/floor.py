@@ -24,8 +24,8 @@ def floors(
     """Seconds by (nodes, rows): `x W`, ReLU, and the readout, at best."""
     shapes = [(r, dim, width, outputs) for width in widths for r in rows]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks._serving_floor", json.dumps(shapes)],
-        cwd=Path(__file__).resolve().parents[1],
+        [sys.executable, "-m", "benchmarks.serving.floor", json.dumps(shapes)],
+        cwd=Path(__file__).resolve().parents[2],
         env={**os.environ, **_ONE_THREAD},
         stdout=subprocess.PIPE,
         check=True,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+from benchmarks.common import Array
 
 if TYPE_CHECKING:
     import keras
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 WIDTHS = (2000, 200, 100, 50)  # the first is the whole network
 DIM, OUTPUTS = 784, 10
 GAMMA, ALPHA = 0.0, 0.4
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(eq=False)

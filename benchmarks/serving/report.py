@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from benchmarks._neighbours import QUIET
-from benchmarks._report import number, percent, table
+from benchmarks.common.neighbours import QUIET
+from benchmarks.common.report import number, percent, table
 from benchmarks.load import Result
 from benchmarks.load.report import BUSY
 

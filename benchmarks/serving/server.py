@@ -51,7 +51,7 @@ def running(models: Path) -> Iterator[Server]:
     command += ["--rest-port", "0", "--grpc-port", "0", *["--preview"] * preview]
     process = subprocess.Popen(
         command,
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parents[2],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import _machine, _neighbours
+from benchmarks.common import neighbours, program
 
 OVERHEAD, SPEEDUP = 0.05, 1.8  # targets
 _ONE_THREAD = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -53,31 +52,25 @@ class Sweep:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program.Parser("sweep", __doc__)
     parser.add_argument("--trials", type=int, default=8, help="of each sweep; even (8)")
     parser.add_argument("--steps", type=int, default=200_000, help="of each trial (200000)")
-    _neighbours.add_patience(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here too")
-    arguments = parser.parse_args(argv)
+    parser.add_patience()
+    parser.add_json()
+    arguments = parser.parse(argv)
     if arguments.trials < 2 or arguments.trials % 2:
         parser.error(f"--trials: expected an even number, received {arguments.trials}")
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        parser.error(f"--json: expected an existing folder, received {arguments.json.parent}")
     return arguments
 
 
 def run(workers: int, arguments: argparse.Namespace, path: Path) -> Sweep:
     """Runs a sweep in processes of its own."""
-    _neighbours.wait_until_quiet(arguments.patience)
-    print(f"{workers} worker(s)", file=sys.stderr, flush=True)
+    neighbours.wait_until_quiet(arguments.patience)
+    program.say(f"{workers} worker(s)")
     flags = ["--task", "mnist", "--keep", "100", "--tuner", "random", "--early-stop", "none"]
     flags += ["--gammas", "0.5:0.5", "--trials", str(arguments.trials), "--out-dir", str(path)]
     flags += ["--steps", str(arguments.steps), "--workers", str(workers)]
-    watch, began = _neighbours.Watch(), time.monotonic()
+    watch, began = neighbours.Watch(), time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "trainers.sweep", *flags],
         env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
@@ -140,9 +133,7 @@ def disagreements(one: Sweep, two: Sweep) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    machine = _machine.describe()
-    print("\n".join(f"{name}: {value}" for name, value in machine.items()) + "\n")
+    machine = program.start()
     with tempfile.TemporaryDirectory() as scratch:
         sweeps = [run(workers, arguments, Path(scratch) / str(workers)) for workers in (1, 2)]
     one, two = sweeps
@@ -156,9 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name:<28}{number:>8}  {'met' if met else 'MISSED'}")
     print(f"targets: overhead below {OVERHEAD:.0%}, at least {SPEEDUP} times as fast")
     print("\n".join(faults))
-    if arguments.json:
-        numbers = {"machine": machine, "sweeps": [dataclasses.asdict(s) for s in sweeps]}
-        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    measured = [dataclasses.asdict(sweep) for sweep in sweeps]
+    program.write_numbers(arguments, machine=machine, sweeps=measured)
     return 1 if faults else 0
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,19 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import _machine, _neighbours, _peers, _report
-from benchmarks._results import PairResult, TaskResult
-from benchmarks._tasks import LEARNING_RATE, PAIRS, TASKS, Task
+from benchmarks.common import neighbours, program
+from benchmarks.training import report
+from benchmarks.training.peers import PROGRAMS, Peer
+from benchmarks.training.results import PairResult, TaskResult
+from benchmarks.training.tasks import LEARNING_RATE, PAIRS, TASKS, Task
 
 REPEATS = 4  # measurements of each contender in a round
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program.Parser("training", __doc__)
     parser.add_argument("--only", choices=TASKS, help="one task instead of all")
     parser.add_argument("--rounds", type=int, default=5, help="rounds; the best counts (5)")
     parser.add_argument(
@@ -41,47 +37,42 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=".venv-bench/bin/python",
         help="interpreter of the peers' environment (.venv-bench/bin/python)",
     )
-    _neighbours.add_patience(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here too")
-    arguments = parser.parse_args(argv)
-    if arguments.rounds < 1:
-        parser.error(f"--rounds: expected at least 1, received {arguments.rounds}")
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        parser.error(f"--json: expected an existing folder, received {arguments.json.parent}")
-    return arguments
+    parser.add_patience()
+    parser.add_json()
+    return parser.parse(argv)
 
 
 def measure(task: Task, rounds: int, peer_python: str, patience: float) -> TaskResult:
     """Measures one task: all contenders in turn, round by round."""
-    from benchmarks import _ours  # starts TensorFlow
+    from benchmarks.training.ours import Ours, solve, weights_after  # starts TensorFlow
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         task.save(folder / "input.npz")
-        _say(f"{task.name}: compiling ours")
-        ours = _ours.Ours(task)
-        peers = [_peers.Peer(name, peer_python, folder, task) for name in _peers.PROGRAMS]
-        contenders: list[_ours.Ours | _peers.Peer] = [ours, *peers]
+        program.say(f"{task.name}: compiling ours")
+        ours = Ours(task)
+        peers = [Peer(name, peer_python, folder, task) for name in PROGRAMS]
+        contenders: list[Ours | Peer] = [ours, *peers]
         pairs: list[PairResult] = []
         for number in range(rounds):
-            _say(f"{task.name}: round {number + 1} of {rounds}, descent")
+            program.say(f"{task.name}: round {number + 1} of {rounds}, descent")
             for contender in contenders:
-                _neighbours.wait_until_quiet(patience)
-                watch = _neighbours.Watch()
+                neighbours.wait_until_quiet(patience)
+                watch = neighbours.Watch()
                 contender.measure(REPEATS)
                 contender.result.others.append(watch.share())
             for i, (gamma, alpha) in enumerate(PAIRS):
-                _say(f"{task.name}: round {number + 1} of {rounds}, flow at gamma {gamma:g}")
-                _neighbours.wait_until_quiet(patience)
-                flow = _ours.solve(task, gamma, alpha, flow=True)
+                program.say(f"{task.name}: round {number + 1} of {rounds}, flow at gamma {gamma:g}")
+                neighbours.wait_until_quiet(patience)
+                flow = solve(task, gamma, alpha, flow=True)
                 if number:
                     pairs[i].flow.seconds += flow.seconds
                 else:
                     pairs.append(PairResult(gamma, alpha, flow))
         for pair in pairs if task.descent_runs else ():
-            _say(f"{task.name}: descent to t = {task.end_time:g} at gamma {pair.gamma:g}")
-            pair.descent = _ours.solve(task, pair.gamma, pair.alpha, flow=False)
-        _compare(peers, *_ours.weights_after(task, task.check_steps))
+            program.say(f"{task.name}: descent to t = {task.end_time:g} at gamma {pair.gamma:g}")
+            pair.descent = solve(task, pair.gamma, pair.alpha, flow=False)
+        _compare(peers, *weights_after(task, task.check_steps))
     return TaskResult(
         name=task.name,
         shape=task.shape,
@@ -93,7 +84,7 @@ def measure(task: Task, rounds: int, peer_python: str, patience: float) -> TaskR
     )
 
 
-def _compare(peers: Sequence[_peers.Peer], before: np.ndarray, ours: np.ndarray) -> None:
+def _compare(peers: Sequence[Peer], before: np.ndarray, ours: np.ndarray) -> None:
     """Notes how far the peers' weights are from ours."""
     for peer in peers:
         if peer.weights is not None:
@@ -104,30 +95,23 @@ def _compare(peers: Sequence[_peers.Peer], before: np.ndarray, ours: np.ndarray)
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    machine = _machine.describe()
+    machine = program.start()
     options = arguments.rounds, arguments.peer_python, arguments.patience
     names = [arguments.only] if arguments.only else list(TASKS)
     results = [measure(TASKS[name](), *options) for name in names]
-    faults = _report.disagreements(results)
+    faults = report.disagreements(results)
     parts = [
-        "\n".join(f"{name}: {value}" for name, value in machine.items()),
-        f"Time per step of full-batch gradient descent\n\n{_report.step_table(results)}",
-        f"Time to t of gradient flow\n\n{_report.flow_table(results)}",
-        _report.notes(results, arguments.rounds),
-        _report.targets(results),
-        *_report.warnings(results),
+        f"Time per step of full-batch gradient descent\n\n{report.step_table(results)}",
+        f"Time to t of gradient flow\n\n{report.flow_table(results)}",
+        report.notes(results, arguments.rounds),
+        report.targets(results),
+        *report.warnings(results),
         *faults,
     ]
     print("\n\n".join(parts))
-    if arguments.json:
-        numbers = {"machine": machine, "tasks": [dataclasses.asdict(r) for r in results]}
-        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    tasks = [dataclasses.asdict(result) for result in results]
+    program.write_numbers(arguments, machine=machine, tasks=tasks)
     return 1 if faults else 0
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

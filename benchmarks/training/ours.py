@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 import asym_keras as ak
-from benchmarks._results import Descent, Solution
-from benchmarks._tasks import LEARNING_RATE, STEP_PAIR, Array, Task
+from benchmarks.common import Array
+from benchmarks.training.results import Descent, Solution
+from benchmarks.training.tasks import LEARNING_RATE, STEP_PAIR, Task
 
 FLOW_TOLERANCE = 1e-2
 

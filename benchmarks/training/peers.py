@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import _machine
-from benchmarks._results import Descent
-from benchmarks._tasks import Array, Task
+from benchmarks.common import Array, machine
+from benchmarks.training.results import Descent
+from benchmarks.training.tasks import Task
 
 PROGRAMS = {"PyTorch": "torch_loop.py", "JAX": "jax_loop.py"}
 
@@ -50,25 +50,19 @@ class Peer:
                 self.result.step_seconds += told["step_seconds"]
                 self.result.product_seconds += told["product_seconds"]
             except (OSError, KeyError, ValueError, subprocess.CalledProcessError) as error:
-                self.result.missing = reason(error)
+                self.result.missing = machine.reason(error)
 
     def _run(self, weights: Path, repeats: int) -> dict:
-        program = Path(__file__).parent / "peers" / PROGRAMS[self.name]
+        program = Path(__file__).parents[1] / "peers" / PROGRAMS[self.name]
         options = {
             "input": self.folder / "input.npz",
             "steps": self.task.steps,
             "repeats": repeats,
             "check-steps": self.task.check_steps,
             "weights": weights,
-            "threads": _machine.cores(),
+            "threads": machine.cores(),
         }
         words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
         command = [self.python, str(program), *words]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
-
-
-def reason(error: Exception) -> str:
-    """The last line that tells what went wrong."""
-    text = getattr(error, "stderr", None) or str(error)
-    return text.strip().splitlines()[-1]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from benchmarks._neighbours import QUIET
-from benchmarks._results import PairResult, TaskResult
+from benchmarks.common.neighbours import QUIET
+from benchmarks.common.report import number, percent, table
+from benchmarks.training.results import PairResult, TaskResult
 
 LARGEST_WEIGHT_DIFFERENCE = 1e-3
 LARGEST_CHANGE_DIFFERENCE = 1e-2
@@ -22,22 +23,6 @@ FLOW_TARGETS = {
     ("airfoil", "JAX"): 5.0,
 }
 RISK_TARGET = 1e-2  # largest relative difference of final train risks, flow beside descent
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Aligned columns: words to the left, numbers to the right."""
-    rows = [list(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    right = [not row[:1].isalpha() for row in (rows[0] if rows else head)]
-
-    def line(cells: Sequence[str]) -> str:
-        aligned = (
-            cell.rjust(width) if numeric else cell.ljust(width)
-            for cell, width, numeric in zip(cells, widths, right, strict=True)
-        )
-        return "  ".join(aligned).rstrip()
-
-    return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, rows)])
 
 
 def step_table(results: Sequence[TaskResult]) -> str:
@@ -208,15 +193,3 @@ def _beyond(what: str, value: float | None, largest: float) -> list[str]:
     if value is not None and value <= largest:
         return []
     return [f"{what} differ: expected at most {largest:g}, received {value}"]
-
-
-def percent(share: float) -> str:
-    """Of a share in [0, 1]."""
-    return "-" if math.isnan(share) else f"{100 * share:.0f} %"
-
-
-def number(value: float) -> str:
-    """Three digits, or whole numbers from a hundred on."""
-    if math.isnan(value):
-        return "-"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.common import Array
+
 WIDTH = 2000
 LEARNING_RATE = 1.0
 PAIRS = ((1.0, 0.4), (0.0, 0.4))  # (gamma, alpha); at gamma = 1 alpha has no part
 STEP_PAIR = PAIRS[-1]  # of the time per step: here weights move most, so a slip shows most
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

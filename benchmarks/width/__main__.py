@@ -16,15 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import _machine, _neighbours
-from benchmarks._ntg_scaling import exponent
-from benchmarks._width_case import FLOW_TIME, PARTS
+from benchmarks.common import neighbours, program
+from benchmarks.common.report import exponent
+from benchmarks.width.case import FLOW_TIME, PARTS
 
 WIDTHS = (2000, 5000, 10_000, 20_000, 50_000, 100_000)
 INPUT_DIM, OUTPUTS, TEST_EXAMPLES = 784, 10, 5000
@@ -35,18 +34,14 @@ LARGEST_TRIES = 4  # widths of the search, each narrower by a twentieth
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.width",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program.Parser("width", __doc__)
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="2,000 to 100,000")
     parser.add_argument("--examples", type=int, default=5000, help="training examples (5000)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--longer", action="store_true", help="the peak of a long run")
     parser.add_argument("--largest", type=float, metavar="GB", help="widest network in so much")
-    _neighbours.add_patience(parser)
-    arguments = parser.parse_args(argv)
+    parser.add_patience()
+    arguments = parser.parse(argv)
     if min(arguments.widths) < 1 or arguments.examples < 2:
         parser.error("expected --widths of at least 1 and --examples of at least 2")
     return arguments
@@ -54,14 +49,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def measure(width: int, part: str, patience: float = 0.0, **options) -> dict:
     """One case in a process of its own; `others` is the share of the cores others took."""
-    _say(f"width {width:,}: {part} {options or ''}")
-    command = [sys.executable, "-m", "benchmarks._width_case"]
+    program.say(f"width {width:,}: {part} {options or ''}")
+    command = [sys.executable, "-m", "benchmarks.width.case"]
     for name, value in {"width": width, "part": part, **options}.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
-    _neighbours.wait_until_quiet(patience)
-    watch = _neighbours.Watch()
+    neighbours.wait_until_quiet(patience)
+    watch = neighbours.Watch()
     done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True
+        command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, check=True
     )
     return {**json.loads(done.stdout.splitlines()[-1]), "others": watch.share()}
 
@@ -162,8 +157,7 @@ def largest_table(limit: float, patience: float) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    print("\n".join(f"{name}: {value}" for name, value in _machine.describe().items()) + "\n")
+    program.start()
     if arguments.longer:
         print(longer_table(arguments.patience))
     elif arguments.largest is not None:
@@ -180,10 +174,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(width_table(results, arguments.examples))
         if len(results) > 1:
             print(f"\n{slopes(results)}")
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One measurement of benchmarks.width, in a process of its own; prints it as JSON.
 
-python -m benchmarks._width_case --width 20000 --part flow
+python -m benchmarks.width.case --width 20000 --part flow
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DESCENT_STEPS = 3
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks._width_case", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.width.case", description=__doc__)
     parser.add_argument("--width", type=int, required=True)
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--examples", type=int, default=5000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,13 +66,7 @@ def connect(
         (2, 10)
     """
     endpoint = parse_endpoint(
-        url,
-        model,
-        version=version,
-        label=label,
-        token=token,
-        headers=headers,
-        ca_file=ca_file,
+        url, model, version=version, label=label, token=token, headers=headers, ca_file=ca_file
     )
     return Client(endpoint, timeout=timeout, retries=retries)
 
@@ -97,8 +90,7 @@ class Client:
         self.endpoint = endpoint
         self._timeout = timeout
         self._retries = retries
-        self._known: ModelMetadata | None = None
-        self._lock = threading.Lock()
+        self._known: ModelMetadata | None = None  # threads replace it as a whole
         self._transport = _transport(endpoint)
 
     def predict(
@@ -247,8 +239,7 @@ class Client:
         return Deadline(self._timeout if timeout is None else timeout)
 
     def _signature(self, name: str, deadline: Deadline) -> Signature:
-        with self._lock:
-            known = self._known
+        known = self._known
         if known is None or name not in known.signatures:
             known = self._metadata(deadline)
         if name not in known.signatures:
@@ -259,9 +250,7 @@ class Client:
         return known.signatures[name]
 
     def _metadata(self, deadline: Deadline) -> ModelMetadata:
-        known = self._send(lambda: self._transport.metadata(deadline), deadline)
-        with self._lock:
-            self._known = known
+        self._known = known = self._send(lambda: self._transport.metadata(deadline), deadline)
         return known
 
     def _send(self, call: Callable[[], _Result], deadline: Deadline) -> _Result:
@@ -269,8 +258,7 @@ class Client:
             return with_retries(call, deadline=deadline, retries=self._retries)
         except ServingError as error:
             if error.code in _STALE:
-                with self._lock:
-                    self._known = None
+                self._known = None
             raise
 
 

@@ -8,6 +8,7 @@ import logging
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from asym_keras.files import user_path
 from serving.client.deadlines import Deadline
@@ -117,7 +118,7 @@ def parse_endpoint(
         ValueError: An argument is not as expected. Values of headers are not repeated in it.
         FileNotFoundError: No file `ca_file`.
     """
-    scheme, host, port, prefix = _split(url)
+    address = _split(url)
     if not model:
         raise ValueError("model: expected a name, received none; give the folder's name")
     if version is not None and label is not None:
@@ -131,29 +132,28 @@ def parse_endpoint(
         raise FileNotFoundError(
             f"ca_file: expected a PEM file of certificates, received {ca_file}, which is no file"
         )
-    if ca_file is not None and scheme in ("http", "grpc"):
-        raise ValueError(
-            f"ca_file: expected an encrypted address, received {scheme}://; use {scheme}s://"
-        )
     endpoint = Endpoint(
-        scheme=scheme,
-        host=host,
-        port=port,
-        prefix=prefix,
+        **address,
         model=model,
         version=version,
         label=label,
         headers=_headers(headers or {}, token),
         ca_file=ca_file,
     )
-    if "authorization" in endpoint.headers and not (endpoint.is_secure or _is_loopback(host)):
-        logger.warning(
-            "the token goes unencrypted to %s; use %ss://", endpoint.target, endpoint.scheme
+    scheme = endpoint.scheme
+    if ca_file is not None and not endpoint.is_secure:
+        raise ValueError(
+            f"ca_file: expected an encrypted address, received {scheme}://; use {scheme}s://"
         )
+    if "authorization" in endpoint.headers and not (
+        endpoint.is_secure or _is_loopback(endpoint.host)
+    ):
+        logger.warning("the token goes unencrypted to %s; use %ss://", endpoint.target, scheme)
     return endpoint
 
 
-def _split(url: str) -> tuple[str, str, int, str]:
+def _split(url: str) -> dict[str, Any]:
+    """Scheme, host, port and prefix."""
     example = "such as http://host:8501 or grpc://host:8500"
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in _PORTS:
@@ -172,7 +172,8 @@ def _split(url: str) -> tuple[str, str, int, str]:
     prefix = parts.path.rstrip("/")
     if parts.query or parts.fragment or (prefix and parts.scheme in ("grpc", "grpcs")):
         raise ValueError(f"url: expected an address alone, {example}, received {url!r}")
-    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme], prefix
+    address = {"scheme": parts.scheme, "host": parts.hostname, "prefix": prefix}
+    return {**address, "port": port or _PORTS[parts.scheme]}
 
 
 def _headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:

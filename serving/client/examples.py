@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Example = Mapping[str, Any]  # by feature: a number, text or bytes, or a flat sequence of them
+_LISTS = {bytes: "bytes_list", int: "int64_list", float: "float_list"}  # of a tf.train.Feature
 
 
 def as_features(examples: npt.ArrayLike | Sequence[Example]) -> list[dict[str, list]]:
@@ -36,14 +37,8 @@ def as_features(examples: npt.ArrayLike | Sequence[Example]) -> list[dict[str, l
 def to_proto(features: Mapping[str, list], example: Any) -> None:
     """Adds `features` to the tf.Example `example`."""
     for name, values in features.items():
-        feature = example.features.feature[name]
-        kind = type(values[0]) if values else float
-        if kind is bytes:
-            feature.bytes_list.value.extend(values)
-        elif kind is int:
-            feature.int64_list.value.extend(values)
-        else:
-            feature.float_list.value.extend(values)
+        kind = _LISTS[type(values[0]) if values else float]
+        getattr(example.features.feature[name], kind).value.extend(values)
 
 
 def _values(name: str, value: Any) -> list:

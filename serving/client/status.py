@@ -33,7 +33,7 @@ def versions_from_json(answer: Mapping[str, Any]) -> list[ModelVersion]:
     """The versions in a `GetModelStatusResponse` as JSON, in its order: newest first."""
     found = []
     for entry in answer["model_version_status"]:
-        status = entry.get("status") or {"error_code": "OK", "error_message": ""}
-        code, message = status["error_code"], status["error_message"]
+        status = entry.get("status", {})
+        code, message = status.get("error_code", "OK"), status.get("error_message", "")
         found.append(ModelVersion(int(entry["version"]), entry["state"], code, message))
     return found

@@ -48,12 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--port", type=commands.port, default=8600, help="port of the page; 0: any free one (8600)")
     add("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine only)")
-    add(
-        "--server",
-        default="http://127.0.0.1:8501",
-        metavar="URL",
-        help="the model server's REST API (http://127.0.0.1:8501)",
-    )
+    url = "http://127.0.0.1:8501"
+    add("--server", default=url, metavar="URL", help=f"the model server's REST API ({url})")
     add(
         "--models",
         type=lambda text: text.split(","),
@@ -61,12 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="A,B,C",
         help="names to show (default: those in --models-dir that classify 28 x 28 images)",
     )
-    add(
-        "--models-dir",
-        default="saved_models",
-        metavar="DIR",
-        help="folder of <name>/<version>/card.json (saved_models)",
-    )
+    cards = "folder of <name>/<version>/card.json (%(default)s)"
+    add("--models-dir", default="saved_models", metavar="DIR", help=cards)
     add("--open", action="store_true", help="open the page in the browser")
     return parser
 

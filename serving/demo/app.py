@@ -7,6 +7,7 @@ asks this server, which passes on `/v1/models/...`, and nothing else, to the one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncIterator
@@ -53,8 +54,8 @@ def make_app(settings: Settings) -> web.Application:
 
 
 async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
-    async with Upstream(app[_SETTINGS]) as upstream:
-        app[_UPSTREAM] = upstream
+    app[_UPSTREAM] = Upstream(app[_SETTINGS])
+    async with contextlib.aclosing(app[_UPSTREAM]):
         yield
 
 

@@ -34,24 +34,18 @@ class UpstreamError(Exception):
 
 
 class Upstream:
-    """The one model server; use it in an `async with` statement."""
+    """The one model server, asked within one event loop."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Upstream:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(keepalive_timeout=_KEEP_ALIVE_SECONDS),
-            timeout=aiohttp.ClientTimeout(
-                total=self._settings.timeout, sock_connect=_CONNECT_SECONDS
-            ),
+            timeout=aiohttp.ClientTimeout(total=settings.timeout, sock_connect=_CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        return self
 
-    async def __aexit__(self, *error: object) -> None:
-        assert self._session is not None
+    async def aclose(self) -> None:
+        """Closes the connections."""
         await self._session.close()
 
     async def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
@@ -65,7 +59,6 @@ class Upstream:
         Raises:
             UpstreamError: The server is not reachable, or its answer is late or too long.
         """
-        assert self._session is not None
         server = self._settings.server
         headers = {} if body is None else {"Content-Type": "application/json"}
         url = URL(server + path, encoded=True)

@@ -87,11 +87,12 @@ def _as_it_is(model: keras.Model, half: bool) -> Network:
     model(np.zeros((1, inputs.shape[1]), inputs.dtype), training=False)
     # That call made the variables of layers within layers, such as an activation with weights.
     constants = [
-        _HalfConstant(v) if half and _is_matrix(v) else _constant(v) for v in model.variables
+        _halved(_float64(v), v.dtype) if half and _is_matrix(v) else (_constant(v), None)
+        for v in model.variables
     ]
 
     def call(function: Callable, x: Any) -> Any:
-        values = [v.value() if isinstance(v, _HalfConstant) else v for v in constants]
+        values = [v if s is None else tf.cast(v, s.dtype) * s for v, s in constants]
         mapping = list(zip(model.variables, values, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             answer = function(tf.cast(x, inputs.dtype))
@@ -131,10 +132,7 @@ def _product(matrix: np.ndarray) -> Callable:
 
 
 def _scaled_product(matrix: np.ndarray) -> Callable:
-    """Holds the columns' largest entries apart, so that small columns keep float16's digits."""
-    largest = np.abs(matrix).max(axis=0)
-    largest[largest == 0.0] = 1.0
-    constant, scales = tf.constant(matrix / largest, tf.float16), _constant(largest)
+    constant, scales = _halved(matrix)
     return lambda x: tf.matmul(x, tf.cast(constant, tf.float32)) * scales
 
 
@@ -160,19 +158,18 @@ def _constant(values: Any) -> Any:
     return tf.constant(keras.ops.convert_to_numpy(values))
 
 
-class _HalfConstant:
-    """A matrix in float16, with the largest entries of its columns apart."""
+def _halved(matrix: np.ndarray, dtype: str = "float32") -> tuple[Any, Any]:
+    """A float16 constant, and the largest entries of its columns that it has to be scaled by.
 
-    def __init__(self, variable: Any):
-        values = keras.ops.convert_to_numpy(variable).astype("float64")
-        largest = np.abs(values).max(axis=tuple(range(values.ndim - 1)))
-        largest[largest == 0.0] = 1.0
-        self._dtype = variable.dtype
-        self._values = tf.constant(values / largest, tf.float16)
-        self._scales = tf.constant(largest, self._dtype)
+    Since these are held apart, small columns keep all digits of float16.
+    """
+    largest = np.abs(matrix).max(axis=tuple(range(matrix.ndim - 1)))
+    largest[largest == 0.0] = 1.0
+    return tf.constant(matrix / largest, tf.float16), tf.constant(largest, dtype)
 
-    def value(self) -> Any:
-        return tf.cast(self._values, self._dtype) * self._scales
+
+def _float64(variable: Any) -> np.ndarray:
+    return keras.ops.convert_to_numpy(variable).astype("float64")
 
 
 def _is_matrix(variable: Any) -> bool:

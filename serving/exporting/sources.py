@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asym_keras.files import user_path
@@ -39,55 +39,45 @@ def presets() -> Iterator[Source]:
     """Every preset."""
     from asym_keras.presets import list_presets
 
-    return map(preset, list_presets())
+    return map(load, list_presets())
 
 
-def preset(name: str) -> Source:
-    """The preset of this name.
-
-    Raises:
-        ValueError: There is none, or its file is damaged.
-    """
-    from asym_keras.presets import from_preset, preset_card
-
-    return Source(from_preset(name), preset_card(name))
-
-
-def run(
-    folder: str | os.PathLike[str],
+def load(
+    source: str,
     *,
-    keep: int,
+    keep: int | None = None,
     refit: bool = False,
     name: str | None = None,
     measured: bool = False,
 ) -> Source:
-    """A run's network, pruned to `keep` nodes.
+    """A run's network pruned to `keep` nodes, the model in FILE.keras, or a preset.
 
     Args:
-        folder: of the run.
-        keep, refit, name: as of `serving.package.package`.
-        measured: whether the source gets a `measure`, for which the run's data are loaded.
+        source: run folder, FILE.keras or name of a preset.
+        keep, refit, name: as `serving.package.package` takes them; of a run only.
+        measured: whether a run's network gets a `measure`, for which the run's data are loaded.
 
     Raises:
-        FileNotFoundError: No run is there, or it has no model.
-        ValueError: `keep` out of range, or data that can't be loaded.
+        FileNotFoundError: No run or file is there, or the run has no model.
+        ValueError: `keep` is out of range, data can't be loaded, or there is no such preset, or a
+            file is damaged.
     """
-    from asym_keras.runs import load_run
-    from serving.exporting.half import measure_of
+    if keep is not None:
+        from asym_keras.runs import load_run
+        from serving.exporting.half import measure_of
 
-    found = load_run(user_path(folder))
-    packaged = packaging.package(found, keep=keep, refit=refit, name=name)
-    return Source(packaged.model, packaged.card, measure_of(found) if measured else None)
+        run = load_run(user_path(source))
+        packaged = packaging.package(run, keep=keep, refit=refit, name=name)
+        return Source(packaged.model, packaged.card, measure_of(run) if measured else None)
+    if source.endswith(".keras"):
+        return _file(user_path(source))
+    from asym_keras.presets import from_preset, preset_card
+
+    return Source(from_preset(source), preset_card(source))
 
 
-def file(path: str) -> Source:
-    """The model in FILE.keras, and its card in FILE.json.
-
-    Raises:
-        FileNotFoundError: One of them is not there.
-        ValueError: One of them is damaged.
-    """
-    model = user_path(path)
+def _file(model: Path) -> Source:
+    """The model in FILE.keras, and its card in FILE.json."""
     card = model.with_suffix(".json")
     for needed in (model, card):
         if not needed.is_file():

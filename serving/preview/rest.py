@@ -142,10 +142,11 @@ class Rest:
 
 def _spec(match: re.Match[str]) -> Spec:
     """Name, version and label in a path; a name is looked up and never becomes part of a path."""
-    number = match["number"] and int(match["number"])
-    if number and number > MAX_VERSION:
+    number = int(match["number"]) if match["number"] else None
+    if number is not None and number > MAX_VERSION:
         raise invalid("")  # TF Serving answers with an empty body
-    return unquote(match["name"]), number, match["label"] and unquote(match["label"])
+    label = unquote(match["label"]) if match["label"] else None
+    return unquote(match["name"]), number, label
 
 
 def _error(status: int, message: str, *, close: bool = False) -> web.Response:

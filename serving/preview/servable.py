@@ -46,19 +46,10 @@ class Servable:
         outputs: Sequence[str],
         timeout: float | None,
     ) -> list[np.ndarray]:
-        """Runs a signature.
-
-        Args:
-            signature: its `SignatureDef`.
-            inputs: arrays by alias, which `check` has passed.
-            outputs: aliases.
-            timeout: seconds. None: as long as it takes.
-
-        Returns:
-            Values in the order of `outputs`.
+        """Values of the outputs (aliases) of a signature for inputs that `check` has passed.
 
         Raises:
-            ServingError: TensorFlow failed, or the time is up.
+            ServingError: TensorFlow failed, or the time in seconds is up.
         """
         feeds = {signature.inputs[alias].name: value for alias, value in inputs.items()}
         fetches = [signature.outputs[alias].name for alias in outputs]

@@ -61,10 +61,7 @@ class Store:
         self._poller: threading.Thread | None = None
 
     def start(self, poll_seconds: float) -> None:
-        """Loads the versions there are, and starts a thread that looks for new ones.
-
-        Args:
-            poll_seconds: seconds between two looks. 0: there is no thread.
+        """Loads the versions there are, and looks for new ones in a thread; 0 seconds: it does not.
 
         Raises:
             RuntimeError: No model could be loaded.

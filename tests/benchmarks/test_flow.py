@@ -5,26 +5,26 @@ from __future__ import annotations
 import math
 
 import pytest
-from benchmarks._flow_reference import CASES, Case
+from benchmarks.reference import CASES, Case
 
-from benchmarks import _flow_reference, flow_accuracy
+from benchmarks import flow_accuracy, reference
 
 SHORT = [Case("simulated", gamma, 0.4, 0, 40.0) for gamma in (0.0, 1.0)]
 
 
 @pytest.fixture
 def short(tmp_path, monkeypatch):
-    monkeypatch.setattr(_flow_reference, "FILE", tmp_path / "reference.json")
+    monkeypatch.setattr(reference, "FILE", tmp_path / "reference.json")
     monkeypatch.setattr(flow_accuracy, "CASES", SHORT)
 
 
 def test_descent_is_kept_and_the_flow_compared_with_it(short, capsys):
     assert flow_accuracy.main(["--reference"]) == 0
-    kept = _flow_reference.read()
+    kept = reference.read()
     assert kept.keys() == {"simulated 0 0.4 0", "simulated 1 0.4 0"}
     assert all(0 <= case["chatter"] < 0.1 for case in kept.values())
     flow_accuracy.main(["--reference"])  # nothing is computed again
-    assert _flow_reference.read() == kept
+    assert reference.read() == kept
     capsys.readouterr()
     assert flow_accuracy.main([]) == 0
     [first, second] = capsys.readouterr().out.splitlines()[1:]
@@ -34,9 +34,9 @@ def test_descent_is_kept_and_the_flow_compared_with_it(short, capsys):
 
 def test_a_flow_that_ends_elsewhere_fails(short, capsys, monkeypatch):
     flow_accuracy.main(["--reference"])
-    known = _flow_reference.read()
+    known = reference.read()
     wrong = {name: {**case, "test_risk": 1.1 * case["test_risk"]} for name, case in known.items()}
-    monkeypatch.setattr(_flow_reference, "read", lambda: wrong)
+    monkeypatch.setattr(reference, "read", lambda: wrong)
     assert flow_accuracy.main([]) == 1
 
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks.load import Result
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `benchmarks` is not installed
-report, floor, serving = (
-    importlib.import_module(f"benchmarks.{name}")
-    for name in ("_serving_report", "_serving_floor", "serving")
-)
+from benchmarks.serving import __main__ as serving
+from benchmarks.serving import floor, report
 
 
 def result(*, p50=0.001, throughput=1000.0, generator=0.1, **errors) -> Result:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `benchmarks` is not installed
-sweep = importlib.import_module("benchmarks.sweep")
+from benchmarks.sweep import __main__ as sweep
 
 FOUND = {"0.5, 0.1": 0.8, "0.5, 0.9": 0.85}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asym_keras.training import memory
-from benchmarks import width
+from benchmarks.width import __main__ as width
 
 
 def results(widths=(10_000, 20_000, 80_000)):

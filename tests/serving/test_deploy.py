@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import deploy_schemas
 import pytest
 import yaml
 from deploy_schemas import RELEASES, compose_faults, load_all
@@ -210,7 +211,7 @@ def test_nothing_runs_as_root_or_writes_to_its_image():
 
 
 def test_probes_ask_for_a_model_that_is_served():
-    config = model_config.read(KUBERNETES / "models.config")
+    config = deploy_schemas.read_models_config(KUBERNETES / "models.config")
     served = {model.name for model in config.model_config_list.config}
     for model in config.model_config_list.config:
         assert model.base_path == f"/models/{model.name}"

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import deploy_schemas
 import yaml
 from fake_tf_serving import FakeServing, running
 from loopback import refused_port
@@ -55,7 +56,7 @@ def test_rollout_of_the_docs_obeys_the_rules_of_labels(tmp_path, capsys):
         model_config.main(["--models", str(tmp_path), "--mount", "/models", *arguments])
         file = tmp_path / "models.config"
         file.write_text(capsys.readouterr().out)
-        (config,) = model_config.read(file).model_config_list.config
+        (config,) = deploy_schemas.read_models_config(file).model_config_list.config
         versions = set(config.model_version_policy.specific.versions)
         labels = dict(config.version_labels)
         assert set(labels) == {"stable", "canary"}  # a client's label is never unknown

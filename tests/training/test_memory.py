@@ -54,7 +54,7 @@ def test_peak_of_a_solver_that_is_none():
     [(2000, 0.75, 1.2), (400, 0.6, 1.0)],
 )
 def test_stated_peak_is_near_the_measured_one(solver, examples, least, most):
-    command = [sys.executable, "-m", "benchmarks._width_case", "--width", "30000"]
+    command = [sys.executable, "-m", "benchmarks.width.case", "--width", "30000"]
     command += ["--part", solver, "--examples", str(examples)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     measured = json.loads(done.stdout.splitlines()[-1])["peak"]

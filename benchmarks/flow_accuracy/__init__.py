@@ -1,0 +1,1 @@
+"""The flow beside plain descent: `python -m benchmarks.flow_accuracy`."""

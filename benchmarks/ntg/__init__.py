@@ -1,0 +1,1 @@
+"""Time and memory of the NTG beside peers: `python -m benchmarks.ntg`."""

@@ -1,0 +1,1 @@
+"""Pruned models behind a model server: `python -m benchmarks.serving`."""

@@ -1,0 +1,1 @@
+"""Overhead of sweeps: `python -m benchmarks.sweep`."""

@@ -1,0 +1,1 @@
+"""Training speed beside PyTorch and JAX: `python -m benchmarks.training`."""

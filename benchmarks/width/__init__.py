@@ -1,0 +1,1 @@
+"""Memory and time at long widths: `python -m benchmarks.width`."""
