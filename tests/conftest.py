@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = 20  # quick tests that take about as long as a slow one
 # Folders of tests that train.
-TRAINS = ("serving", "theory", "trainers", "training", "wild")
+TRAINS = ("benchmarks", "serving", "theory", "trainers", "training", "wild")
 
 
 class RunCount:
