@@ -19,7 +19,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = 20  # quick tests that take about as long as a slow one
-TRAINS = ("theory", "trainers", "training", "wild")  # folders of tests whose time is training
+# Folders of tests that train.
+TRAINS = ("benchmarks", "serving", "theory", "trainers", "training", "wild")
 
 
 class RunCount:

@@ -30,6 +30,11 @@ def crossed(*axes, quick=()):
     ]
 
 
+def some_slow(quick, slow):
+    """Parameters of which the quick run takes the first ones alone."""
+    return [*quick, *(pytest.param(value, marks=pytest.mark.slow) for value in slow)]
+
+
 def _name(value) -> str:
     """The same in every process, which a text with an address in it is not."""
     plain = value is None or isinstance(value, str | int | float | tuple)

@@ -8,15 +8,17 @@ import weakref
 import keras
 import numpy as np
 import pytest
-from crossed import crossed
-from ntg_models import KNOWN, build, embedding, examples, mlp, partly_known, shared
+from crossed import crossed, some_slow
+from ntg_models import KNOWN, build, cnn, embedding, examples, mlp, partly_known, shared
 from ntg_reference import assert_ntg_equal
 
 from asym_keras import empirical_ntg
 from asym_keras.ntg.precision import at_precision
 
+REST = [make for make in KNOWN if make not in (cnn, embedding, shared)]
 
-@pytest.mark.parametrize("make", [make for make in KNOWN if make is not shared] + [partly_known])
+
+@pytest.mark.parametrize("make", some_slow([cnn, embedding, partly_known], REST))
 def test_float64_copy_of_a_float32_model(make):
     model, exact = build(make, dtype="float32"), build(make, dtype="float64")
     for weight, source in zip(exact.weights, model.weights, strict=True):
@@ -48,7 +50,6 @@ def test_model_of_that_precision_is_no_copy():
         [mlp, embedding],
         ["jacobian", "auto"],
         ["mixed_float16", "mixed_bfloat16"],
-        quick=[(mlp, "auto", "mixed_bfloat16")],
     ),
 )
 def test_mixed_precision_is_computed_in_float32(make, method, policy):
@@ -109,7 +110,7 @@ def test_a_layer_with_a_precision_of_its_own_is_refused():
         at_precision(model, "float64")
 
 
-@pytest.mark.parametrize("policy", ["float32", "float64", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", some_slow(["float64"], ["float32", "mixed_bfloat16"]))
 def test_low_rank_updates_are_refused_with_a_way_that_works(policy):
     """Keras makes them in float32 under every dtype: to build the model in another is no way."""
     model = build(mlp, dtype=policy)

@@ -9,6 +9,7 @@ import numpy as np
 import packaged_models as pm
 import pytest
 import tensorflow as tf
+from crossed import crossed
 from packaged_models import CASES, case, folder_size, write
 
 from asym_keras.layers import AsymScaledDense
@@ -54,19 +55,11 @@ def other_model(kind):
 NO_FEATURES = ("called twice", "no nodes")
 
 
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "two hidden layers",
-        "two branches",
-        "softmax",
-        "dropout",
-        "half precision",
-        "weights in the activation",
-        *NO_FEATURES,
-    ],
-)
+OTHERS = ["two hidden layers", "two branches", "softmax", "dropout", "half precision"]
+OTHERS += ["weights in the activation", *NO_FEATURES]
+
+
+@pytest.mark.parametrize(("kind", "half"), crossed(OTHERS, [False, True]))
 def test_any_other_model_is_exported_by_its_own_call(kind, half, tmp_path, caplog):
     model, card, x = other_model(kind), pm.card("none"), pm.raw_values("none")
     assert fold(model) is None

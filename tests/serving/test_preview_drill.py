@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import serving_models
 import tensorflow as tf
+from crossed import some_slow
 from preview_drills import PREDICT, body_of, models_folder
 from serving_models import DIM, scores
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -88,16 +89,17 @@ def test_a_new_version_under_load_fails_no_request(tmp_path):
         assert len({version for client in clients for version in client.result()}) == 3
 
 
-def test_64_clients_at_once(server):
-    x = np.random.default_rng(0).normal(size=(64, 3, DIM)).astype("float32")
-    start = threading.Barrier(64)
+@pytest.mark.parametrize("clients", some_slow([16], [64]))
+def test_many_clients_at_once(server, clients):
+    x = np.random.default_rng(0).normal(size=(clients, 3, DIM)).astype("float32")
+    start = threading.Barrier(clients)
 
     def ask(rows):
         start.wait(30)
         answer = httpx.post(server.rest + PREDICT, content=body_of(rows), timeout=60)
         return answer.json()["predictions"]
 
-    with ThreadPoolExecutor(64) as threads:
+    with ThreadPoolExecutor(clients) as threads:
         answers = list(threads.map(ask, x))
     np.testing.assert_allclose(answers, scores(x), rtol=1e-6, atol=1e-6)
 
@@ -137,6 +139,7 @@ def test_few_large_bodies_are_in_flight_at_once(server, monkeypatch, size):
     assert most == [2]
 
 
+@pytest.mark.slow
 def test_the_command_says_where_it_serves_and_stops_on_a_signal(tmp_path):
     (tmp_path / "dense").mkdir()
     serving_models.save_dense(tmp_path / "dense" / "1")

@@ -7,6 +7,7 @@ import numpy as np
 import packaged_models as pm
 import pytest
 import tensorflow as tf
+from crossed import crossed
 from packaged_models import CASES, case, folder_size, write
 
 from serving.exporting.check import Served, check_saved_model, serialized_examples
@@ -26,8 +27,7 @@ def test_folded_constants_are_the_network(name, dtype):
     assert pm.share(hidden @ chain.readout + chain.bias, outputs) < 1e-13
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "dtype"), crossed(CASES, ["float32", "float64"]))
 def test_signatures_answer_what_the_network_computes(name, dtype, tmp_path):
     model, reference, card, x = case(name, dtype=dtype)
     network = write(model, card, tmp_path)
