@@ -11,7 +11,7 @@ Names are imported when first used, so that importing the package is immediate.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from asym_keras.scaling import node_scalings as node_scalings
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _MODULE_OF:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import keras
 import numpy as np
@@ -63,7 +64,15 @@ class NTGHistory(keras.callbacks.Callback):
         ([1, 3], (2, 8))
     """
 
-    def __init__(self, x, *, every: int = 1, output=0, method: str = "auto", layer=None):
+    def __init__(
+        self,
+        x: Any,
+        *,
+        every: int = 1,
+        output: int | str | tuple = 0,
+        method: str = "auto",
+        layer: str | None = None,
+    ):
         super().__init__()
         arrays = [x] if hasattr(x, "shape") else tf.nest.flatten(x)
         if not arrays or any(np.shape(array)[:1] == (0,) for array in arrays):
@@ -91,7 +100,7 @@ class NTGHistory(keras.callbacks.Callback):
         """Weight change of each node at each record, float64 (records, m); (0, 0) at first."""
         return np.stack(self._node_changes) if self._node_changes else np.empty((0, 0))
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self.model is self._begun:
             return
         if not self.model.built:
@@ -107,7 +116,7 @@ class NTGHistory(keras.callbacks.Callback):
         self._weights.start(self.model)
         self._begun, self._node_changes, self.epochs = self.model, [], []
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         row = dict.fromkeys(COLUMNS, float("nan"))
         last = (self.params or {}).get("epochs")
         if (epoch + 1) % self._every == 0 or epoch + 1 == last:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,7 +23,7 @@ class _NumpyInitializer(keras.initializers.Initializer):
         self._init_seed = seed
         self.seed = random.randint(1, 10**9) if seed is None else seed
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: tuple, dtype: Any = None) -> Any:
         dtype = keras.backend.standardize_dtype(dtype or keras.config.floatx())
         generator = np.random.default_rng(self.seed)
         # NumPy has no bfloat16.
@@ -54,7 +55,7 @@ class Normal(_NumpyInitializer):
         super().__init__(seed=seed)
         self.stddev = float(stddev)
 
-    def _draw(self, generator, shape):
+    def _draw(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         return self.stddev * generator.standard_normal(shape)
 
     def get_config(self) -> dict:
@@ -65,11 +66,11 @@ class Normal(_NumpyInitializer):
 class Rademacher(_NumpyInitializer):
     """Independent signs, -1 or +1 with probability one half each, Eq. (3)."""
 
-    def _draw(self, generator, shape):
+    def _draw(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         return 2.0 * generator.integers(0, 2, shape) - 1.0
 
 
-def with_seed(initializer: keras.initializers.Initializer, seed: int):
+def with_seed(initializer: keras.initializers.Initializer, seed: int) -> Any:
     """Returns `initializer` seeded by `seed`, unless it has a seed of its own or needs none."""
     if not hasattr(initializer, "get_config"):  # a function of (shape, dtype)
         return initializer

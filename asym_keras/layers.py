@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from asym_keras.checks import is_whole
@@ -56,17 +59,17 @@ class AsymScaledDense(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        outputs=None,
+        units: int,
+        outputs: int | None = None,
         *,
-        gamma=0.0,
-        alpha=0.4,
-        scalings=None,
-        activation="relu",
-        kernel_initializer=None,
-        seed=None,
-        fan_in=None,
-        **kwargs,
+        gamma: float = 0.0,
+        alpha: float = 0.4,
+        scalings: npt.ArrayLike | None = None,
+        activation: Any = "relu",
+        kernel_initializer: Any = None,
+        seed: int | None = None,
+        fan_in: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.units = _positive_int(units, "units")
@@ -83,7 +86,7 @@ class AsymScaledDense(keras.layers.Layer):
         self._fan_in = None if fan_in is None else _positive_int(fan_in, "fan_in")
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         input_dim = input_shape[-1]
         if input_dim is None:
             raise ValueError(
@@ -132,18 +135,18 @@ class AsymScaledDense(keras.layers.Layer):
         """The d in `z_j = w_j . x / sqrt(d)`; known once the layer is built."""
         return self._fan_in or self.kernel.shape[0]
 
-    def preactivations(self, x):
+    def preactivations(self, x: Any) -> Any:
         """`z_j = w_j . x / sqrt(d)`, shape `(..., units)`."""
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         # Scaling x costs n d, scaling z would cost n m, and x is constant while training.
         return ops.matmul(x / self.fan_in**0.5, ops.cast(self.kernel, self.compute_dtype))
 
-    def features(self, x):
+    def features(self, x: Any) -> Any:
         """Scaled features `sqrt(lambda_j) sigma(z_j)`, shape `(..., units)`."""
         root = ops.cast(self.sqrt_scalings, self.compute_dtype)
         return self.activation(self.preactivations(x)) * root
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         if self.outputs is None:
             return self.features(inputs)
         # The scalings are folded into the small readout: one pass over (n, m) less.
@@ -151,10 +154,10 @@ class AsymScaledDense(keras.layers.Layer):
         hidden = self.activation(self.preactivations(inputs))
         return ops.matmul(hidden, ops.cast(readout, self.compute_dtype))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.units if self.outputs is None else self.outputs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,
@@ -169,7 +172,7 @@ class AsymScaledDense(keras.layers.Layer):
         }
 
 
-def _positive_int(value, name: str) -> int:
+def _positive_int(value: Any, name: str) -> int:
     if not is_whole(value, 1):
         raise ValueError(
             f"AsymScaledDense: expected {name} to be an integer of at least 1, received {value!r}."
@@ -177,7 +180,7 @@ def _positive_int(value, name: str) -> int:
     return int(value)
 
 
-def _check_seed(seed) -> int | None:
+def _check_seed(seed: Any) -> int | None:
     if seed is None:
         return None
     if not is_whole(seed, 0):
@@ -188,7 +191,7 @@ def _check_seed(seed) -> int | None:
     return int(seed)
 
 
-def _check_scalings(scalings, units: int) -> np.ndarray:
+def _check_scalings(scalings: Any, units: int) -> np.ndarray:
     values = np.asarray(scalings, dtype="float64")
     if values.shape != (units,):
         raise ValueError(

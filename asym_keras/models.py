@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+import numpy.typing as npt
 
 from asym_keras.initializers import Normal
 from asym_keras.layers import AsymScaledDense
@@ -11,19 +14,19 @@ INITIAL_VARIANCE = {"paper": 1.0, "authors": 2.0}
 
 
 def shallow_network(
-    input_dim,
-    outputs=1,
+    input_dim: int,
+    outputs: int = 1,
     *,
-    width=2000,
-    gamma=0.0,
-    alpha=0.4,
-    scalings=None,
-    activation="relu",
-    protocol="paper",
-    seed=None,
-    dtype=None,
-    name="shallow_network",
-):
+    width: int = 2000,
+    gamma: float = 0.0,
+    alpha: float = 0.4,
+    scalings: npt.ArrayLike | None = None,
+    activation: Any = "relu",
+    protocol: str = "paper",
+    seed: int | None = None,
+    dtype: Any = None,
+    name: str = "shallow_network",
+) -> keras.Model:
     """Shallow network `f_k(x) = sum_j sqrt(lambda_j) a_jk sigma(w_j . x / sqrt(d))`, Eq. (2).
 
     Args:

@@ -7,12 +7,15 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asym_keras.files import user_path
 from asym_keras.tables import History, Table
+
+if TYPE_CHECKING:
+    import keras
 
 # `python -m trainers.theory` ends with the second.
 _LAST_FILES = ("metrics.json", "theory.json")
@@ -57,7 +60,7 @@ class Run:
         gamma, alpha = self.config["gamma"], self.config["alpha"]
         return "gamma = 1" if gamma == 1 else f"gamma = {gamma:g}, alpha = {alpha:g}"
 
-    def load_model(self):
+    def load_model(self) -> keras.Model:
         """The trained `keras.Model`.
 
         Raises:

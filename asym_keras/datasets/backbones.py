@@ -58,10 +58,10 @@ class Backbone:
         return self._compiled(images).numpy()
 
     @functools.cached_property
-    def _compiled(self):
+    def _compiled(self) -> Callable:
         import tensorflow as tf
 
-        def features(images):
+        def features(images: Any) -> Any:
             inputs = self.preprocess(tf.cast(images, "float32"))
             dtype = tf.as_dtype(self.network.inputs[0].dtype)
             inputs = tf.cast(tf.round(inputs) if dtype.is_integer else inputs, dtype)
@@ -188,7 +188,7 @@ def _preset(name: str, image_size: int | None) -> Backbone:
     )
 
 
-def _keras_hub(name: str):
+def _keras_hub(name: str) -> types.ModuleType:
     if importlib.util.find_spec("keras_hub") is None:
         raise ModuleNotFoundError(
             f"backbone {name!r}: expected the package keras_hub, received none. Install it with: "
@@ -200,7 +200,7 @@ def _keras_hub(name: str):
     return keras_hub
 
 
-def _check_preset(name: str, presets) -> None:
+def _check_preset(name: str, presets: Any) -> None:
     """Refuses unknown names here: KerasHub's message does not name the near ones."""
     import keras
 
@@ -215,7 +215,7 @@ def _check_preset(name: str, presets) -> None:
     )
 
 
-def _constructor(applications, name: str) -> tuple[types.ModuleType, Callable]:
+def _constructor(applications: types.ModuleType, name: str) -> tuple[types.ModuleType, Callable]:
     """The module with the preprocessing of the network `name`, and what makes the network."""
     for module in vars(applications).values():
         if hasattr(module, "preprocess_input") and hasattr(module, name):
@@ -225,7 +225,7 @@ def _constructor(applications, name: str) -> tuple[types.ModuleType, Callable]:
     return getattr(applications, make.__module__.rsplit(".", 1)[-1]), make
 
 
-def _application_names(applications) -> list[str]:
+def _application_names(applications: types.ModuleType) -> list[str]:
     return [name for name in dir(applications) if name[0].isupper()]
 
 
@@ -247,7 +247,7 @@ def _downloading(name: str) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _input_size(name: str, network, asked: _Size | None) -> _Size | None:
+def _input_size(name: str, network: keras.Model, asked: _Size | None) -> _Size | None:
     """Height and width that `network` gets, None for the images' own, once it can take them."""
     shapes = [tuple(tensor.shape) for tensor in network.inputs]
     if len(shapes) != 1 or len(network.outputs) != 1 or len(shapes[0]) != 4 or shapes[0][3] != 3:
@@ -265,7 +265,7 @@ def _input_size(name: str, network, asked: _Size | None) -> _Size | None:
     return None if height is None or width is None else (height, width)
 
 
-def _resized(pixels, size: _Size | None):
+def _resized(pixels: Any, size: _Size | None) -> Any:
     import keras
 
     if size is None or tuple(pixels.shape[1:3]) == size:
@@ -279,14 +279,14 @@ def _resizing(size: _Size | None) -> str:
     return "own size" if size is None else f"bilinear, antialiased to {size[0]} x {size[1]}"
 
 
-def _pooled(outputs):
+def _pooled(outputs: Any) -> Any:
     """`(n, d)`: the mean over all axes but the first and the last."""
     import tensorflow as tf
 
     return tf.reduce_mean(outputs, list(range(1, len(outputs.shape) - 1)))
 
 
-def _fingerprint(network) -> str:
+def _fingerprint(network: keras.Model) -> str:
     digest = hashlib.sha256()
     for variable in network.weights:
         digest.update(f"{tuple(variable.shape)}{variable.dtype}".encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -203,7 +204,7 @@ def _first(count: int | None, available: int, name: str) -> slice:
     return slice(0, available if count is None else count)
 
 
-def _read(builder, split: str, rows: slice) -> tuple[npt.NDArray[np.uint8], Int64Array]:
+def _read(builder: Any, split: str, rows: slice) -> tuple[npt.NDArray[np.uint8], Int64Array]:
     """Images and labels of a split, sorted by `id`: TFDS shuffles when it prepares."""
     import tensorflow_datasets as tfds
 

@@ -135,7 +135,7 @@ def node_paths(model: keras.Model, layer: AsymScaledDense) -> NodePaths:
 class _Walk:
     """One way through the graph; notes in `paths` what it meets."""
 
-    def __init__(self, model, layer: AsymScaledDense):
+    def __init__(self, model: keras.Model, layer: AsymScaledDense):
         self._model, self._layer, self.paths = model, layer, NodePaths()
         self._elsewhere: list[Step] = []  # what takes no nodes
         self._entered: dict[int, list] = {}
@@ -155,7 +155,7 @@ class _Walk:
             )
         self._check_others()
 
-    def _graph(self, model, received: list) -> list:
+    def _graph(self, model: keras.Model, received: list) -> list:
         """What the outputs of `model` hold, given what its inputs do."""
         graph = graph_of(model)
         held = {id(t): what for t, what in zip(graph.inputs, received, strict=True)}
@@ -166,7 +166,7 @@ class _Walk:
             held.update({id(t): what for t, what in zip(step.outputs, outputs, strict=True)})
         return [held[id(t)] for t in graph.outputs]
 
-    def _enter(self, tensor, what) -> None:
+    def _enter(self, tensor: Any, what: Any) -> None:
         """Notes what an input of a model takes: the same at every call of the model."""
         nodes = what if isinstance(what, Nodes) else None
         before = self._entered.setdefault(id(tensor), [tensor, nodes])[1]
@@ -210,7 +210,7 @@ class _Walk:
         self._note(operation, first, returned)
         return [returned or Sum(operation, step.outputs[0])]
 
-    def _note(self, layer, received: Nodes, returned: Nodes | None) -> None:
+    def _note(self, layer: Any, received: Nodes, returned: Nodes | None) -> None:
         """Notes a layer that is cut: the same at every call of it."""
         for cut in self.paths.cuts:
             if cut.layer is layer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +26,11 @@ class Nodes:
     labels: np.ndarray
     constants: np.ndarray
 
-    def entries(self, nodes) -> np.ndarray:
+    def entries(self, nodes: Any) -> np.ndarray:
         """Places of the entries of `nodes` and of those that belong to none."""
         return np.flatnonzero((self.labels < 0) | np.isin(self.labels, nodes))
 
-    def dropped(self, nodes) -> np.ndarray:
+    def dropped(self, nodes: Any) -> np.ndarray:
         """Places of the other entries."""
         return np.flatnonzero((self.labels >= 0) & ~np.isin(self.labels, nodes))
 
@@ -52,6 +53,6 @@ def all_nodes(units: int, axis: int) -> Nodes:
     return Nodes(axis, np.arange(units), np.zeros(units))
 
 
-def describe(operation) -> str:
+def describe(operation: Any) -> str:
     """Name and class, as every message has them."""
     return f"{operation.name!r} ({type(operation).__name__})"

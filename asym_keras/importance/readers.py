@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -54,7 +56,7 @@ def read(step: Step, nodes: Nodes) -> Nodes | None:
     return None
 
 
-def _require(holds: bool, layer, fault: str, instead: str = _READERS) -> None:
+def _require(holds: bool, layer: Any, fault: str, instead: str = _READERS) -> None:
     if not holds:
         raise Obstacle(f"{describe(layer)}, {fault}. {instead}")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from asym_keras.importance.graph import find_layer, node_paths, require_features
@@ -21,7 +22,7 @@ PROTOCOL_RULES = {"paper": "paper", "authors": "scalings"}
 
 
 def node_importance(
-    model: keras.Model, rule: str = "paper", *, x=None, layer: str | None = None
+    model: keras.Model, rule: str = "paper", *, x: Any = None, layer: str | None = None
 ) -> np.ndarray:
     """Importance of each hidden node, by one of `RULES`.
 
@@ -68,7 +69,7 @@ def node_importance(
     return np.sqrt(squares) if rule == "magnitude" else target.scalings * squares
 
 
-def importance_order(importance, seed: int = 0) -> np.ndarray:
+def importance_order(importance: npt.ArrayLike, seed: int = 0) -> np.ndarray:
     """Nodes from the most to the least important; ties are broken by a seeded shuffle.
 
     At `gamma=1` the rule `"scalings"` ties all nodes: the order is then the shuffle's, and the
@@ -98,7 +99,9 @@ def importance_order(importance, seed: int = 0) -> np.ndarray:
     return shuffled[np.argsort(-values[shuffled], kind="stable")]
 
 
-def order_nodes(model, target: AsymScaledDense, importance, *, x=None, seed: int = 0) -> np.ndarray:
+def order_nodes(
+    model: keras.Model, target: AsymScaledDense, importance: Any, *, x: Any = None, seed: int = 0
+) -> np.ndarray:
     """`importance_order` of the nodes of `target` by a rule's name or by numbers (m,)."""
     if isinstance(importance, str):
         importance = node_importance(model, importance, x=x, layer=target.name)
@@ -110,7 +113,7 @@ def order_nodes(model, target: AsymScaledDense, importance, *, x=None, seed: int
     return importance_order(importance, seed)
 
 
-def _output_change(model, target: AsymScaledDense, x) -> np.ndarray:
+def _output_change(model: keras.Model, target: AsymScaledDense, x: Any) -> np.ndarray:
     readers = _readers(model, target)
     layers = [layer for layer, _, _ in readers]
     x, total = as_inputs(model, x), np.zeros(target.units)
@@ -122,7 +125,7 @@ def _output_change(model, target: AsymScaledDense, x) -> np.ndarray:
 
 
 def _squared_change(
-    inputs, layer, kernel: np.ndarray, nodes: Nodes, target: AsymScaledDense
+    inputs: Any, layer: Any, kernel: np.ndarray, nodes: Nodes, target: AsymScaledDense
 ) -> np.ndarray:
     """Sum over examples and outputs of the squares by which a product changes without each node."""
     features = _float64(target.features(inputs) if layer is target else inputs)
@@ -138,7 +141,7 @@ def _squared_change(
     return changes
 
 
-def _readers(model, target: AsymScaledDense) -> list[tuple[Any, np.ndarray, Nodes]]:
+def _readers(model: keras.Model, target: AsymScaledDense) -> list[tuple[Any, np.ndarray, Nodes]]:
     """Layers that multiply the features by a kernel, that kernel, and what they take of nodes.
 
     The layer itself with its readout, or with ones if it is not known what becomes of its features.
@@ -155,7 +158,7 @@ def _readers(model, target: AsymScaledDense) -> list[tuple[Any, np.ndarray, Node
     return [(target, kernel, nodes)]
 
 
-def _column_squares(kernel) -> np.ndarray:
+def _column_squares(kernel: Any) -> np.ndarray:
     """`||w_j||^2` in float64, a tile of nodes at a time."""
     rows, units = kernel.shape
     squares, width = np.empty(units), max(1, TILE_NUMBERS // rows)
@@ -165,5 +168,5 @@ def _column_squares(kernel) -> np.ndarray:
     return squares
 
 
-def _float64(tensor) -> np.ndarray:
+def _float64(tensor: Any) -> np.ndarray:
     return ops.convert_to_numpy(tensor).astype("float64")

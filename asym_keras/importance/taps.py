@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from asym_keras.pairs import examples_meet
 TILE_NUMBERS = 2**22
 
 
-def tiles(model: keras.Model, x, units: int, batch_size: int | None = None) -> list[slice]:
+def tiles(model: keras.Model, x: Any, units: int, batch_size: int | None = None) -> list[slice]:
     """Slices over the examples of `x`, of `batch_size` or as memory allows; all if they meet.
 
     Args:
@@ -33,7 +34,7 @@ def tiles(model: keras.Model, x, units: int, batch_size: int | None = None) -> l
     return [slice(first, first + rows) for first in range(0, count, rows)]
 
 
-def received(model: keras.Model, layers, x, *, skip: bool = False) -> list[list]:
+def received(model: keras.Model, layers: list, x: Any, *, skip: bool = False) -> list[list]:
     """Inputs of each of `layers` at each of its calls while `model` runs on `x`, in inference.
 
     Args:
@@ -54,11 +55,11 @@ def received(model: keras.Model, layers, x, *, skip: bool = False) -> list[list]
     return notes
 
 
-def _tapped(layer, noted: list, skip: bool) -> Callable:
+def _tapped(layer: Any, noted: list, skip: bool) -> Callable:
     """The call of `layer` that appends its inputs to `noted`."""
     call = layer.call
 
-    def tapped(inputs, *args, **kwargs):
+    def tapped(inputs: Any, *args: Any, **kwargs: Any) -> Any:
         noted.append(inputs)
         if skip:
             return ops.zeros(layer.compute_output_shape(inputs.shape), layer.compute_dtype)

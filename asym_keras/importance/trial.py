@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import keras
 import ml_dtypes
@@ -238,7 +239,7 @@ class _Trial:
             ) from error
 
 
-def reshaped(operation, returned: Nodes | None, kept) -> tuple | None:
+def reshaped(operation: Any, returned: Nodes | None, kept: np.ndarray) -> tuple | None:
     """The target shape of a Reshape for the `kept` nodes; None: nothing has to change."""
     if type(operation) is not keras.layers.Reshape or returned is None:
         return None
@@ -248,7 +249,7 @@ def reshaped(operation, returned: Nodes | None, kept) -> tuple | None:
     return tuple(target)
 
 
-def _taken(array: np.ndarray, nodes: Nodes | None, kept) -> np.ndarray:
+def _taken(array: np.ndarray, nodes: Nodes | None, kept: np.ndarray) -> np.ndarray:
     return array if nodes is None else np.take(array, nodes.entries(kept), axis=nodes.axis)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from asym_keras.ntg.activation import KNOWN, Activation
 from asym_keras.ntg.numeric_activation import differentiate, same_values
 
 
-def describe_activation(activation) -> Activation:
+def describe_activation(activation: Any) -> Activation:
     """The `Activation` that a Keras name or callable stands for.
 
     ReLU, leaky ReLU (slope 0.2, Keras's default), linear, tanh, softplus, sigmoid, erf, exact

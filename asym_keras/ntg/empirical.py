@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,8 +33,16 @@ _compiled = PerModel()
 
 
 def empirical_ntg(
-    model, x, x2=None, *, output=0, variables=None, method="auto", batch_size=None, dtype=None
-):
+    model: keras.Model,
+    x: Any,
+    x2: Any = None,
+    *,
+    output: int | str | tuple = 0,
+    variables: Any = None,
+    method: str = "auto",
+    batch_size: int | None = None,
+    dtype: Any = None,
+) -> tf.Tensor:
     """Neural tangent Gram (NTG) matrix of `model` at its current weights, Eq. (6)-(7).
 
     Entry `(i, k)` is the inner product of the gradients of `f(x_i)` and `f(x2_k)` with

@@ -8,6 +8,7 @@ paper's Eq. (8), `stddev=2**0.5` the `authors` protocol. `activation` is what
 from __future__ import annotations
 
 import bisect
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,11 @@ TILE = 2**20  # numbers it holds at once
 
 
 def mean_ntg(
-    x: npt.ArrayLike, x2: npt.ArrayLike | None = None, *, activation="relu", stddev: float = 1.0
+    x: npt.ArrayLike,
+    x2: npt.ArrayLike | None = None,
+    *,
+    activation: Any = "relu",
+    stddev: float = 1.0,
 ) -> Float64Array:
     """Mean NTG at initialisation, Eq. (9): `(1/d) x . x' E[sigma'(z) sigma'(z')]`.
 
@@ -67,7 +72,7 @@ def mean_ntg(
     return moment * _inner_products(x, x2)
 
 
-def kappa_n(x: npt.ArrayLike, *, activation="relu", stddev: float = 1.0) -> float:
+def kappa_n(x: npt.ArrayLike, *, activation: Any = "relu", stddev: float = 1.0) -> float:
     """Minimum eigenvalue of the mean NTG, Eq. (10), in float64.
 
     Positive under Assumptions 2.1 to 2.3 (Proposition 3.1); 0, up to rounding, where two rows of
@@ -80,7 +85,9 @@ def kappa_n(x: npt.ArrayLike, *, activation="relu", stddev: float = 1.0) -> floa
     return minimum_eigenvalue(mean_ntg(x, activation=activation, stddev=stddev))
 
 
-def ntg_variance_constant(x: npt.ArrayLike, *, activation="relu", stddev: float = 1.0) -> float:
+def ntg_variance_constant(
+    x: npt.ArrayLike, *, activation: Any = "relu", stddev: float = 1.0
+) -> float:
     """`C_0(X)` of Eq. (12): `sum_ik (x_i . x_k / d)^2 Var(sigma'(z_i) sigma'(z_k))`.
 
     The total variance, over all entries, of the NTG of a single node of scaling 1.
@@ -96,7 +103,7 @@ def ntg_variance_constant(x: npt.ArrayLike, *, activation="relu", stddev: float 
 
 
 def ntg_variance(
-    x: npt.ArrayLike, scalings: npt.ArrayLike, *, activation="relu", stddev: float = 1.0
+    x: npt.ArrayLike, scalings: npt.ArrayLike, *, activation: Any = "relu", stddev: float = 1.0
 ) -> float:
     """`E ||Theta_m - E Theta_m||_F^2` at width m: `C_0(X) sum_j lambda_j^2`.
 
@@ -119,7 +126,7 @@ def ntg_variance(
 
 
 def limiting_ntg_variance(
-    x: npt.ArrayLike, *, gamma: float, alpha: float, activation="relu", stddev: float = 1.0
+    x: npt.ArrayLike, *, gamma: float, alpha: float, activation: Any = "relu", stddev: float = 1.0
 ) -> float:
     """`E ||Theta_inf - Theta*||_F^2` of Eq. (12) for Zipf weights, Eq. (4).
 
@@ -139,7 +146,7 @@ def sample_limiting_ntg(
     *,
     gamma: float,
     alpha: float,
-    activation="relu",
+    activation: Any = "relu",
     stddev: float = 1.0,
     seed: int | None = None,
     tolerance: float = 1e-3,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from asym_keras.graphs import output_structure
 from asym_keras.inputs import as_inputs, call, example_count, take
@@ -15,7 +18,15 @@ _BATCH = 1024
 
 
 def ntg_predict(
-    model, x_train, y_train, x_test, t=np.inf, *, variables=None, method="auto", dtype="float64"
+    model: keras.Model,
+    x_train: Any,
+    y_train: Any,
+    x_test: Any,
+    t: npt.ArrayLike = np.inf,
+    *,
+    variables: Any = None,
+    method: str = "auto",
+    dtype: Any = "float64",
 ) -> np.ndarray:
     """Predictions at `x_test` of `model` linearised at its current weights, trained to time t.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import keras
 import numpy as np
 
 from asym_keras.ntg.empirical import empirical_ntg
@@ -18,15 +21,15 @@ class NTGProbe:
         method: of `empirical_ntg`. The closed form is computed in float64.
     """
 
-    def __init__(self, x, *, output: int | str | tuple = 0, method: str = "auto"):
+    def __init__(self, x: Any, *, output: int | str | tuple = 0, method: str = "auto"):
         self._x, self._output, self._method = x, output, method
         self._initial: np.ndarray | None = None
 
-    def start(self, model) -> None:
+    def start(self, model: keras.Model) -> None:
         """Notes the initial NTG."""
         self._initial = self._ntg(model)
 
-    def __call__(self, model) -> dict[str, float]:
+    def __call__(self, model: keras.Model) -> dict[str, float]:
         if self._initial is None:
             self.start(model)
         ntg = self._ntg(model)
@@ -35,7 +38,7 @@ class NTGProbe:
             "ntg_min_eigenvalue": minimum_eigenvalue(ntg),
         }
 
-    def _ntg(self, model) -> np.ndarray:
+    def _ntg(self, model: keras.Model) -> np.ndarray:
         closed = self._method in ("auto", "closed_form") and find_shallow_layer(model) is not None
         ntg = empirical_ntg(
             model,

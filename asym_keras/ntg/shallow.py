@@ -6,9 +6,11 @@ import logging
 import types
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from asym_keras.checks import is_whole
@@ -59,7 +61,13 @@ def _is_simple(layer: AsymScaledDense) -> bool:
 
 
 def shallow_ntg(
-    layer: AsymScaledDense, x, x2=None, *, output=0, dtype=None, batch_size: int | None = None
+    layer: AsymScaledDense,
+    x: Any,
+    x2: Any = None,
+    *,
+    output: int | str | tuple = 0,
+    dtype: Any = None,
+    batch_size: int | None = None,
 ) -> tf.Tensor:
     """NTG matrix of output k with respect to the kernel, Eq. (7).
 
@@ -128,7 +136,7 @@ def _slopes(activation, z: tf.Tensor) -> tf.Tensor:
 
 
 def split_ntg(
-    layer: AsymScaledDense, x, x2=None, *, output: int = 0, dtype=None
+    layer: AsymScaledDense, x: Any, x2: Any = None, *, output: int = 0, dtype: Any = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The symmetric and the asymmetrical part of the NTG matrix, Eq. (14).
 
@@ -174,7 +182,7 @@ def split_ntg(
     return first, second
 
 
-def node_contributions(layer: AsymScaledDense, x, *, output: int = 0) -> np.ndarray:
+def node_contributions(layer: AsymScaledDense, x: Any, *, output: int = 0) -> np.ndarray:
     """What each node adds to the trace of the NTG matrix, Eq. (7).
 
     The matrix is a sum over nodes of `(lambda_j a_jk^2 / d) diag(s_j) X X^T diag(s_j)`,
@@ -197,7 +205,14 @@ def node_contributions(layer: AsymScaledDense, x, *, output: int = 0) -> np.ndar
     return factors * (tf.reduce_sum(inputs**2, axis=1).numpy() @ (slopes**2).numpy())
 
 
-def leading_share(layer: AsymScaledDense, x, k, *, output: int = 0, order=None):
+def leading_share(
+    layer: AsymScaledDense,
+    x: Any,
+    k: npt.ArrayLike,
+    *,
+    output: int = 0,
+    order: npt.ArrayLike | None = None,
+) -> float | np.ndarray:
     """Share of the NTG matrix that the k first nodes carry, in [0, 1].
 
     The ratio of traces: of the NTG restricted to those nodes, to the whole. Traces add up over

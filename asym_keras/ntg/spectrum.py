@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, eigh, eigvalsh
 from scipy.sparse import linalg as sparse
 
@@ -36,7 +37,7 @@ INVERSE_TOLERANCE = 1e-8
 INVERSE_VECTORS = 40
 
 
-def minimum_eigenvalue(matrix, *, method: str = "auto") -> float:
+def minimum_eigenvalue(matrix: npt.ArrayLike, *, method: str = "auto") -> float:
     """Smallest eigenvalue of a symmetric matrix (n, n).
 
     Lanczos finds the largest eigenvalue `1 / (lambda + s)` of the inverse of
@@ -61,7 +62,7 @@ def minimum_eigenvalue(matrix, *, method: str = "auto") -> float:
     return float(value * scale)
 
 
-def spectral_norm(matrix, *, method: str = "auto") -> float:
+def spectral_norm(matrix: npt.ArrayLike, *, method: str = "auto") -> float:
     """Largest absolute eigenvalue of a symmetric matrix (n, n), definite or not.
 
     Relative accuracy: `n eps` direct, `1e-10` by Lanczos.
@@ -78,7 +79,9 @@ def spectral_norm(matrix, *, method: str = "auto") -> float:
     return float(np.abs(values[[0, -1]]).max() * scale)
 
 
-def top_eigenpairs(matrix, k: int, *, method: str = "auto") -> tuple[np.ndarray, np.ndarray]:
+def top_eigenpairs(
+    matrix: npt.ArrayLike, k: int, *, method: str = "auto"
+) -> tuple[np.ndarray, np.ndarray]:
     """The k largest eigenvalues of a symmetric matrix (n, n), and their eigenvectors.
 
     Each vector has norm 1 and a positive entry of largest magnitude (the first of those
@@ -116,7 +119,7 @@ def top_eigenpairs(matrix, k: int, *, method: str = "auto") -> tuple[np.ndarray,
     return pairs[0][order] * scale, _with_fixed_signs(pairs[1][:, order])
 
 
-def condition_number(matrix, *, method: str = "auto") -> float:
+def condition_number(matrix: npt.ArrayLike, *, method: str = "auto") -> float:
     """`lambda_max / lambda_min` of a positive semi-definite matrix (n, n).
 
     Infinite if `lambda_min <= n eps lambda_max`, the rounding level of float64: nothing can be
@@ -132,7 +135,7 @@ def condition_number(matrix, *, method: str = "auto") -> float:
     return float("inf") if smallest <= level else largest / smallest
 
 
-def effective_rank(matrix) -> float:
+def effective_rank(matrix: npt.ArrayLike) -> float:
     """Effective rank of a symmetric matrix (n, n), in [1, n].
 
     `exp(-sum_i p_i log p_i)`, `p_i = |lambda_i| / sum_k |lambda_k|`: the exponential of the
@@ -150,7 +153,9 @@ def effective_rank(matrix) -> float:
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
-def kernel_target_alignment(matrix, targets, *, centered: bool = False) -> float:
+def kernel_target_alignment(
+    matrix: npt.ArrayLike, targets: npt.ArrayLike, *, centered: bool = False
+) -> float:
     """Alignment of a kernel matrix with the targets, `<K, Y Y^T>_F / (||K||_F ||Y Y^T||_F)`.
 
     In [0, 1] for positive semi-definite K; 1 if K is a multiple of `Y Y^T` (N. Cristianini et

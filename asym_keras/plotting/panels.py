@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def _legend_shape(entries: int, columns: int) -> tuple[int, int]:
     return -(-entries // rows), rows
 
 
-def _draw_panel(axis, panel: Panel) -> None:
+def _draw_panel(axis: Any, panel: Panel) -> None:
     log = panel.is_log()
     axis.set_yscale("log" if log else "linear")
     for line in panel.lines:

@@ -6,8 +6,9 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -120,7 +121,9 @@ def paper_figure(
     return path.with_suffix(".csv")
 
 
-def _measured(paper_panels, groups, published, refit) -> tuple[list[Panel], list[tuple]]:
+def _measured(
+    paper_panels: Iterable[PaperPanel], groups: Any, published: Any, refit: Any
+) -> tuple[list[Panel], list[tuple]]:
     several = len({panel.task for panel in paper_panels}) > 1
     panels, rows = [], []
     for of in paper_panels:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
 
 _FOLDER = Path(__file__).parent
 
@@ -27,7 +30,7 @@ def list_presets() -> dict[str, str]:
     return {name: str(_card(name)["title"]) for name in _names()}
 
 
-def from_preset(name: str):
+def from_preset(name: str) -> keras.Model:
     """The pruned network of a preset, with its weights.
 
     Raw values go in: pixels 0 to 255, columns in their own units; scaling is in the model. Scores

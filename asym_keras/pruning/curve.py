@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from asym_keras.checks import is_whole
 from asym_keras.importance.rules import order_nodes
@@ -19,15 +21,15 @@ STEPS = 20  # of 5 %
 
 def pruning_curve(
     model: keras.Model,
-    x_train,
-    y_train,
-    x_test,
-    y_test,
+    x_train: Any,
+    y_train: Any,
+    x_test: Any,
+    y_test: Any,
     *,
-    labels_train=None,
-    labels_test=None,
-    importance="paper",
-    loss="mse",
+    labels_train: Any = None,
+    labels_test: Any = None,
+    importance: str | npt.ArrayLike = "paper",
+    loss: Any = "mse",
     pruned: Iterable[int] | None = None,
     refit: bool = False,
     refit_widest: int | None = None,
@@ -127,8 +129,8 @@ def pruning_curve(
         logits = by == "sigmoid" and ending.link == "linear"
         for name, part in parts.items():
             scores[f"{name}_refit"] = Scores(part, len(widths), logits=logits)
-            for width, *scored in _refitted_outputs(ending, features[name], fits):
-                scores[f"{name}_refit"].add(skipped + width, *scored)
+            for width, rows, outputs in _refitted_outputs(ending, features[name], fits):
+                scores[f"{name}_refit"].add(skipped + width, rows, outputs)
     table: dict[str, list] = {"pruned": pruned, "kept": widths}
     for suffix in ("", "_refit") if refit else ("",):
         for quantity in ("risk", "accuracy"):
@@ -139,7 +141,9 @@ def pruning_curve(
     return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
 
 
-def _outputs(ending: Ending, tile: np.ndarray, kernel, constants, entries: list[int]):
+def _outputs(
+    ending: Ending, tile: np.ndarray, kernel: np.ndarray, constants: np.ndarray, entries: list[int]
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yields index of a width and outputs (rows, K), float64, from features (rows, entries).
 
     Products are taken of the features between one width and the next, in the model's precision,
@@ -156,7 +160,9 @@ def _outputs(ending: Ending, tile: np.ndarray, kernel, constants, entries: list[
         yield width, ending.tail(sums)
 
 
-def _refitted_outputs(ending: Ending, features: np.ndarray, fits):
+def _refitted_outputs(
+    ending: Ending, features: np.ndarray, fits: Any
+) -> Iterator[tuple[int, slice, np.ndarray]]:
     """Yields index of a width, slice of examples, and outputs by the refitted readouts."""
     for first in range(0, len(features), TILE_ROWS):
         rows = slice(first, first + TILE_ROWS)
@@ -166,7 +172,7 @@ def _refitted_outputs(ending: Ending, features: np.ndarray, fits):
             yield width, rows, ending.tail(sums)
 
 
-def _check_pruned(pruned, units: int) -> list[int]:
+def _check_pruned(pruned: Any, units: int) -> list[int]:
     if pruned is None:
         return sorted({round(units * i / STEPS) for i in range(STEPS + 1)})
     counts = list(pruned)

@@ -15,7 +15,12 @@ from asym_keras.layers import AsymScaledDense
 
 
 def changes_for(
-    target: AsymScaledDense, paths: NodePaths, kept, *, readout=None, biased: bool = False
+    target: AsymScaledDense,
+    paths: NodePaths,
+    kept: np.ndarray,
+    *,
+    readout: Any = None,
+    biased: bool = False,
 ) -> dict[int, Change]:
     """The `Change` of each layer, by its id, with the `kept` nodes of `target` only.
 
@@ -36,7 +41,7 @@ def changes_for(
     return changes | {id(cut.layer): _change(cut, kept, biased) for cut in paths.cuts}
 
 
-def shapes_for(paths: NodePaths, kept) -> dict[int, tuple]:
+def shapes_for(paths: NodePaths, kept: np.ndarray) -> dict[int, tuple]:
     """The shapes of the inputs of nested models that nodes enter by."""
     shapes = {}
     for tensor, nodes in paths.entries:
@@ -46,7 +51,7 @@ def shapes_for(paths: NodePaths, kept) -> dict[int, tuple]:
     return shapes
 
 
-def _change(cut: Cut, kept, biased: bool) -> Change:
+def _change(cut: Cut, kept: np.ndarray, biased: bool) -> Change:
     layer, entries = cut.layer, cut.received.entries(kept)
     if isinstance(layer, keras.layers.Reshape):
         return Change({"target_shape": reshaped(layer, cut.returned, kept)})
@@ -68,5 +73,5 @@ def _change(cut: Cut, kept, biased: bool) -> Change:
     return Change({"use_bias": True}, {**weights, "bias": shift})
 
 
-def _array(weight) -> np.ndarray:
+def _array(weight: Any) -> np.ndarray:
     return ops.convert_to_numpy(weight)

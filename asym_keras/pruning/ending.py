@@ -54,12 +54,12 @@ class Ending:
         """The reader, if it is no `AsymScaledDense`."""
         return None if self.reader is self.layer else self.reader
 
-    def targets(self, x, y) -> np.ndarray:
+    def targets(self, x: Any, y: Any) -> np.ndarray:
         """`y`, targets or labels, as float64 (n, K) that fits the model and its examples `x`."""
         targets, _ = self.targets_or_labels(x, y)
         return targets if targets.ndim == 2 else one_hot(targets, self.outputs)
 
-    def targets_or_labels(self, x, y) -> tuple[np.ndarray, bool]:
+    def targets_or_labels(self, x: Any, y: Any) -> tuple[np.ndarray, bool]:
         """`y` as float64 (n, K), or as labels int64 (n,); and whether it is these."""
         if not self.outputs and np.ndim(y) != 2:
             raise ValueError(
@@ -84,7 +84,7 @@ class Ending:
             return np.zeros(self.kernel.shape[1])
         return ops.convert_to_numpy(self.dense.bias).astype("float64")
 
-    def arranged(self, order) -> tuple[np.ndarray, np.ndarray]:
+    def arranged(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The features' columns by the order of nodes, and how many there are by nodes kept.
 
         Args:
@@ -101,7 +101,7 @@ class Ending:
         columns = np.argsort(ranks, kind="stable")
         return columns, np.searchsorted(ranks[columns], np.arange(len(order) + 1))
 
-    def features(self, x, batch_size: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+    def features(self, x: Any, batch_size: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
         """Slices over the examples of `x`, and what the reader sums of each, (rows, entries)."""
         x = as_inputs(self.model, x)
         for rows in tiles(self.model, x, len(self.nodes.labels), batch_size):
@@ -144,7 +144,7 @@ def check_regression(asked: str) -> None:
         raise ValueError(f"Expected regression to be one of {REGRESSIONS}, received {asked!r}.")
 
 
-def _tail(reader, steps, values) -> np.ndarray:
+def _tail(reader: Any, steps: Any, values: Any) -> np.ndarray:
     if type(reader) is keras.layers.Dense:
         values = reader.activation(values)
     for step in steps:
@@ -169,7 +169,7 @@ def _link(end: Sum) -> str:
     return "other"
 
 
-def find_ending(model: keras.Model, layer: str | None = None, *, readout=True) -> Ending:
+def find_ending(model: keras.Model, layer: str | None = None, *, readout: bool = True) -> Ending:
     """The `Ending` of `model`.
 
     Args:
@@ -211,7 +211,7 @@ def find_ending(model: keras.Model, layer: str | None = None, *, readout=True) -
     )
 
 
-def fit_readouts(features, targets: np.ndarray, widths, by: str) -> list:
+def fit_readouts(features: Any, targets: np.ndarray, widths: Any, by: str) -> list:
     """Kernels and biases on the first columns, `by` an `Ending.regression`."""
     if by == "ridge":
         return refit_readouts(features, targets, widths)

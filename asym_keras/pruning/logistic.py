@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize
 
 from asym_keras.pruning.refit import TILE_ROWS, check_refit
@@ -34,7 +35,11 @@ class LogitRefit:
 
 
 def refit_logits(
-    features, targets, widths: Iterable[int] | None = None, *, link: str = "softmax"
+    features: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    widths: Iterable[int] | None = None,
+    *,
+    link: str = "softmax",
 ) -> list[LogitRefit]:
     """Softmax regression on the first k features, or a logistic one for each output.
 
@@ -62,13 +67,13 @@ def refit_logits(
         >>> round(fit.risk, 2)
         0.64
     """
-    features, targets, widths = check_refit("refit_logits", features, targets, widths, least=1)
+    f, y, counts = check_refit("refit_logits", features, targets, widths, least=1)
     if link not in ("softmax", "sigmoid"):
         raise ValueError(f"refit_logits: expected link 'softmax' or 'sigmoid', received {link!r}.")
-    require_probabilities(targets, link)
-    problem = _Problem(features, targets, link)
-    fits = {k: problem.solve(k) for k in sorted(set(widths))}
-    return [fits[k] for k in widths]
+    require_probabilities(y, link)
+    problem = _Problem(f, y, link)
+    fits = {k: problem.solve(k) for k in sorted(set(counts))}
+    return [fits[k] for k in counts]
 
 
 def require_probabilities(targets: np.ndarray, link: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
@@ -15,7 +17,7 @@ from asym_keras.targets import as_labels, hits, labels_in, one_hot
 class Part:
     """Examples of the training or test part, checked."""
 
-    def __init__(self, ending: Ending, name: str, x, y, labels, loss):
+    def __init__(self, ending: Ending, name: str, x: Any, y: Any, labels: Any, loss: Any):
         x, y = materialised(x, y)
         self.x = as_inputs(ending.model, x)
         self.y, are_labels = ending.targets_or_labels(self.x, y)

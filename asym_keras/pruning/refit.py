@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import cholesky, eigh, solve_triangular
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,9 @@ class Refit:
     loo_risk: float
 
 
-def refit_readouts(features, targets, widths: Iterable[int] | None = None) -> list[Refit]:
+def refit_readouts(
+    features: npt.ArrayLike, targets: npt.ArrayLike, widths: Iterable[int] | None = None
+) -> list[Refit]:
     """Ridge regression on the first k features, for each width k.
 
     Minimises `||F A + b - Y||^2 + p ||A||^2`, the bias b without penalty, in float64. Of 13
@@ -63,18 +66,25 @@ def refit_readouts(features, targets, widths: Iterable[int] | None = None) -> li
         >>> asym_keras.pruning.refit_readouts(x, 2 * x + 1)[0].bias.round(3)
         array([1.])
     """
-    features, targets, widths = check_refit("refit_readouts", features, targets, widths, least=2)
-    data = _Data(features, targets)
+    f, y, counts = check_refit("refit_readouts", features, targets, widths, least=2)
+    data = _Data(f, y)
     fits = {0: _mean_only(data)}
-    fits |= _by_features(data, sorted({k for k in widths if 0 < k < data.examples}))
-    fits |= {k: _by_examples(data, k) for k in set(widths) if k >= data.examples}
-    for k in widths:
+    fits |= _by_features(data, sorted({k for k in counts if 0 < k < data.examples}))
+    fits |= {k: _by_examples(data, k) for k in set(counts) if k >= data.examples}
+    for k in counts:
         numbers = k, fits[k].penalty, fits[k].loo_risk
         logger.debug("refit of %d features: penalty %.2g, leave-one-out %.4g", *numbers)
-    return [fits[k] for k in widths]
+    return [fits[k] for k in counts]
 
 
-def check_refit(name: str, features, targets, widths, *, least: int):
+def check_refit(
+    name: str,
+    features: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    widths: Iterable[int] | None,
+    *,
+    least: int,
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Features (n, largest width), targets float64 and a list of widths, for the refit `name`."""
     features, targets = np.asarray(features), np.asarray(targets, dtype="float64")
     if features.ndim != 2 or targets.ndim != 2 or len(features) != len(targets):
@@ -159,7 +169,7 @@ def _by_features(data: _Data, widths: list[int]) -> dict[int, Refit]:
     return fits
 
 
-def _left_out(data: _Data, factor, solved, widths: list[int]) -> np.ndarray:
+def _left_out(data: _Data, factor: np.ndarray, solved: np.ndarray, widths: list[int]) -> np.ndarray:
     """Sum of squares of the leave-one-out errors at each width, for one penalty."""
     squares = np.zeros(len(widths))
     for rows, tile in data.tiles(widths[-1]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ REFIT_BYTES = 6 * 2**30
 
 
 def refit_bytes(
-    train: int, test: int = 0, *, widest: int, dtype="float32", outputs: int | None = None
+    train: int, test: int = 0, *, widest: int, dtype: Any = "float32", outputs: int | None = None
 ) -> int:
     """Bytes that refits up to `widest` nodes hold at most, beside model and data.
 
@@ -55,7 +56,7 @@ def widest_refit(
     test: int = 0,
     *,
     width: int,
-    dtype="float32",
+    dtype: Any = "float32",
     limit: int | None = None,
     outputs: int | None = None,
 ) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from asym_keras.arrays import materialised
@@ -25,11 +28,11 @@ def prune(
     model: keras.Model,
     keep: int,
     *,
-    importance="paper",
+    importance: str | npt.ArrayLike = "paper",
     layer: str | None = None,
-    refit=None,
+    refit: Any = None,
     regression: str = "auto",
-    x=None,
+    x: Any = None,
     seed: int = 0,
 ) -> keras.Model:
     """A smaller model with the `keep` most important nodes, scaled as they were.
@@ -100,7 +103,7 @@ def prune(
     return fit.into(small)
 
 
-def _check(model, target: AsymScaledDense, keep) -> NodePaths:
+def _check(model: keras.Model, target: AsymScaledDense, keep: Any) -> NodePaths:
     """Where the nodes lead, if they can be cut."""
     if not is_whole(keep, 1, target.units):
         raise ValueError(
@@ -123,7 +126,13 @@ def _check(model, target: AsymScaledDense, keep) -> NodePaths:
     return paths
 
 
-def _require_masking(model, target, paths: NodePaths, kept, small) -> None:
+def _require_masking(
+    model: keras.Model,
+    target: AsymScaledDense,
+    paths: NodePaths,
+    kept: np.ndarray,
+    small: keras.Model,
+) -> None:
     """Refuses a cut that is not what masking the other nodes gives, on made-up inputs."""
     fixed = keras.tree.flatten(input_structure(model))[0].shape[0]
     x, root = probe_inputs(model, fixed or 4), target.sqrt_scalings
@@ -154,7 +163,9 @@ def _numbers(answer: tuple) -> list[np.ndarray]:
 class _Fit:
     """A refit: the examples, and what is fitted to them, checked before any work."""
 
-    def __init__(self, model, target: AsymScaledDense, refit, regression: str, keep: int):
+    def __init__(
+        self, model: keras.Model, target: AsymScaledDense, refit: Any, regression: str, keep: int
+    ):
         self.x, y = materialised(*(refit if isinstance(refit, (tuple, list)) else (refit, None)))
         self.x = as_inputs(model, self.x)
         self._ending: Ending = find_ending(model, target.name, readout=False)
@@ -177,7 +188,7 @@ class _Fit:
             name=f"{target.name}_readout",
         )
 
-    def into(self, small):
+    def into(self, small: keras.Model) -> keras.Model:
         """`small` with the fitted readout."""
         ending = find_ending(small, self._layer.name)
         features = np.concatenate([part for _, part in ending.features(self.x)])
@@ -189,7 +200,7 @@ class _Fit:
         return small
 
 
-def _with_readout(model, small, dense):
+def _with_readout(model: keras.Model, small: keras.Model, dense: keras.layers.Dense) -> keras.Model:
     """`small`, which returns the features, with a `Dense` after them."""
     if isinstance(small, keras.Sequential):
         small.add(dense)

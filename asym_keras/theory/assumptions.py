@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,7 +117,7 @@ def check_assumptions(
     x: npt.ArrayLike,
     y: npt.ArrayLike,
     *,
-    activation="relu",
+    activation: Any = "relu",
     initial_stddev: float = 1.0,
     parallel_tolerance: float = SMALLEST_TOLERANCE,
 ) -> AssumptionReport:

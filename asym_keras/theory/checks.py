@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import numpy.typing as npt
 
 from asym_keras.checks import Float64Array
 
+if TYPE_CHECKING:
+    from asym_keras.ntg.activation import Activation
+
 RADIUS = 8.0  # of the quadrature, in standard deviations
 FINE = 1.0 / 16.0  # its step in one dimension: exact to round-off up to deviations of 2 for tanh
 
 
-def paper_time(t: npt.ArrayLike, examples: int, outputs: int = 1):
+def paper_time(t: npt.ArrayLike, examples: int, outputs: int = 1) -> Float64Array:
     """Time in the paper's clock, `2 t / (n K)`, for the time t of a run.
 
     Our risk is the mean of squares over the n K entries, Eq. (5) is half their sum: the paper's
@@ -75,7 +80,7 @@ def check_scalings(scalings: npt.ArrayLike) -> Float64Array:
     return array
 
 
-def theorem_activation(activation, *, smooth: bool = False):
+def theorem_activation(activation: Any, *, smooth: bool = False) -> Activation:
     """Description of an activation of Assumption 2.2, of its clause (b) alone where `smooth`.
 
     Args:

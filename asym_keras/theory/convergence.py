@@ -69,7 +69,7 @@ class GlobalConvergence:
     second_moment: float | None = None
     curvature_bound: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_setting(self)
         check_field(self, "target_bound", 0.0 <= self.target_bound < math.inf, "a number >= 0")
         if (self.second_moment is None) != (self.curvature_bound is None):
@@ -90,7 +90,7 @@ class GlobalConvergence:
         *,
         gamma: float,
         delta: float,
-        activation="relu",
+        activation: Any = "relu",
     ) -> GlobalConvergence:
         """The theorem for training data, the one that the activation asks for.
 
@@ -168,7 +168,7 @@ class GlobalConvergence:
         """Rate of (b) per unit of our t: `gamma kappa_n / n`."""
         return self.gamma * self.kappa_n / 2.0 * float(paper_time(1.0, self.examples))
 
-    def risk(self, t: npt.ArrayLike, initial_risk: float):
+    def risk(self, t: npt.ArrayLike, initial_risk: float) -> Float64Array:
         """(b) `exp(-rate t)` times the initial risk, at times t of our clock."""
         return initial_risk * np.exp(-self.rate * np.asarray(t, dtype=np.float64))
 
@@ -232,7 +232,7 @@ class GlobalConvergence:
         return array
 
 
-def smooth_second_moment(activation, input_dim: int) -> float:
+def smooth_second_moment(activation: Any, input_dim: int) -> float:
     """`C_1 = sup_{0 < c <= 1} E[sigma(c z / sqrt(d))**2]`, z standard normal, Eq. (13).
 
     Quadrature on a grid of c, refined about the best point. The supremum may lie at

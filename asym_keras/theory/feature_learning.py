@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ class NTGVelocity:
 
 
 def expected_weight_velocity(
-    x: npt.ArrayLike, scalings: npt.ArrayLike, *, activation="relu"
+    x: npt.ArrayLike, scalings: npt.ArrayLike, *, activation: Any = "relu"
 ) -> Float64Array:
     """Theorem 5.1: `E[dW/dt]` at t = 0 in our clock, for all weights.
 
@@ -89,7 +90,7 @@ def expected_ntg_velocity(
     x: npt.ArrayLike,
     scalings: npt.ArrayLike,
     *,
-    activation="tanh",
+    activation: Any = "tanh",
     x_eval: npt.ArrayLike | None = None,
     method: str = "auto",
     samples: int = 100_000,
@@ -152,7 +153,9 @@ def expected_ntg_velocity(
     return NTGVelocity(scale * mean, np.abs(scale) * error, "monte_carlo")
 
 
-def _monte_carlo(activation, x, ends, samples: int, seed: int) -> tuple[Float64Array, Float64Array]:
+def _monte_carlo(
+    activation: Any, x: Any, ends: Any, samples: int, seed: int
+) -> tuple[Float64Array, Float64Array]:
     """Mean and standard error of `H + H^T` from batch means.
 
     Within a draw the sum over i is a product of a vector with the Gram matrix, and the mean
@@ -176,7 +179,7 @@ def _monte_carlo(activation, x, ends, samples: int, seed: int) -> tuple[Float64A
     return mean, np.sqrt(variance / (batches - 1))
 
 
-def _quadrature(activation, x, ends, step: float) -> Float64Array:
+def _quadrature(activation: Any, x: Any, ends: Any, step: float) -> Float64Array:
     """`H + H^T` by a rule in three dimensions for each triple (k, l, i)."""
     cube, weight = normal_rule(step, dims=3)
     gram = x @ ends.T

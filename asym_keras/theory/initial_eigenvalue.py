@@ -51,12 +51,12 @@ class InitialEigenvalueBound:
     gamma: float
     delta: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_setting(self)
 
     @classmethod
     def from_data(
-        cls, x: npt.ArrayLike, *, gamma: float, delta: float, activation="relu"
+        cls, x: npt.ArrayLike, *, gamma: float, delta: float, activation: Any = "relu"
     ) -> InitialEigenvalueBound:
         """The bound for inputs `x` (n, d); raises as `GlobalConvergence.from_data`."""
         theorem_activation(activation)
@@ -77,7 +77,7 @@ class InitialEigenvalueBound:
         return width >= self.required_width
 
 
-def inputs_setting(x: Float64Array, activation) -> dict[str, Any]:
+def inputs_setting(x: Float64Array, activation: Any) -> dict[str, Any]:
     """n, d and kappa_n; ValueError for inputs of norm above 1."""
     from asym_keras.ntg.limiting import kappa_n  # loads TensorFlow
 
@@ -109,7 +109,7 @@ def check_setting(bound: Setting) -> None:
     check_field(bound, "delta", 0.0 < bound.delta < 1.0, "a number in (0, 1)")
 
 
-def check_field(bound, name: str, good: bool, expected: str) -> None:
+def check_field(bound: Any, name: str, good: bool, expected: str) -> None:
     """ValueError that names the field unless it is `good`."""
     if not good:  # comparisons with NaN are false
         raise ValueError(

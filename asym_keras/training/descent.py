@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -41,7 +41,7 @@ class GradientDescent:
     seed: int = 0
     jit_compile: bool | str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.learning_rate > 0 or not np.isfinite(self.learning_rate):
             raise ValueError(
                 f"GradientDescent: expected a positive learning_rate, received "
@@ -61,7 +61,7 @@ class GradientDescent:
         """Time t that one step of the table stands for."""
         return self.learning_rate
 
-    def start(self, objective: Objective, snapshot=None) -> DescentRun:
+    def start(self, objective: Objective, snapshot: Any = None) -> DescentRun:
         """Begins a run at the model's weights, or goes on from `snapshot`."""
         return DescentRun(self, objective, snapshot)
 

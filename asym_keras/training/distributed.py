@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -81,7 +82,9 @@ class DistributedObjective(Objective):
         for replica in self._replicas.values():
             replica.kinks = self.kinks
 
-    def gradient(self, weights, state, rows=None, rounding=None, shown=None):
+    def gradient(
+        self, weights: list, state: list, rows: Any = None, rounding: Any = None, shown: Any = None
+    ) -> tuple[tf.Tensor, list, list]:
         """Risk, its gradient and the (empty) state, on the examples `rows` or on all.
 
         Traceable, but not under XLA.
@@ -99,7 +102,7 @@ class DistributedObjective(Objective):
         risk, *gradient = self._workers.summed(part, list(weights), options)
         return risk, gradient, []
 
-    def agree(self, tensor):
+    def agree(self, tensor: tf.Tensor) -> tf.Tensor:
         """`tensor` of the first worker: processors may differ in the last bit, decisions not."""
         return self._workers.first(tensor)
 

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -40,12 +41,12 @@ def record_times(end_time: float, count: int = 50, *, time_step: float = 1.0) ->
 
 def train(
     model: keras.Model,
-    x,
-    y,
+    x: Any,
+    y: Any,
     *,
     method: GradientDescent | GradientFlow,
     end_time: float,
-    loss="mse",
+    loss: Any = "mse",
     times: npt.ArrayLike | None = None,
     probes: Mapping[str, Callable] | None = None,
     target_risk: float = -np.inf,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from asym_keras.evaluator import TILE_BYTES
@@ -20,7 +22,7 @@ def peak_bytes(
     width: int,
     outputs: int = 1,
     *,
-    dtype="float32",
+    dtype: Any = "float32",
     solver: str = "flow",
 ) -> int:
     """Bytes that a process at most holds while it trains a shallow network, full batch, on a CPU.

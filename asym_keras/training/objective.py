@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -49,7 +50,14 @@ class Objective(Evaluator):
     """
 
     def __init__(
-        self, model: keras.Model, x, y, *, loss="mse", batch_size=None, jit_compile="auto"
+        self,
+        model: keras.Model,
+        x: Any,
+        y: Any,
+        *,
+        loss: Any = "mse",
+        batch_size: int | None = None,
+        jit_compile: bool | str = "auto",
     ):
         options = {"loss": loss, "batch_size": batch_size, "jit_compile": jit_compile}
         super().__init__(model, x, y, **options)
@@ -112,7 +120,7 @@ class Objective(Evaluator):
         """The model's changing state now (seeds, moving averages)."""
         return [tf.identity(v.value) for v in self.state_variables]
 
-    def assign(self, weights, state) -> None:
+    def assign(self, weights: list, state: list) -> None:
         """Writes `weights` and `state` into the model."""
         for variable, value in zip(self.variables, weights, strict=True):
             variable.assign(value)
@@ -127,7 +135,9 @@ class Objective(Evaluator):
             moves = moves_of(sites, lambda w: self._call(w, others, x), self.weights(), step)
             self.kinks = Kinks(sites, moves)
 
-    def gradient(self, weights, state, rows=None, rounding=None, shown=None):
+    def gradient(
+        self, weights: list, state: list, rows: Any = None, rounding: Any = None, shown: Any = None
+    ) -> tuple[tf.Tensor, list, list]:
         """Risk, its gradient and the new state, on the examples `rows` or, in tiles, on all.
 
         Traceable: call it inside a `tf.function`.
@@ -145,14 +155,14 @@ class Objective(Evaluator):
                 return self._gradient(weights, state, self.x, self.y, 1.0)
             return self._tiled_gradient(weights, state)
 
-    def constrain(self, weights) -> list[tf.Tensor]:
+    def constrain(self, weights: list) -> list[tf.Tensor]:
         """`weights` as the constraints of the variables make them, after a step."""
         return [
             w if v.constraint is None else tf.convert_to_tensor(v.constraint(w))
             for v, w in zip(self.variables, weights, strict=True)
         ]
 
-    def agree(self, tensor):
+    def agree(self, tensor: tf.Tensor) -> tf.Tensor:
         """`tensor`, which decides how a solver goes on, as all who train along have it."""
         return tensor
 

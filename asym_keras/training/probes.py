@@ -7,6 +7,8 @@ run is resumed. Numbers become columns of the history, arrays are kept beside it
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -34,7 +36,7 @@ class RiskProbe:
         ValueError: When the probe starts: data or a loss that do not fit the model.
     """
 
-    def __init__(self, prefix: str, x, y, *, labels=None, loss="mse"):
+    def __init__(self, prefix: str, x: Any, y: Any, *, labels: Any = None, loss: Any = "mse"):
         self.prefix, self._data, self._loss = prefix, (x, y), loss
         self._given = labels
         self._labels: np.ndarray | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from asym_keras.arrays import materialised
@@ -16,6 +18,7 @@ from asym_keras.importance.nodes import Nodes
 from asym_keras.importance.rules import order_nodes
 from asym_keras.importance.taps import received, tiles
 from asym_keras.inputs import as_inputs, example_count, outputs_like, take
+from asym_keras.layers import AsymScaledDense
 from asym_keras.targets import as_labels, as_targets, hits, labels_in, one_hot
 from asym_keras.transfer.networks import TransferNetworks, squared_errors
 from asym_keras.transfer.solvers import METHODS, train_networks
@@ -59,15 +62,15 @@ def transfer_settings(protocol: str, *, classification: bool) -> dict:
 
 def transfer_curve(
     model: keras.Model,
-    x_train,
-    y_train,
-    x_test,
-    y_test,
+    x_train: Any,
+    y_train: Any,
+    x_test: Any,
+    y_test: Any,
     *,
-    labels_train=None,
-    labels_test=None,
+    labels_train: Any = None,
+    labels_test: Any = None,
     features: Sequence[int] = tuple(range(10, 101, 10)),
-    importance="paper",
+    importance: str | npt.ArrayLike = "paper",
     hidden: Sequence[int] = (64,),
     steps: int = 5000,
     learning_rate: float = 1.0,
@@ -165,7 +168,9 @@ def transfer_curve(
 class _Part:
     """Examples, targets and labels of one part, checked."""
 
-    def __init__(self, model, target, name: str, x, y, labels):
+    def __init__(
+        self, model: keras.Model, target: AsymScaledDense, name: str, x: Any, y: Any, labels: Any
+    ):
         x, y = materialised(x, y)
         self.x = as_inputs(model, x)
         examples, y = example_count(self.x), np.asarray(y)
@@ -193,7 +198,7 @@ class _Part:
         return np.mean(hits(predictions, self.labels[:, None]), axis=0).tolist()
 
 
-def _outputs_of(model, target, x) -> int:
+def _outputs_of(model: keras.Model, target: AsymScaledDense, x: Any) -> int:
     """K of a model (n, ...) -> (n, K); 1: another, or one that returns features of `target`."""
     if is_graph(model) and any(isinstance(h, Nodes) for h in node_paths(model, target).outputs):
         return 1
@@ -201,7 +206,7 @@ def _outputs_of(model, target, x) -> int:
     return shapes[0][-1] or 1 if len(shapes) == 1 and len(shapes[0]) == 2 else 1
 
 
-def _features(model, target, x, order) -> np.ndarray:
+def _features(model: keras.Model, target: AsymScaledDense, x: Any, order: np.ndarray) -> np.ndarray:
     """The features `order` of what the layer receives while `model` runs on `x`, (n, k)."""
     require_features(target)
     parts = []
@@ -222,7 +227,7 @@ def _features(model, target, x, order) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _check_features(features, target) -> list[int]:
+def _check_features(features: Any, target: AsymScaledDense) -> list[int]:
     counts = np.asarray(features)
     valid = counts.ndim == 1 and counts.size > 0 and counts.dtype.kind in "iu"
     if not valid or counts.min() < 1 or len(np.unique(counts)) < len(counts):
@@ -239,7 +244,7 @@ def _check_features(features, target) -> list[int]:
     return counts.tolist()
 
 
-def _check_choices(hidden, steps, learning_rate, method, seed) -> None:
+def _check_choices(hidden: Any, steps: Any, learning_rate: Any, method: Any, seed: Any) -> None:
     faults = {
         "hidden to be integers of at least 1, at least one": (
             hidden,
@@ -255,7 +260,7 @@ def _check_choices(hidden, steps, learning_rate, method, seed) -> None:
             raise ValueError(f"transfer_curve: expected {expected}, received {value!r}.")
 
 
-def _check_parts(train: _Part, test: _Part, labels_train, labels_test) -> None:
+def _check_parts(train: _Part, test: _Part, labels_train: Any, labels_test: Any) -> None:
     if train.y.shape[1] != test.y.shape[1]:
         raise ValueError(
             "transfer_curve: expected y_train and y_test with the same number of outputs, received "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -82,6 +83,6 @@ def squared_errors(predictions: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.mean((predictions.astype("float64") - y[:, None]) ** 2, axis=(0, 2))
 
 
-def summed_risk(y, predictions):
+def summed_risk(y: Any, predictions: tf.Tensor) -> tf.Tensor:
     """Per-example loss whose mean is the sum over networks of their mean squared errors."""
     return tf.reduce_sum(tf.reduce_mean((predictions - y) ** 2, axis=-1), axis=-1)

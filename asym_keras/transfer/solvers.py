@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,8 @@ METHODS = ("auto", "descent", "flow")
 
 def train_networks(
     networks: TransferNetworks,
-    phi,
-    y,
+    phi: Any,
+    y: Any,
     *,
     method: str,
     steps: int,
@@ -75,7 +76,9 @@ def train_networks(
         )
 
 
-def _diverging(networks, objective: Objective, phi, y, steps: int, rate: float) -> list[int]:
+def _diverging(
+    networks: TransferNetworks, objective: Objective, phi: Any, y: Any, steps: int, rate: float
+) -> list[int]:
     """Feature numbers of the networks that a failed descent carries to infinity.
 
     The model holds the last good state; from there the networks are watched one by one.

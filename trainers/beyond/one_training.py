@@ -137,7 +137,7 @@ class _Cell:
         from asym_keras.layers import AsymScaledDense
         from asym_keras.pruning import pruning_curve
 
-        options = {"gamma": self.gamma, "alpha": self.alpha, "seed": self.seed}
+        options: dict = {"gamma": self.gamma, "alpha": self.alpha, "seed": self.seed}
         frozen = self.readout == "frozen"
         head: list[keras.layers.Layer] = [
             AsymScaledDense(self.width, 10 if frozen else None, **options)
