@@ -39,7 +39,16 @@ print(f"asym-keras {version}: {count} modules import from the installed wheel")
 
 def source_files() -> set[str]:
     """Files of the packages that git tracks, or would."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *PACKAGES, LOAD]
+    command = [
+        "git",
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "--",
+        *PACKAGES,
+        LOAD,
+    ]
     names = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
     return {name for name in names if (ROOT / name).is_file()}
 
