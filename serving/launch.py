@@ -235,24 +235,19 @@ def _wait_until_available(
     process: subprocess.Popen, settings: Settings, names: Sequence[str]
 ) -> None:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else settings.host
-    end = time.monotonic() + settings.start_seconds
-    missing = {name: "no answer" for name in names}
-    while missing:
+    url, end = f"http://{host}:{settings.rest_port}", time.monotonic() + settings.start_seconds
+    while problems := [f"{name}: {problem}" for name in names if (problem := _problem(url, name))]:
         if process.poll() is not None:
             raise RuntimeError(
                 f"{BINARY}: expected it to serve, received its end with code "
                 f"{process.returncode}; its log above says why"
             )
         if time.monotonic() > end:
-            problems = "; ".join(f"{name}: {problem}" for name, problem in missing.items())
             raise RuntimeError(
                 f"expected every model to be AVAILABLE within {settings.start_seconds:g} seconds, "
-                f"received {problems}. Give more time with --start-timeout, or mend the models"
+                f"received {'; '.join(problems)}. Give more time with --start-timeout, or mend the "
+                "models"
             )
-        for name in list(missing):
-            missing[name] = _problem(f"http://{host}:{settings.rest_port}", name)
-            if not missing[name]:
-                del missing[name]
         time.sleep(0.1)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,18 +76,24 @@ def _read(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray:
     return array[None] if one_example else array
 
 
-def _numpy(file: Path) -> npt.NDArray | dict[str, npt.NDArray]:
+@contextlib.contextmanager
+def _reading(file: Path, kind: str) -> Iterator[None]:
     try:
-        content = np.load(file, allow_pickle=False)
-        return content if isinstance(content, np.ndarray) else dict(content)
+        yield
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(
-            f"--input: expected arrays of numbers, received {file}, which cannot be read ({error})"
+            f"--input: expected {kind}, received {file}, which cannot be read ({error})"
         ) from error
 
 
+def _numpy(file: Path) -> npt.NDArray | dict[str, npt.NDArray]:
+    with _reading(file, "arrays of numbers"):
+        content = np.load(file, allow_pickle=False)
+        return content if isinstance(content, np.ndarray) else dict(content)
+
+
 def _csv(file: Path) -> npt.NDArray[np.float64]:
-    try:
+    with _reading(file, "lines of equally many numbers"):
         lines = list(csv_table.read_records(file.read_bytes(), file.name))
         if lines and not all(map(csv_table.is_number, lines[0][1])):
             del lines[0]
@@ -95,10 +102,6 @@ def _csv(file: Path) -> npt.NDArray[np.float64]:
                 if not csv_table.is_number(cell):
                     raise ValueError(f"{cell!r} in line {number}")
         rows = np.array([cells for _, cells in lines], dtype=float)
-    except ValueError as error:
-        raise ValueError(
-            f"--input: expected lines of equally many numbers, received {file} ({error})"
-        ) from error
     if rows.ndim != 2:
         raise ValueError(f"--input: expected a line of numbers for each row, {file} has none")
     return rows
@@ -109,18 +112,17 @@ def _image(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray[np.uint8]:
         from PIL import Image, ImageOps
 
     height, width = _size(spec)
-    try:
-        with Image.open(file) as image:
-            if image.mode not in _GREY:
-                raise ValueError(f"its pixels are {image.mode}, not 8 bits each")
-            # Transparent pixels show the paper, which is white; often they hold black themselves.
-            picture = image.convert("RGBA")
-            paper = Image.new("RGBA", picture.size, "white")
-            grey = Image.alpha_composite(paper, picture).convert("L")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"--input: expected an image, received {file}, which cannot be read ({error})"
-        ) from error
+    with _reading(file, "an image"):
+        try:
+            with Image.open(file) as image:
+                if image.mode not in _GREY:
+                    raise ValueError(f"its pixels are {image.mode}, not 8 bits each")
+                # Transparent pixels show the paper, which is white; often they hold black.
+                picture = image.convert("RGBA")
+        except Image.DecompressionBombError as error:
+            raise ValueError(str(error)) from error
+        paper = Image.new("RGBA", picture.size, "white")
+        grey = Image.alpha_composite(paper, picture).convert("L")
     if grey.size != (width, height):
         grey = grey.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(ImageOps.invert(grey) if invert else grey)

@@ -76,8 +76,14 @@ def export_model(
             warmup_requests.write_warmup(new.temporary, card, names)
         tolerance = HALF_TOLERANCE if half else TOLERANCE
         difference = check_saved_model(new.temporary, model, network, card, tolerance=tolerance)
-        metrics = measure(network.outputs) if half and measure else None
-        card = _with_export(card, network, half, difference, command, metrics)
+        metrics = {"half": measure(network.outputs)} if half and measure else {}
+        card = _with_export(card, network, metrics, command)
+        card["export"] = {
+            "half": half,
+            "folded": network.chain is not None,
+            "largest_difference": float(f"{difference:.2g}"),
+            "versions": _versions(),
+        }
         write_card(new.temporary, card)
     assert new.path is not None
     _report(new.path, card, outputs)
@@ -99,30 +105,15 @@ def _shape(model: Any) -> tuple[int, int]:
 
 
 def _with_export(
-    card: dict[str, Any],
-    network: Network,
-    half: bool,
-    difference: float,
-    command: str | None,
-    metrics: dict[str, float] | None,
+    card: dict[str, Any], network: Network, metrics: dict[str, Any], command: str | None
 ) -> dict[str, Any]:
     """The card with what this export adds; the packaged model's own card stays as it is."""
     inputs = dict(card["inputs"])
     if network.chain is not None and inputs["kind"] != "image" and inputs["dim"] <= LONG_INPUT:
         # The centre of the training data shows what a request looks like.
         inputs.setdefault("example", [float(f"{value:.4g}") for value in network.chain.centre])
-    return {
-        **card,
-        "inputs": inputs,
-        "metrics": card["metrics"] | ({"half": metrics} if metrics else {}),
-        "commands": [*card["commands"], *([portable_command(command)] if command else [])],
-        "export": {
-            "half": half,
-            "folded": network.chain is not None,
-            "largest_difference": float(f"{difference:.2g}"),
-            "versions": _versions(),
-        },
-    }
+    commands = [*card["commands"], *([portable_command(command)] if command else [])]
+    return {**card, "inputs": inputs, "metrics": card["metrics"] | metrics, "commands": commands}
 
 
 def _versions() -> dict[str, str]:

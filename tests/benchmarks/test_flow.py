@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from benchmarks.reference import CASES, Case
 
-from benchmarks import flow_accuracy, reference
+from benchmarks.flow_accuracy import __main__ as flow_accuracy
+from benchmarks.flow_accuracy import reference
+from benchmarks.flow_accuracy.reference import CASES, Case
 
 SHORT = [Case("simulated", gamma, 0.4, 0, 40.0) for gamma in (0.0, 1.0)]
 

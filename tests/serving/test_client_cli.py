@@ -229,7 +229,7 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_a_table_that_is_damaged_is_told_with_its_line(tmp_path, monkeypatch, text, fault):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "x.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=f"numbers, received {tmp_path}/x.csv .*{fault}"):
+    with pytest.raises(ValueError, match=f"numbers, received {tmp_path}/x.csv, .*{fault}"):
         read_inputs(["~/x.csv"], takes(None, 2))
 
 

@@ -53,7 +53,7 @@ def test_rounding_of_a_mean_of_many_deviations_does_not_show():
         (Preprocessing(kind="vector", scale=1e60), "scale = 1e"),
         (Preprocessing(kind="vector", shift=1e60), "shift = 1e"),
         (Preprocessing(kind="vector", target_scale=1e60), "target_scale = 1e"),
-        (Preprocessing(kind="image", shape=(2, 2)), "3 inputs, received of 4"),
+        (Preprocessing(kind="image", shape=(2, 2)), "3 inputs, received 4"),
     ],
 )
 def test_wrapping_refuses_what_float32_loses(record, message):
