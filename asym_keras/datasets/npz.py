@@ -75,11 +75,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             f"{path}: expected an .npz file, received something else or a damaged file; "
             "write it with numpy.savez"
         )
-    try:
-        file = np.load(path, allow_pickle=False)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is damaged ({error}); write or copy it again") from error
-    with file:
+    with open(path, "rb") as opened:  # NumPy leaves one that it can't read open
+        try:
+            file = np.load(opened, allow_pickle=False)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path} is damaged ({error}); write or copy it again") from error
         missing = [key for key in _KEYS if key not in file.files]
         if missing:
             raise ValueError(

@@ -53,7 +53,8 @@ class Checkpoint:
             CheckpointError: Damaged, or of another run; says which and what to do.
         """
         try:
-            arrays, header = load_arrays(self.path)
+            with open(self.path, "rb") as file:  # NumPy leaves one that it can't read open
+                arrays, header = load_arrays(file)
             if header["format"] != FORMAT:
                 raise KeyError(header["format"])
             theirs, values = header["identity"], header["values"]
