@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from asym_keras.arrays import bytes_of
 from asym_keras.files import atomic_path, user_path
 from asym_keras.training.errors import CheckpointError
 
@@ -78,15 +79,13 @@ class Checkpoint:
 
 
 def digest(arrays) -> str:
-    """What arrays are known by in a checkpoint's identity."""
+    """A short hash of arrays, by which a checkpoint's identity knows them."""
     found = hashlib.sha256()
     for array in arrays:
-        array = np.ascontiguousarray(array)
-        if array.dtype.kind == "O":  # text
-            found.update(repr(array.tolist()).encode())
-            continue
-        # A view of the bytes: these are as large as the weights and the data.
-        found.update(array.reshape(-1).view("uint8").data)
+        array = np.asarray(array)
+        text = array.dtype.kind == "O"
+        # Of numbers a view is hashed: these arrays are as large as the weights and the data.
+        found.update(repr(array.tolist()).encode() if text else bytes_of(array))
     return found.hexdigest()[:16]
 
 
