@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
+from asym_keras.datasets.dataset import Dataset, class_targets, scale_pixels
 from asym_keras.datasets.preprocessing import Preprocessing, pixels
 from asym_keras.files import user_path
 
@@ -199,12 +199,7 @@ def _class_targets(labels_train: np.ndarray, labels_test: np.ndarray) -> dict[st
     unseen = np.setdiff1d(labels_test, labels_train)
     if unseen.size:
         warnings.warn(f"test labels {unseen[:10].tolist()} do not occur in y_train", stacklevel=4)
-    return {
-        "y_train": one_hot(labels_train, classes),
-        "y_test": one_hot(labels_test, classes),
-        "labels_train": labels_train,
-        "labels_test": labels_test,
-    }
+    return class_targets(labels_train, labels_test, classes)
 
 
 def _is_one_hot(y: np.ndarray) -> bool:
