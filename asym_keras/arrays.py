@@ -65,6 +65,11 @@ def as_tensor(value, dtype, name: str) -> Any:
     return cast
 
 
+def bytes_of(array) -> memoryview:
+    """The bytes of an array, to be hashed; a view of them, where they lie one after the other."""
+    return np.ascontiguousarray(array).reshape(-1).view("uint8").data
+
+
 def require_finite(value, name: str) -> None:
     """Raises ValueError for NaN or infinity among the examples of an array or tensor."""
     dense = not isinstance(value, (tf.RaggedTensor, tf.SparseTensor))

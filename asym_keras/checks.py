@@ -97,3 +97,27 @@ def check_positive(value: object, name: str) -> float:
             f"{name}: expected a positive finite number, received {value}; pass one above 0"
         )
     return number
+
+
+def check_examples(x: npt.ArrayLike, name: str = "x", dimension: int | None = None) -> Float64Array:
+    """`x` as float64 (n, d) of finite numbers, at least one; d is `dimension`, if that is given."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(
+            f"{name}: expected real numbers, received dtype {array.dtype}; pass an array of floats"
+        )
+    columns = "d" if dimension is None else str(dimension)
+    wrong = dimension is not None and array.shape[1:] != (dimension,)
+    if array.ndim != 2 or array.size == 0 or wrong:
+        raise ValueError(
+            f"{name}: expected examples of shape (n, {columns}), none of the two 0, received "
+            f"shape {array.shape}; pass one example per row, images flattened"
+        )
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0, 0])
+        raise ValueError(
+            f"{name}: expected finite numbers, received {array[row]} in row {row}; "
+            "repair or drop that row"
+        )
+    return array

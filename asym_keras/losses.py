@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.arrays import bytes_of
 from asym_keras.fingerprint import PLAIN, VARIABLES, held
 from asym_keras.graphs import mask_of
 
@@ -184,7 +185,7 @@ def _digest(thing) -> str:
     for part in held(thing):
         if isinstance(part, (*VARIABLES, tf.Tensor, np.ndarray, keras.layers.Layer)):
             for array in part.variables if isinstance(part, keras.layers.Layer) else [part]:
-                digest.update(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
+                digest.update(bytes_of(array))
         elif isinstance(part, types.CodeType):
             constants = [
                 # The order in which a set is told changes from process to process.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import keras
@@ -11,6 +12,11 @@ from asym_keras.initializers import Normal
 from asym_keras.layers import AsymScaledDense
 
 INITIAL_VARIANCE = {"paper": 1.0, "authors": 2.0}
+
+
+def load_model(path: str | os.PathLike) -> keras.Model:
+    """The model in a `.keras` file, once the layer and its initialisers are registered, as here."""
+    return keras.models.load_model(path, compile=False)
 
 
 def shallow_network(

@@ -73,13 +73,10 @@ class Run:
                 f"expected the trained model in {path}, received no such file. "
                 "Go on with the run (--resume) or run it again."
             )
-        import keras
-
-        # Their registration is what lets Keras read the layer and its initialisers.
-        from asym_keras import initializers, layers  # noqa: F401
+        from asym_keras.models import load_model  # loads TensorFlow
 
         try:
-            return keras.models.load_model(path, compile=False)
+            return load_model(path)
         except Exception as error:  # Keras tells of a damaged file in many ways, "not found" too
             raise ValueError(
                 f"expected a trained model in {path}, received a file that can't be read "
@@ -191,9 +188,9 @@ def _table(path: Path, *columns: str) -> Table | None:
         return None
     try:
         table = Table.from_csv(path)
-    except (TypeError, ValueError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise ValueError(
-            f"expected a table of numbers in {path}, received {_fault(path) or error}. {_CURE}."
+            f"expected a table of numbers in {path}, received {error}. {_CURE}."
         ) from error
     if not len(table):
         raise ValueError(f"expected a table of numbers in {path}, received no row. {_CURE}.")
@@ -206,27 +203,11 @@ def _table(path: Path, *columns: str) -> Table | None:
     return table
 
 
-def _fault(path: Path) -> str | None:
-    """The first line of a damaged table that is no row of numbers."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    width = len(lines[0].split(","))
-    for number, line in enumerate(lines[1:], start=2):
-        cells = line.split(",")
-        if len(cells) != width:
-            return f"{len(cells)} cells, not {width}, in line {number}"
-        for cell in cells:
-            try:
-                float(cell)
-            except ValueError:
-                return f"{cell!r} in line {number}"
-    return None
-
-
 def _arrays(path: Path, records: int) -> dict[str, np.ndarray] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # a flipped bit can make NumPy and zipfile raise almost any
         raise ValueError(

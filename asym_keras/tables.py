@@ -45,9 +45,25 @@ class Table:
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike) -> Self:
-        """Reads a table that `to_csv` wrote."""
+        """Reads a table that `to_csv` wrote.
+
+        Raises:
+            ValueError: A line is no row of numbers; says which, and what it holds.
+        """
         with open(user_path(path), newline="", encoding="utf-8") as file:
-            return cls([{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)])
+            names, *lines = list(csv.reader(file)) or [[]]
+        rows = []
+        for number, cells in enumerate(lines, start=2):
+            if len(cells) != len(names):
+                raise ValueError(f"{len(cells)} cells, not {len(names)}, in line {number}")
+            row = {}
+            for name, cell in zip(names, cells, strict=True):
+                try:
+                    row[name] = float(cell)
+                except ValueError:
+                    raise ValueError(f"{cell!r} in line {number}") from None
+            rows.append(row)
+        return cls(rows)
 
 
 class History(Table):

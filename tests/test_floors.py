@@ -81,7 +81,7 @@ def floor_faults(graph: dict[str, set[str]], package: str, rows) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("package", ["trainers", "serving", "benchmarks"])
+@pytest.mark.parametrize("package", ["asym_keras", "trainers", "serving", "benchmarks"])
 def test_no_module_imports_itself_back(package):
     graph = graph_of({file: parse(file) for file in python_files(package)})
     assert len(graph) > 20

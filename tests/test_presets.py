@@ -84,7 +84,7 @@ def test_list_is_immediate_and_needs_no_training_code(folder):
     assert not HEAVY & loaded("presets.list_presets(); presets.preset_card('mnist_gamma0_k20')")
     modules = loaded("presets.from_preset('mnist_gamma0_k20')")
     ours = {name.split(".")[1] for name in modules if name.startswith("asym_keras.")}
-    assert ours == {"presets", "initializers", "layers", "scaling"}
+    assert ours == {"checks", "initializers", "layers", "models", "presets", "scaling"}
 
 
 def data_of(card, shared_data):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from asym_keras.datasets import tfds_images
 from asym_keras.datasets.backbones import DEFAULT_BACKBONE, load_backbone
-from asym_keras.datasets.dataset import Dataset, Float32Array, Int64Array, one_hot
+from asym_keras.datasets.dataset import Dataset, Float32Array, Int64Array, class_targets
 from asym_keras.datasets.features import cached_features
 from asym_keras.datasets.npz import load_npz
 from asym_keras.datasets.preprocessing import Preprocessing
@@ -128,10 +128,8 @@ def load_cifar10_features(
             f"{path}: expected y_train and y_test as integer labels 0 to {CLASSES - 1}, received "
             f"{received}; for other data there is trainers.mnist --data"
         )
-    rows, test_rows = (
-        _first(train, len(data.x_train), "train"),
-        _first(test, len(data.x_test), "test"),
-    )
+    rows = _first(train, len(data.x_train), "train")
+    test_rows = _first(test, len(data.x_test), "test")
     return _dataset(
         data.x_train[rows],
         data.labels_train[rows],
@@ -231,11 +229,8 @@ def _dataset(
     return Dataset(
         name="cifar10",
         x_train=x_train,
-        y_train=one_hot(labels_train, CLASSES),
         x_test=x_test,
-        y_test=one_hot(labels_test, CLASSES),
-        labels_train=labels_train,
-        labels_test=labels_test,
+        **class_targets(labels_train, labels_test, CLASSES),
         source=source,
         preprocessing=Preprocessing(
             kind="vector",

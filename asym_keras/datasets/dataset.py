@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -197,6 +198,18 @@ def one_hot(labels: npt.NDArray[np.integer], classes: int) -> Float32Array:
     targets = np.zeros((len(labels), classes), dtype=np.float32)
     targets[np.arange(len(labels)), labels] = 1.0
     return targets
+
+
+def class_targets(
+    labels_train: Int64Array, labels_test: Int64Array, classes: int
+) -> dict[str, Any]:
+    """Labels and one-hot targets of both parts, as keyword arguments of `Dataset`."""
+    return {
+        "y_train": one_hot(labels_train, classes),
+        "y_test": one_hot(labels_test, classes),
+        "labels_train": labels_train,
+        "labels_test": labels_test,
+    }
 
 
 def _is_array(array: object, dtype: type, *, rank: int) -> bool:

@@ -130,7 +130,7 @@ def _check_folder(folder: Path, size: int) -> None:
 
 def _read(path: Path, key: str, rows: int) -> Float32Array:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             features, written = file["features"], str(file["key"])
     except Exception as error:  # a damaged file makes NumPy and zipfile raise almost any
         raise OSError(

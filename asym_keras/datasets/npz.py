@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
+from asym_keras.datasets.dataset import Dataset, class_targets, scale_pixels
 from asym_keras.datasets.preprocessing import Preprocessing, pixels
 from asym_keras.files import user_path
 
@@ -75,11 +75,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             f"{path}: expected an .npz file, received something else or a damaged file; "
             "write it with numpy.savez"
         )
-    try:
-        file = np.load(path, allow_pickle=False)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is damaged ({error}); write or copy it again") from error
-    with file:
+    with open(path, "rb") as opened:  # NumPy leaves one that it can't read open
+        try:
+            file = np.load(opened, allow_pickle=False)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path} is damaged ({error}); write or copy it again") from error
         missing = [key for key in _KEYS if key not in file.files]
         if missing:
             raise ValueError(
@@ -199,12 +199,7 @@ def _class_targets(labels_train: np.ndarray, labels_test: np.ndarray) -> dict[st
     unseen = np.setdiff1d(labels_test, labels_train)
     if unseen.size:
         warnings.warn(f"test labels {unseen[:10].tolist()} do not occur in y_train", stacklevel=4)
-    return {
-        "y_train": one_hot(labels_train, classes),
-        "y_test": one_hot(labels_test, classes),
-        "labels_train": labels_train,
-        "labels_test": labels_test,
-    }
+    return class_targets(labels_train, labels_test, classes)
 
 
 def _is_one_hot(y: np.ndarray) -> bool:

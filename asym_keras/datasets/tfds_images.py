@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
+from asym_keras.datasets.dataset import Dataset, class_targets, scale_pixels
 from asym_keras.datasets.preprocessing import pixels
 from asym_keras.files import user_path
 
@@ -216,11 +216,8 @@ def _dataset(
     return Dataset(
         name=builder.name,
         x_train=x_train,
-        y_train=one_hot(labels_train, classes),
         x_test=x_test,
-        y_test=one_hot(labels_test, classes),
-        labels_train=labels_train,
-        labels_test=labels_test,
+        **class_targets(labels_train, labels_test, classes),
         transfer=transfer,
         source=f"TFDS {builder.info.full_name}, {train}, {test}",
         preprocessing=pixels(

@@ -16,6 +16,7 @@ from scipy.special import zeta
 
 from asym_keras.checks import (
     Float64Array,
+    check_examples,
     check_gamma,
     check_open_unit,
     check_positive,
@@ -66,8 +67,8 @@ def mean_ntg(
                [0.    , 0.25  , 0.1875],
                [0.1875, 0.1875, 0.5   ]])
     """
-    x = _check_examples(x, "x")
-    x2 = x if x2 is None else _check_examples(x2, "x2", dimension=x.shape[1])
+    x = check_examples(x, "x")
+    x2 = x if x2 is None else check_examples(x2, "x2", dimension=x.shape[1])
     moment = slope_moment(describe_activation(activation), x, x2, check_positive(stddev, "stddev"))
     return moment * _inner_products(x, x2)
 
@@ -96,7 +97,7 @@ def ntg_variance_constant(
         x: examples (n, d).
         activation, stddev: of `mean_ntg`, with its errors.
     """
-    x = _check_examples(x, "x")
+    x = check_examples(x, "x")
     return _mean_and_constant(x, describe_activation(activation), check_positive(stddev, "stddev"))[
         1
     ]
@@ -175,7 +176,7 @@ def sample_limiting_ntg(
     Raises:
         ValueError: More than ten million terms are needed, or an argument out of its range.
     """
-    x = _check_examples(x, "x")
+    x = check_examples(x, "x")
     activation, stddev = describe_activation(activation), check_positive(stddev, "stddev")
     gamma, alpha = check_gamma(gamma), check_open_unit(alpha, "alpha")
     mean, constant = _mean_and_constant(x, activation, stddev)
@@ -228,26 +229,3 @@ def _sum_of_nodes(
 
 def _inner_products(x: Float64Array, x2: Float64Array) -> Float64Array:
     return x @ x2.T / x.shape[1]
-
-
-def _check_examples(x: npt.ArrayLike, name: str, dimension: int | None = None) -> Float64Array:
-    array = np.asarray(x)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(
-            f"{name}: expected real numbers, received dtype {array.dtype}; pass an array of floats"
-        )
-    columns = "d" if dimension is None else str(dimension)
-    wrong = dimension is not None and array.shape[1:] != (dimension,)
-    if array.ndim != 2 or array.size == 0 or wrong:
-        raise ValueError(
-            f"{name}: expected examples of shape (n, {columns}), none of the two 0, received "
-            f"shape {array.shape}; pass one example per row"
-        )
-    array = array.astype(np.float64)
-    if not np.isfinite(array).all():
-        row = int(np.argwhere(~np.isfinite(array))[0, 0])
-        raise ValueError(
-            f"{name}: expected finite numbers, received {array[row]} in row {row}; "
-            "repair or drop that row"
-        )
-    return array

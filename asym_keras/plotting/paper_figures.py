@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from asym_keras.files import user_path, write_text
+from asym_keras.files import user_path
 from asym_keras.plotting.curves import QUANTITIES
 from asym_keras.plotting.means import MeanCurve
 from asym_keras.plotting.panels import Line, Panel, draw_panels
 from asym_keras.plotting.run_groups import Published, runs_panel
 from asym_keras.runs import Run
 from asym_keras.scaling import zipf_concentration
+from asym_keras.tables import Table
 
 COLUMNS = ("task", "gamma", "alpha", "panel", "x", "mean", "std", "runs")
 
@@ -113,12 +112,9 @@ def paper_figure(
     if number in _FREE:
         places.insert(_FREE[number], None)
     draw_panels(path, places, columns=_GRID.get(number, 4), title=title)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    write_text(path.with_suffix(".csv"), text.getvalue())
-    return path.with_suffix(".csv")
+    table = path.with_suffix(".csv")
+    Table([dict(zip(COLUMNS, row, strict=True)) for row in rows]).to_csv(table)
+    return table
 
 
 def _measured(

@@ -52,13 +52,10 @@ def from_preset(name: str) -> keras.Model:
         TensorShape([1, 10])
     """
     path = _FOLDER / f"{_checked(name)}.keras"
-    import keras
-
-    # Their registration is what lets Keras read the layer and its initialisers.
-    from asym_keras import initializers, layers  # noqa: F401
+    from asym_keras.models import load_model  # loads TensorFlow
 
     try:
-        return keras.models.load_model(path, compile=False)
+        return load_model(path)
     except Exception as error:  # Keras tells of a damaged file in many ways
         raise _damaged(path.name, error) from error
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asym_keras.checks import Float64Array
-from asym_keras.theory.checks import check_inputs, check_targets
+from asym_keras.checks import Float64Array, check_examples
+from asym_keras.theory.checks import check_targets
 
 # Unit vectors in float32 exceed the norm 1 by their rounding.
 NORM_SLACK = 1e-6
@@ -141,7 +141,7 @@ def check_assumptions(
         ValueError: Bad shapes, entries that are not finite, a tolerance outside its range or a
             standard deviation that is not positive.
     """
-    x = check_inputs(x)
+    x = check_examples(x)
     y = check_targets(y, len(x))
     if not SMALLEST_TOLERANCE <= parallel_tolerance < 1.0:
         raise ValueError(

@@ -40,18 +40,6 @@ def paper_time(t: npt.ArrayLike, examples: int, outputs: int = 1) -> Float64Arra
     return 2.0 / (examples * outputs) * np.asarray(t, dtype=np.float64)
 
 
-def check_inputs(x: npt.ArrayLike, name: str = "x") -> Float64Array:
-    """`x` as float64 (n, d); ValueError unless it is a nonempty finite matrix."""
-    array = np.asarray(x, dtype=np.float64)
-    if array.ndim != 2 or not array.size:
-        raise ValueError(
-            f"{name}: expected a nonempty matrix (n, d), received shape {array.shape}; "
-            "pass one row per example, images flattened"
-        )
-    _check_finite(array, name)
-    return array
-
-
 def check_targets(y: npt.ArrayLike, examples: int) -> Float64Array:
     """`y` as float64 (n, K); ValueError unless it holds finite targets of `examples` examples."""
     array = np.asarray(y, dtype=np.float64)
@@ -60,7 +48,12 @@ def check_targets(y: npt.ArrayLike, examples: int) -> Float64Array:
             f"y: expected shape ({examples},) or ({examples}, K), received {array.shape}; "
             "pass one target per row of x"
         )
-    _check_finite(array, "y")
+    if not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0, 0])
+        raise ValueError(
+            f"y: expected finite numbers, received {array[row]} in row {row}; "
+            "repair or drop that row"
+        )
     return array.reshape(examples, -1)
 
 
@@ -125,13 +118,3 @@ def normal_rule(step: float, dims: int = 1) -> tuple[Float64Array, Float64Array]
     inside = squares <= RADIUS**2
     weights = np.exp(-squares[inside] / 2.0)
     return points[:, inside], weights / weights.sum()
-
-
-def _check_finite(array: Float64Array, name: str) -> None:
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        place = tuple(int(index) for index in bad[0])
-        raise ValueError(
-            f"{name}: expected finite numbers, received {array[place]} at {place} and "
-            f"{len(bad)} such entries in all; drop or fill these rows"
-        )

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asym_keras.checks import Float64Array
+from asym_keras.checks import Float64Array, check_examples
 from asym_keras.theory.checks import (
     FINE,
-    check_inputs,
     check_scalings,
     check_targets,
     normal_rule,
@@ -107,7 +106,7 @@ class GlobalConvergence:
             ValueError: Bad shapes or numbers, inputs of norm above 1, several outputs, or an
                 activation that breaks Assumption 2.2.
         """
-        x = check_inputs(x)
+        x = check_examples(x)
         y = check_targets(y, len(x))
         if y.shape[1] != 1:
             raise ValueError(

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asym_keras.checks import Float64Array
+from asym_keras.checks import Float64Array, check_examples
 from asym_keras.theory.checks import (
     FINE,
-    check_inputs,
     check_scalings,
     normal_rule,
     paper_time,
@@ -73,7 +72,7 @@ def expected_weight_velocity(
     Raises:
         ValueError: Bad shapes or numbers, or an activation that breaks Assumption 2.2.
     """
-    x, scalings = check_inputs(x), check_scalings(scalings)
+    x, scalings = check_examples(x), check_scalings(scalings)
     described = theorem_activation(activation)
     n, d = x.shape
     deviations = np.linalg.norm(x, axis=1) / math.sqrt(d)
@@ -123,13 +122,8 @@ def expected_ntg_velocity(
         ValueError: Bad shapes or numbers, an unknown method, fewer samples than batches, or an
             activation that breaks Assumption 2.2(b).
     """
-    x, scalings = check_inputs(x), check_scalings(scalings)
-    ends = x if x_eval is None else check_inputs(x_eval, "x_eval")
-    if ends.shape[1] != x.shape[1]:
-        raise ValueError(
-            f"x_eval: expected inputs of {x.shape[1]} dimensions as in x, received "
-            f"{ends.shape[1]}; pass shape (p, {x.shape[1]})"
-        )
+    x, scalings = check_examples(x), check_scalings(scalings)
+    ends = x if x_eval is None else check_examples(x_eval, "x_eval", x.shape[1])
     if samples < BATCHES:
         raise ValueError(
             f"samples: expected at least {BATCHES}, received {samples}; the standard error needs "

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from asym_keras.checks import Float64Array
+from asym_keras.checks import Float64Array, check_examples
 from asym_keras.theory.assumptions import NORM_SLACK
-from asym_keras.theory.checks import check_inputs, theorem_activation
+from asym_keras.theory.checks import theorem_activation
 
 
 class Setting(Protocol):
@@ -60,7 +60,7 @@ class InitialEigenvalueBound:
     ) -> InitialEigenvalueBound:
         """The bound for inputs `x` (n, d); raises as `GlobalConvergence.from_data`."""
         theorem_activation(activation)
-        return cls(**inputs_setting(check_inputs(x), activation), gamma=gamma, delta=delta)
+        return cls(**inputs_setting(check_examples(x), activation), gamma=gamma, delta=delta)
 
     @property
     def required_width(self) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from asym_keras.arrays import bytes_of
 from asym_keras.files import atomic_path, user_path
 from asym_keras.training.errors import CheckpointError
 
@@ -53,7 +54,8 @@ class Checkpoint:
             CheckpointError: Damaged, or of another run; says which and what to do.
         """
         try:
-            arrays, header = load_arrays(self.path)
+            with open(self.path, "rb") as file:  # NumPy leaves one that it can't read open
+                arrays, header = load_arrays(file)
             if header["format"] != FORMAT:
                 raise KeyError(header["format"])
             theirs, values = header["identity"], header["values"]
@@ -77,15 +79,13 @@ class Checkpoint:
 
 
 def digest(arrays) -> str:
-    """What arrays are known by in a checkpoint's identity."""
+    """A short hash of arrays, by which a checkpoint's identity knows them."""
     found = hashlib.sha256()
     for array in arrays:
-        array = np.ascontiguousarray(array)
-        if array.dtype.kind == "O":  # text
-            found.update(repr(array.tolist()).encode())
-            continue
-        # A view of the bytes: these are as large as the weights and the data.
-        found.update(array.reshape(-1).view("uint8").data)
+        array = np.asarray(array)
+        text = array.dtype.kind == "O"
+        # Of numbers a view is hashed: these arrays are as large as the weights and the data.
+        found.update(repr(array.tolist()).encode() if text else bytes_of(array))
     return found.hexdigest()[:16]
 
 

@@ -17,7 +17,8 @@ from asym_keras.tracing import traced_once
 from asym_keras.training.errors import TrainingError
 from asym_keras.training.objective import Objective
 
-# One compiled call lasts about this long, so that progress, checkpoints and Ctrl-C keep up.
+# A compiled call takes as many steps as fit into this time. Between two calls the progress bar
+# moves, checkpoints are written, and Ctrl-C is heard.
 CALL_SECONDS = 0.5
 
 
@@ -68,12 +69,12 @@ class GradientDescent:
 
 @dataclasses.dataclass(frozen=True)
 class DescentState:
-    """All that a descent goes on from; one replaces another after each call, whole.
+    """All that a descent needs to go on. Each call returns a new one, which replaces the old one.
 
     Attributes:
         step: number of steps taken.
         weights, state: tensors after them: weights, and the model's changing state.
-        risk: before the last step, of its examples; infinite before the first.
+        risk: of the examples of the last step, before that step; infinite before the first one.
     """
 
     step: int
@@ -94,7 +95,7 @@ class DescentRun:
         if snapshot is not None:
             arrays, values = snapshot
             step, risk = values["step"], values["risk"]
-            # Taken out one by one, so that no more than one is there twice.
+            # Each array leaves the dict as it becomes a tensor: only one exists twice at a time.
             weights = [tf.constant(arrays.pop(f"w{i}")) for i in range(len(weights))]
             state = [tf.constant(arrays.pop(f"s{i}")) for i in range(len(state))]
         self._now = DescentState(step, weights, state, risk)
@@ -106,17 +107,17 @@ class DescentRun:
 
     @property
     def weights(self) -> list[tf.Tensor]:
-        """The weights there."""
+        """The weights at `time`."""
         return self._now.weights
 
     @property
     def state(self) -> list[tf.Tensor]:
-        """The model's changing state there."""
+        """The model's changing state at `time`."""
         return self._now.state
 
     @property
     def risk(self) -> float:
-        """The risk before the last step, of its examples; infinite before the first."""
+        """The risk of the last step's examples, before that step; infinite before the first one."""
         return self._now.risk
 
     def fraction(self, end: float) -> float:
@@ -128,14 +129,15 @@ class DescentRun:
         return {"gradients": self._now.step}
 
     def estimate(self, end: float) -> tuple[int, float]:
-        """Gradients to time `end`, and seconds of one, as of the last call."""
+        """How many gradients are left to time `end`, and how long each took in the last call."""
         count = round(end / self._method.learning_rate) - self._now.step
         return max(0, count), self._seconds_per_step
 
     def advance(self, next_record: float, end: float, target_risk: float = -np.inf) -> None:
-        """Some steps, never beyond `next_record`.
+        """Takes some steps, but none beyond `next_record`.
 
-        Stops after the step that started at or below `target_risk`. `end` is for the interface.
+        It stops after the step that began at or below `target_risk`. A flow needs `end`; a descent
+        does not.
 
         Raises:
             TrainingError: The risk is not finite any more.
@@ -178,7 +180,7 @@ class DescentRun:
         return -(-self._objective.examples // self._batch)
 
     def _left_in_epoch(self) -> int:
-        """Steps that one call may take: to the end of the epoch, its smaller batch alone."""
+        """Steps that one call may take: all whole batches of an epoch, or its smaller last one."""
         if self._batch == self._objective.examples:
             return 2**31 - 1
         whole, done = (
@@ -196,13 +198,13 @@ class DescentRun:
         order = _permutation(self._method.seed, epoch, examples)
         size = min(batch, examples - done * batch)
         rows = order[done * batch : done * batch + count * size].reshape(count, size)
-        # A fixed number of rows: one trace for all counts of whole batches.
+        # Padded to a fixed number of rows, so that one trace serves any number of whole batches.
         padded = np.zeros((max(1, examples // batch) if size == batch else 1, size), "int32")
         padded[:count] = rows
         return self._steps(size)(now.weights, now.state, *limits, tf.constant(padded))
 
     def _steps(self, size: int) -> Callable:
-        """Steps on so many examples: all, a mini-batch or the smaller last one of an epoch."""
+        """The steps on so many examples: all, a mini-batch, or the smaller last one of an epoch."""
         if size not in self._compiled:
             whole = size == self._objective.examples
             self._compiled[size] = traced_once(
@@ -225,7 +227,7 @@ class DescentRun:
             return i + 1, risk, objective.constrain(stepped), state
 
         infinity = tf.constant(np.inf, objective.risk_dtype)
-        # NaN is above nothing: the loop ends there too.
+        # NaN is not above the target, so the loop ends at a risk of NaN, too.
         return tf.while_loop(
             lambda i, risk, *_: (i < count) & (risk > target),
             step,

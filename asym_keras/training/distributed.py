@@ -68,7 +68,7 @@ class DistributedObjective(Objective):
         devices = workers.strategy.extended.worker_devices
         self._replicas = {}
         for number, device in zip(workers.local, devices, strict=True):
-            # Of a mini-batch any example may come to any replica.
+            # With mini-batches any example may come to any replica, so each holds all of them.
             rows = self._share(number, self.examples) if whole else slice(None)
             part = tf.nest.map_structure(lambda a, rows=rows: a[rows], (self.x, self.y))
             self._replicas[number] = _Replica(model, *part, device=device, **options)
@@ -87,7 +87,7 @@ class DistributedObjective(Objective):
     ) -> tuple[tf.Tensor, list, list]:
         """Risk, its gradient and the (empty) state, on the examples `rows` or on all.
 
-        Traceable, but not under XLA.
+        It may be called inside a `tf.function`, but not compiled with XLA.
         """
         count = self.examples if rows is None else int(rows.shape[0])
 
@@ -103,11 +103,11 @@ class DistributedObjective(Objective):
         return risk, gradient, []
 
     def agree(self, tensor: tf.Tensor) -> tf.Tensor:
-        """`tensor` of the first worker: processors may differ in the last bit, decisions not."""
+        """Returns the first worker's `tensor`: all must decide alike, to the last bit."""
         return self._workers.first(tensor)
 
     def agreed(self, number: int) -> int:
-        """`number` of the first worker, whose clock counts."""
+        """Returns the first worker's `number`, since it is that worker's clock that counts."""
         return self._workers.agreed(number)
 
     def _share(self, replica: int, count: int) -> slice:
@@ -133,7 +133,7 @@ class _Replica(Objective):
         Args:
             options: of `gradient`, tensors.
         """
-        if not size:  # of a last mini-batch with fewer examples than replicas
+        if not size:  # a last mini-batch may have fewer examples than there are replicas
             return [tf.zeros([], self.risk_dtype), *map(tf.zeros_like, weights)]
         share = size / count
 

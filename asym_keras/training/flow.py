@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class GradientFlow:
     # Records come at any time.
     whole_steps: ClassVar[bool] = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("rtol", "atol", "time_step"):
             value = getattr(self, name)
             if not value > 0 or not np.isfinite(value):
@@ -70,7 +70,7 @@ class GradientFlow:
         """`rounding` as a number: that at the start of a run."""
         return ROUNDING_SHARE * self.atol**0.5 if self.rounding == "auto" else float(self.rounding)
 
-    def start(self, objective: Objective, snapshot=None) -> FlowRun:
+    def start(self, objective: Objective, snapshot: Any = None) -> FlowRun:
         """Begins a run at the model's weights, or goes on from `snapshot`."""
         if objective.stateful_layers:
             raise ValueError(
@@ -99,4 +99,5 @@ class GradientFlow:
                 f"round-off of the weights' dtype, received {self.rtol:.1e} and {self.atol:.1e}. "
                 "Use a float64 model."
             )
-        return FlowRun(self, objective, snapshot)
+        options = {"rtol": self.rtol, "atol": self.atol, "rounding": self.first_rounding}
+        return FlowRun(objective, snapshot, **options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -30,27 +29,33 @@ from asym_keras.training.stepper import MAX_STAGES, Stepper, hermite, parabola
 # kinks and with them; only for the forecast of the work.
 TYPICAL_STEPS, TYPICAL_STEPS_ROUNDED = 25, 50
 
-if TYPE_CHECKING:
-    from asym_keras.training.flow import GradientFlow
-
 
 class FlowRun:
-    """A flow in progress; see `train` for how a run is driven."""
+    """A flow in progress; see `train` for how a run is driven.
+
+    Args:
+        objective: the risk.
+        snapshot: of an earlier run, to go on from. None: the run begins at the model's weights.
+        rtol, atol: of `GradientFlow`.
+        rounding: of kinks, at the start of a run; 0: they stay sharp.
+    """
 
     state: tuple = ()
 
-    def __init__(self, method: GradientFlow, objective: Objective, snapshot=None):
-        self._objective, self._rtol = objective, method.rtol
+    def __init__(
+        self, objective: Objective, snapshot=None, *, rtol: float, atol: float, rounding: float
+    ):
+        self._objective, self._rtol = objective, rtol
         self._dtype = objective.weights()[0].dtype
-        if method.rounding:
-            objective.find_kinks(method.atol)
-        options = objective, method.rtol, method.atol
+        if rounding:
+            objective.find_kinks(atol)
+        options = objective, rtol, atol
         self._rounded = RoundedStepper(*options) if objective.kinks else None
         self._stepper = self._rounded or Stepper(*options)
-        self._first_rounding = method.first_rounding if objective.kinks else 0.0
+        self._first_rounding = rounding if objective.kinks else 0.0
         # Round-off grows like the stage number squared: keep it below the tolerance.
         unit = float(np.finfo(self._dtype.as_numpy_dtype).eps)
-        self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(method.rtol / unit))))
+        self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(rtol / unit))))
         self._seconds = 0.0
         if snapshot is None:
             self._now = self._begin(objective.weights())

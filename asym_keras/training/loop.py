@@ -174,14 +174,14 @@ def _check_times(times, end_time: float, method) -> list[float]:
 
 
 def _identity(method, objective: Objective, times) -> dict:
-    """What must be equal for a run to go on where another stopped."""
+    """What has to be equal if a run is to go on where another one stopped."""
     model = objective.model
     return {
         "method": {"name": type(method).__name__, **dataclasses.asdict(method)},
         "loss": objective.loss.identity,
         "end time": times[-1],
         "record times": digest([np.asarray(times)]),
-        # Not their names, which Keras counts up within a process.
+        # Names are left out, because Keras numbers them within a process.
         "model": [[list(v.shape), str(v.dtype)] for v in model.variables],
         "initial weights": digest(v.value for v in model.variables),
         "training data": digest(

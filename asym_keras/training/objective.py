@@ -15,9 +15,9 @@ from asym_keras.inputs import call, gather, stateless_call, take
 from asym_keras.pairs import examples_meet
 from asym_keras.training.kinks import Kinks, find_sites, moves_of
 
-# Examples that tell how far weights move the inputs of an activation.
+# So many examples tell how far a change of the weights moves the inputs of an activation.
 KINK_EXAMPLES = 1000
-# Operations of TensorFlow that draw numbers by a state of their own.
+# TensorFlow's operations that draw random numbers from a state of their own.
 _DRAWS = {
     *("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal"),
     *("RandomGamma", "RandomPoissonV2", "RandomShuffle", "Multinomial"),
@@ -39,8 +39,8 @@ class Objective(Evaluator):
         stateful_layers: names of layers, and of TensorFlow's operations, that draw numbers or
             update averages in training (dropout, batch normalisation).
         state_variables: what these layers change.
-        indivisible: why the risk of all examples is no mean over parts of them, in words; None: it
-            is one.
+        indivisible: in words, why the risk of all examples is not the mean of the risks of parts of
+            them; None if it is.
         constrained: names of weights with a constraint.
         kinks: those of the model that `gradient` can round; none until `find_kinks` is called.
         (and those of `Evaluator`)
@@ -97,7 +97,7 @@ class Objective(Evaluator):
         return self.tile < self.examples
 
     def _require_listed(self, effects: _Effects) -> None:
-        """Raises ValueError for writes that a step would lose, or that would undo it."""
+        """Raises ValueError if a call writes what a step would lose or be undone by."""
         if effects.weights:
             raise ValueError(
                 f"Expected trained weights that only steps change, received {self.model.name!r}, "
@@ -128,7 +128,7 @@ class Objective(Evaluator):
             variable.assign(value)
 
     def find_kinks(self, step: float) -> None:
-        """Looks for `kinks`, and how far weights that move by `step` move what crosses them."""
+        """Finds `kinks`, and how far their inputs move when each weight moves by `step`."""
         sites = find_sites(self.model)
         if sites:
             x, others = take(self.x, slice(0, min(self.tile, KINK_EXAMPLES))), self._others()
@@ -143,8 +143,9 @@ class Objective(Evaluator):
         Traceable: call it inside a `tf.function`.
 
         Args:
-            rounding: scalar tensor by which `kinks` are rounded for the gradient. None: not.
-            shown: scalar tensor; 1: for the risk, too.
+            rounding: scalar tensor by which `kinks` are rounded for the gradient. None: they stay
+                sharp.
+            shown: scalar tensor; if it is 1, they are rounded for the risk, too.
         """
         sharp = contextlib.nullcontext()
         with sharp if rounding is None else self.kinks.rounded(rounding, shown):
@@ -163,7 +164,7 @@ class Objective(Evaluator):
         ]
 
     def agree(self, tensor: tf.Tensor) -> tf.Tensor:
-        """`tensor`, which decides how a solver goes on, as all who train along have it."""
+        """Returns `tensor`, which decides how a solver goes on, as all workers must have it."""
         return tensor
 
     def agreed(self, number: int) -> int:
@@ -201,7 +202,7 @@ class Objective(Evaluator):
                 f"whose outputs ({predictions.dtype.name}) have no gradient by any of them. Train "
                 "the outputs before an argmax or a rounding."
             )
-        # Of an embedding it comes as the rows that were looked up.
+        # The gradient of an embedding comes as the rows that were looked up.
         gradient = [
             tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
             for g, w in zip(gradient, weights, strict=True)
@@ -217,7 +218,7 @@ class Objective(Evaluator):
             return risk + part, [a + b for a, b in zip(gradient, parts, strict=True)]
 
         zero = tf.zeros([], self.risk_dtype), [tf.zeros_like(w) for w in weights]
-        # One pass at a time, or the passes would hold what the tiles are to save.
+        # One pass at a time: side by side they would need the memory that tiles are to save.
         _, risk, gradient = tf.while_loop(
             lambda i, *_: i < full,
             lambda i, risk, gradient: (i + 1, *add(risk, gradient, i * self.tile, self.tile)),
@@ -272,11 +273,11 @@ def _in_training(model, x) -> _Effects:
 
 
 def _owners(model, variables) -> list[str]:
-    """The layers, as a user knows them, that hold `variables`: not a cell in a recurrent one."""
+    """The layers that hold `variables`, as a user knows them: a recurrent layer, not its cell."""
     names, inside = [], set[int]()
     for layer in layers_of(model):
         own = {id(v) for v in layer.non_trainable_variables}
-        if isinstance(layer, keras.Model):  # named for what none of its layers holds
+        if isinstance(layer, keras.Model):  # it is named only for what none of its layers holds
             own -= {id(v) for la in layers_of(layer)[1:] for v in la.non_trainable_variables}
         if id(layer) not in inside and any(id(v) in own for v in variables):
             names.append(f"{layer.name} ({type(layer).__name__})")

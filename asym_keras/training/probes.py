@@ -17,7 +17,7 @@ from asym_keras.evaluator import Evaluator
 from asym_keras.graphs import layers_of
 from asym_keras.layers import AsymScaledDense
 
-# Numbers of a tile of weights: 8 MB in float64.
+# So many weights are looked at together: 8 MB in float64.
 TILE_NUMBERS = 2**20
 
 
@@ -96,7 +96,7 @@ class WeightChange:
         return {"weight_change": float(nodes.max()), "node_weight_change": nodes}
 
     def _kernel(self, model) -> np.ndarray:
-        """The kernel now: memory that TensorFlow shares and writes no more."""
+        """The kernel now, in memory that TensorFlow shares and does not write to again."""
         if self._layer is not None:
             named = [la for la in layers_of(model) if la.name == self._layer]
             if len(named) != 1 or not hasattr(named[0], "kernel"):

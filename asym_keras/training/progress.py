@@ -10,12 +10,12 @@ from asym_keras.tables import History
 
 logger = logging.getLogger(__name__)
 
-# Seconds of a run that is announced.
+# The log tells how long a run will take if it takes more seconds than this.
 LONG = 5.0
 
 
 class Progress:
-    """Bar in shares of the work, with the last record's risks; a forecast, if it will be long."""
+    """A bar of the work done, with the risks of the last record; the log tells of a long run."""
 
     def __init__(self, run, end: float, *, disable: bool):
         done = round(1000 * run.fraction(end))
@@ -24,7 +24,7 @@ class Progress:
             total=1000, initial=done, disable=disable, bar_format=form, desc="training"
         )
         self._run, self._end = run, end
-        # The first call compiles: what a gradient takes is known after the second.
+        # The first call compiles, so the time of a gradient is known after the second one.
         self._calls_to_forecast = -1 if disable else 2
 
     def show(self, history: History) -> None:

@@ -19,8 +19,8 @@ from asym_keras.training.workers import Workers
 class Session:
     """A run from its start, or from its checkpoint, to its last record.
 
-    As a context it sees that nothing is lost: whatever ends the run, the model gets the weights
-    reached, and the checkpoint (but after the loss of a worker) the state.
+    It is a context manager: whatever ends the run, the model gets the weights that were reached,
+    and the checkpoint gets the state, unless a worker was lost.
 
     Args:
         method: `GradientDescent`, `GradientFlow`, or another with `time_step`, `whole_steps` and
@@ -35,14 +35,14 @@ class Session:
         resume: whether to go on from the checkpoint, if there is one.
         progress: whether to show a progress bar.
         on_record: called with the history after each record.
-        workers: who train along.
+        workers: the processes that train the model together.
 
     Attributes:
         history: of all records.
 
     Raises:
         FileExistsError: There is a checkpoint, and `resume` is False.
-        CheckpointError: It can't be gone on from.
+        CheckpointError: The run can't go on from it.
     """
 
     def __init__(
@@ -64,14 +64,15 @@ class Session:
         self._checkpoint, self._seconds, self._workers = checkpoint, seconds, workers
         self._time_step, self._end, self._target = method.time_step, times[-1], target_risk
         arrays, values = _restored(checkpoint, resume)
-        # Before anything is computed together: one that goes on and one that begins would not meet.
+        # Asked before the first collective operation: a worker that goes on from the checkpoint
+        # and one that begins anew would wait for each other for ever.
         workers.require_equal({"checkpoint, which all read from one folder": values["seconds"]})
         self.history = _unpack(values["rows"], arrays)
         for probe in probes.values():
             if hasattr(probe, "start"):
                 probe.start(objective.model)
         self._run = method.start(objective, (arrays, values["run"]) if values["run"] else None)
-        del arrays  # as large as all that the method keeps
+        del arrays  # they are as large as everything that the method keeps
         self._stopped = values["stopped"]
         self._began, self._saved = time.monotonic() - values["seconds"], time.monotonic()
         reached = self.history[-1]["time"] if len(self.history) else -1.0
@@ -84,7 +85,7 @@ class Session:
 
     def __exit__(self, kind, error, trace) -> None:
         try:
-            # What a lost worker interrupted is no state to save.
+            # If a worker was lost, a step was interrupted, and its state must not be saved.
             lost = isinstance(error, WorkerLostError)
             if kind is None or (issubclass(kind, (KeyboardInterrupt, TrainingError)) and not lost):
                 self._save()
@@ -93,7 +94,7 @@ class Session:
             self._progress.close()
 
     def record(self) -> bool:
-        """Records what is due; whether there is more to come."""
+        """Makes the records that are due. Returns whether more will come."""
         run = self._run
         if run.risk <= self._target and not self._stopped:
             self._pending, self._stopped = _cut(self._pending, run.time), True
@@ -104,7 +105,7 @@ class Session:
         return bool(self._pending)
 
     def advance(self) -> None:
-        """Goes some way towards the next record."""
+        """Takes some steps towards the next record."""
         if time.monotonic() - self._saved >= self._seconds:
             self._save()
             self._saved = time.monotonic()
@@ -131,7 +132,7 @@ class Session:
 
 
 def _restored(checkpoint: Checkpoint | None, resume: bool) -> tuple[dict, dict]:
-    """Arrays and values of the checkpoint; of a run that has not begun if there is none."""
+    """Arrays and values of the checkpoint, or else those of a run that has not begun."""
     if checkpoint is None or not checkpoint.exists():
         return {}, {"run": None, "rows": [], "seconds": 0.0, "stopped": False}
     if not resume:
@@ -162,7 +163,7 @@ def _call_probes(probes, model: keras.Model) -> tuple[dict, dict]:
 
 
 def _pack(history: History) -> dict[str, np.ndarray]:
-    # An interrupt may come when some arrays of a record are there, and its row is not.
+    # Ctrl-C may come when the arrays of a record have been added, and its row has not.
     rows = len(history)
     return {f"history/{k}": np.stack(v[:rows]) for k, v in history.arrays.items() if v[:rows]}
 
@@ -173,5 +174,5 @@ def _unpack(rows: list[dict], arrays: dict[str, np.ndarray]) -> History:
 
 
 def _whole(step: float) -> int | float:
-    """Step numbers as integers where they are."""
+    """The step number as an integer, if it is one up to rounding."""
     return round(step) if abs(step - round(step)) < 1e-6 else step

@@ -12,7 +12,7 @@ import tensorflow as tf
 from asym_keras.tracing import traced_once
 from asym_keras.training.errors import WorkerLostError
 
-# What a collective operation ends with where a process at its other end is gone.
+# TensorFlow ends a collective operation with one of these if another process is gone.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -22,7 +22,7 @@ _LOST = (
 
 
 class Workers:
-    """The processes of a `tf.distribute.Strategy`; None, or a strategy of one process: this one.
+    """The processes of a `tf.distribute.Strategy`, or this process alone if there is no strategy.
 
     Every method that communicates must be called by all workers, in the same order.
 
@@ -55,7 +55,9 @@ class Workers:
         return self.index == 0
 
     def summed(self, compute: Callable, *arguments) -> list[tf.Tensor]:
-        """Sums of what each replica computes, by TensorFlow's all-reduce. Traceable.
+        """Adds up what each replica computes, by TensorFlow's all-reduce.
+
+        It may be called inside a `tf.function`.
 
         Args:
             compute: called as `compute(number, *arguments)` for each replica of this worker, its
@@ -72,7 +74,7 @@ class Workers:
             context = tf.distribute.get_replica_context()
             number = context.replica_id_in_sync_group
             number = int(tf.get_static_value(number) if tf.is_tensor(number) else number)
-            # The all-reduce asks a tensor for its device, which within a graph only this names.
+            # The all-reduce asks each tensor for its device; in a graph, only this tells it.
             with tf.device(devices[number]):
                 parts = [tf.identity(part) for part in compute(number, *arguments)]
             return context.all_reduce(tf.distribute.ReduceOp.SUM, parts)
@@ -81,14 +83,14 @@ class Workers:
         return [self.strategy.experimental_local_results(result)[0] for result in results]
 
     def first(self, tensor: tf.Tensor) -> tf.Tensor:
-        """`tensor` of worker 0, on every worker, bit for bit. Traceable."""
+        """Returns the `tensor` of worker 0 on every worker, bit for bit, also in a graph."""
         if self.count == 1:
             return tensor
-        # Not a product with 0 or 1: the tensor may hold infinity.
+        # The others add zeros. A product with 0 would be NaN where the tensor holds infinity.
         return self.summed(lambda n, t: [tf.zeros_like(t) if n else t], tensor)[0]
 
     def agreed(self, number: int) -> int:
-        """`number` of worker 0, on every worker."""
+        """Returns the `number` of worker 0 on every worker."""
         if self.count == 1:
             return number
         if self._agree is None:
@@ -149,5 +151,5 @@ class Workers:
 
 
 def _number_of(fact) -> int:
-    """What a fact is compared by: 63 bits of a hash."""
+    """63 bits of a hash, which stand for the fact where workers compare it."""
     return int.from_bytes(hashlib.sha256(repr(fact).encode()).digest()[:8], "big") >> 1

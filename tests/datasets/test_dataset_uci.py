@@ -270,8 +270,6 @@ def change(rows, i, column, cell):
         ("energy", lambda rows: change(rows, 5, 8, "21.2"), "other numbers"),
         ("energy", lambda rows: [swap(row, 8, 9) for row in rows], "other numbers"),
         ("plant", lambda rows: swap(rows, 100, 101), "or the same in another order"),
-        ("plant", lambda rows: rows.insert(1, rows.pop()), "or the same in another order"),
-        ("concrete", lambda rows: swap(rows, 100, 900), "or the same in another order"),
         ("concrete", lambda rows: change(rows, 9, 3, "192.1"), "other numbers"),
         ("airfoil", lambda rows: change(rows, 9, 4, "0.002663371"), r"SHA-256 \w{8}\.\.\. instead"),
     ],
@@ -286,13 +284,9 @@ def test_file_that_is_not_ucis_is_refused(name, spoil, message, shared_csv, home
 
 
 def test_digits_beyond_ucis_own_do_not_count(shared_csv, home):
-    """A spreadsheet writes 0.98 as 0.9799999999999999, and Concrete_Data.xls has more digits."""
-    rows = rows_of(shared_csv("energy"))
-    put(
-        home / "uci",
-        "energy",
-        text_of([rows[0], *([*r[:-1], f"{float(r[-1]):.17g}"] for r in rows[1:])]),
-    )
+    head, *rows = rows_of(shared_csv("energy"))
+    more = [[*row[:-1], f"{float(row[-1]):.17g}"] for row in rows]  # 21.329999999999998
+    put(home / "uci", "energy", text_of([head, *more]))
     assert load_uci("energy", data_dir=home).input_dim == 8
 
 

@@ -113,10 +113,10 @@ def test_float32_unit_vectors_and_scaled_copies_keep_their_standing():
     ("change", "words"),
     [
         ({"x": np.ones(4)}, r"received shape \(4,\)"),
-        ({"x": np.ones((0, 3))}, "nonempty"),
-        ({"x": [[1.0, 2.0], [np.nan, 1.0]]}, r"nan at \(1, 0\)"),
+        ({"x": np.ones((0, 3))}, "none of the two 0"),
+        ({"x": [[1.0, 2.0], [np.nan, 1.0]]}, "nan.* in row 1"),
         ({"y": [1.0, 2.0, 3.0]}, "one target per row"),
-        ({"y": [1.0, np.inf]}, r"inf at \(1,\)"),
+        ({"y": [1.0, np.inf]}, "inf in row 1"),
         ({"parallel_tolerance": 1e-8}, "resolve no smaller"),
         ({"parallel_tolerance": np.nan}, "angle"),
         ({"initial_stddev": 0.0}, "positive"),

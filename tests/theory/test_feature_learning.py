@@ -221,7 +221,7 @@ def test_velocities_scale_with_the_scalings():
         ({"activation": "gelu"}, "1.1289"),
         ({"method": "exact"}, "monte_carlo"),
         ({"samples": 10}, "at least 50"),
-        ({"x_eval": np.ones((2, 5))}, "of 4 dimensions"),
+        ({"x_eval": np.ones((2, 5))}, r"shape \(n, 4\)"),
         ({"x": [1.0, 2.0]}, r"shape \(2,\)"),
         ({"scalings": [0.3, 0.3]}, "sum"),
         ({"scalings": [1.5, -0.5]}, "nonnegative"),
