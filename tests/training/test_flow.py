@@ -57,7 +57,7 @@ def test_error_falls_with_the_tolerance_against_dop853():
     times = [0.0, 1.0, 7.0, 40.0, 150.0, END]
     exact = exact_weights(*tanh_problem(), times)
     errors = []
-    for tolerance in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
+    for tolerance in (1e-2, 1e-4, 1e-6):
         model, x, y = tanh_problem()
         history = flow(model, x, y, tolerance=tolerance, times=times)
         recorded = np.stack(history.arrays["weights"])
@@ -65,7 +65,7 @@ def test_error_falls_with_the_tolerance_against_dop853():
         errors.append(np.abs(recorded - exact).max())
     assert errors[-1] < 1e-5
     # A method of order p with its error per step controlled: error ~ tolerance^(p / (p + 1)).
-    assert all(b < a / 2 for a, b in itertools.pairwise(errors)), errors
+    assert all(b < a / 4 for a, b in itertools.pairwise(errors)), errors
     assert errors[0] / errors[-1] > 300, errors
 
 
