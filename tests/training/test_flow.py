@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import tensorflow as tf
+from crossed import some_slow
 from problems import kernel, negative_gradient, tanh_problem
 
 import asym_keras as ak
@@ -151,8 +152,9 @@ def test_records_cost_no_gradients_and_change_nothing():
     np.testing.assert_array_equal(*ends)
 
 
-@pytest.mark.parametrize(("activation", "gamma"), [("tanh", 0.0), ("relu", 1.0)])
-def test_flow_agrees_with_small_steps_of_descent_at_every_record(activation, gamma):
+@pytest.mark.parametrize("activation", some_slow(["relu"], ["tanh"]))
+def test_flow_agrees_with_small_steps_of_descent_at_every_record(activation):
+    gamma = {"tanh": 0.0, "relu": 1.0}[activation]
     rate, times = 0.02, [0.0, 2.0, 10.0, 50.0, END]
     runs = []
     for method in (GradientDescent(rate), GradientFlow(1e-4, 1e-4)):
