@@ -7,7 +7,7 @@ import csv
 import keras
 import numpy as np
 import pytest
-from crossed import crossed
+from crossed import crossed, some_slow
 from ntg_reference import reference_ntg
 
 import asym_keras as ak
@@ -91,7 +91,7 @@ def test_values_of_the_shallow_network_equal_numpy(dtype, sequential, output):
     assert record.epochs == [0, 1, 2]
 
 
-@pytest.mark.parametrize("output", [0, 1])
+@pytest.mark.parametrize("output", some_slow([1], [0]))
 def test_values_of_any_model_equal_its_jacobians(output):
     model, saved = dense(), SavedWeights()
     record = NTGHistory(EXAMPLES, output=output)
@@ -139,7 +139,12 @@ def test_training_is_the_same_bit_by_bit(make, method, tmp_path):
 
 @pytest.mark.parametrize(
     ("every", "epochs", "recorded"),
-    [(1, 3, [0, 1, 2]), (2, 4, [1, 3]), (2, 5, [1, 3, 4]), (9, 2, [1])],
+    [
+        (2, 5, [1, 3, 4]),
+        (9, 2, [1]),
+        pytest.param(1, 3, [0, 1, 2], marks=pytest.mark.slow),
+        pytest.param(2, 4, [1, 3], marks=pytest.mark.slow),
+    ],
 )
 def test_epochs_without_a_record_are_nan(every, epochs, recorded, tmp_path):
     whole = fit(shallow(), [NTGHistory(EXAMPLES)], epochs)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pruning_models as models
 import pytest
+from crossed import crossed
 
 from asym_keras import AsymScaledDense, shallow_network
 from asym_keras.importance import (
@@ -43,8 +44,7 @@ def test_every_protocol_has_a_rule():
     assert PROTOCOL_RULES == {"paper": "paper", "authors": "scalings"}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("make", models.ENDING, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(("make", "dtype"), crossed(models.ENDING, ["float32", "float64"]))
 def test_output_rule_is_the_squared_change_when_a_node_goes(make, dtype, monkeypatch):
     model = models.build(make, dtype)
     x = models.examples(model)

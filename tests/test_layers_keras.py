@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from crossed import crossed
 from keras.src import testing  # private: Keras has no public layer checker
 
 from asym_keras import AsymScaledDense, shallow_network
@@ -130,8 +131,9 @@ def stack(kind):
     return keras.Model(inputs, last(keras.layers.add([hidden, layer(hidden)]))), layer
 
 
-@pytest.mark.parametrize("jit_compile", [True, False])
-@pytest.mark.parametrize("kind", ["functional", "sequential"])
+@pytest.mark.parametrize(
+    ("kind", "jit_compile"), crossed(["functional", "sequential"], [True, False])
+)
 def test_fit_trains_the_kernel_alone(kind, jit_compile):
     keras.utils.set_random_seed(0)
     model, layer = stack(kind)

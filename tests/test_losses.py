@@ -199,6 +199,7 @@ def test_different_losses_have_different_identities(monkeypatch):
     assert identities()["global"] != found["global"]
 
 
+@pytest.mark.slow
 def test_identity_is_that_of_another_process():
     code = "import sys; sys.path[:0] = sys.argv[1:]; import test_losses as t; print(t.identities())"
     folder = Path(__file__).parent

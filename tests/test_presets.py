@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crossed import crossed
 
 import asym_keras as ak
 from asym_keras import datasets, presets
@@ -115,8 +116,7 @@ def by_saved_model(name, x):
     return card, answers["scores" if card["task"] == "classification" else "outputs"]
 
 
-@pytest.mark.parametrize("answer", [by_preset, by_saved_model])
-@pytest.mark.parametrize("name", list_presets())
+@pytest.mark.parametrize(("name", "answer"), crossed(list_presets(), [by_saved_model, by_preset]))
 def test_metric_of_the_card_is_what_the_network_gives(name, answer, shared_data):
     card = preset_card(name)
     data = data_of(card, shared_data)

@@ -56,7 +56,9 @@ METHODS = [
     pytest.param(GradientFlow(jit_compile=True), id="flow", marks=pytest.mark.slow),
     pytest.param(GradientFlow(jit_compile=False), id="flow, fused"),
     pytest.param(GradientDescent(0.1, jit_compile=True), id="descent", marks=pytest.mark.slow),
-    pytest.param(GradientDescent(0.1, batch_size=5, jit_compile=False), id="batches"),
+    pytest.param(
+        GradientDescent(0.1, batch_size=5, jit_compile=False), id="batches", marks=pytest.mark.slow
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from crossed import crossed
 
 from asym_keras import compilation
 from asym_keras.importance import node_importance
@@ -91,9 +92,9 @@ def no_jit(monkeypatch):
     monkeypatch.setattr(compilation, "JIT_LIMIT", 0)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("hidden", "jit"), [((8,), True), ((8, 6), False)])
-def test_networks_trained_together_equal_each_trained_alone(dtype, hidden, jit, monkeypatch):
+@pytest.mark.parametrize(("hidden", "dtype"), crossed([(8,), (8, 6)], ["float32", "float64"]))
+def test_networks_trained_together_equal_each_trained_alone(hidden, dtype, monkeypatch):
+    jit = len(hidden) == 1
     monkeypatch.setattr(compilation, "JIT_LIMIT", np.inf if jit else 0)
     model, (arrays, labels) = network(dtype), data(dtype)
     settings = {**SMALL, "hidden": hidden, "steps": 30 if dtype == "float64" else 6}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import tensorflow as tf
+from crossed import some_slow
 from problems import kernel, negative_gradient, tanh_problem
 
 import asym_keras as ak
@@ -57,7 +58,7 @@ def test_error_falls_with_the_tolerance_against_dop853():
     times = [0.0, 1.0, 7.0, 40.0, 150.0, END]
     exact = exact_weights(*tanh_problem(), times)
     errors = []
-    for tolerance in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
+    for tolerance in (1e-2, 1e-4, 1e-6):
         model, x, y = tanh_problem()
         history = flow(model, x, y, tolerance=tolerance, times=times)
         recorded = np.stack(history.arrays["weights"])
@@ -65,7 +66,7 @@ def test_error_falls_with_the_tolerance_against_dop853():
         errors.append(np.abs(recorded - exact).max())
     assert errors[-1] < 1e-5
     # A method of order p with its error per step controlled: error ~ tolerance^(p / (p + 1)).
-    assert all(b < a / 2 for a, b in itertools.pairwise(errors)), errors
+    assert all(b < a / 4 for a, b in itertools.pairwise(errors)), errors
     assert errors[0] / errors[-1] > 300, errors
 
 
@@ -151,8 +152,9 @@ def test_records_cost_no_gradients_and_change_nothing():
     np.testing.assert_array_equal(*ends)
 
 
-@pytest.mark.parametrize(("activation", "gamma"), [("tanh", 0.0), ("relu", 1.0)])
-def test_flow_agrees_with_small_steps_of_descent_at_every_record(activation, gamma):
+@pytest.mark.parametrize("activation", some_slow(["relu"], ["tanh"]))
+def test_flow_agrees_with_small_steps_of_descent_at_every_record(activation):
+    gamma = {"tanh": 0.0, "relu": 1.0}[activation]
     rate, times = 0.02, [0.0, 2.0, 10.0, 50.0, END]
     runs = []
     for method in (GradientDescent(rate), GradientFlow(1e-4, 1e-4)):
