@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from asym_keras.tables import Table
 from trainers import mnist
 from trainers.common.batch import run_all, run_paths
+from trainers.common.pictures import blank, save
 from trainers.common.tables import markdown
 
 STEPS = 200_000  # of the protocol; at ten times as much, gamma 0 alone takes hours
@@ -63,7 +65,6 @@ def column(kept: int, refit: str) -> str:
 def run(config, command: str) -> list[dict]:
     """Trains every pair; writes accuracy by budget, pair and time. Returns the rows."""
     from asym_keras.runs import load_run
-    from asym_keras.training import History
 
     pairs = [(g, a) for g in GAMMAS for a in ALPHAS] + [(1.0, 0.4)]
     batch = Config(
@@ -97,7 +98,7 @@ def run(config, command: str) -> list[dict]:
                 }
                 for kept in BUDGETS
             ]
-    History(rows).to_csv(config.path(".csv"))
+    Table(rows).to_csv(config.path(".csv"))
     _print_best(rows)
     _draw(config.path(".png"), rows)
     return rows
@@ -124,11 +125,7 @@ def _print_best(rows: list[dict]) -> None:
 
 
 def _draw(path: Path, rows: list[dict]) -> None:
-    from matplotlib.figure import Figure
-
-    from asym_keras.files import atomic_path
-
-    figure = Figure(figsize=(3.2 * len(BUDGETS), 5.8), layout="constrained")
+    figure = blank(3.2 * len(BUDGETS), 5.8)
     axes = figure.subplots(2, len(BUDGETS), sharey="row", sharex=True)
     styles = {
         gamma: style
@@ -157,5 +154,4 @@ def _draw(path: Path, rows: list[dict]) -> None:
     for line in axes:
         line[0].set_ylabel("test accuracy")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    save(figure, path, dpi=110)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import csv
 import logging
+from typing import TYPE_CHECKING
 
+from trainers.common.config import HeldOut, TrainerConfig
 from trainers.common.folder import RunFolder
+
+if TYPE_CHECKING:
+    from asym_keras.datasets import Dataset
 
 logger = logging.getLogger("trainers")
 
@@ -28,12 +33,11 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
     from asym_keras import plotting
     from asym_keras.importance import PROTOCOL_RULES
     from asym_keras.runs import load_run
-    from asym_keras.tables import History
+    from asym_keras.tables import Table
 
     model = load_run(folder.path).load_model()
-    rule = PROTOCOL_RULES[config.protocol]
     if PRUNING in missing:
-        from asym_keras.pruning import REFIT_BYTES, pruning_curve, widest_refit
+        from asym_keras.pruning import REFIT_BYTES, widest_refit
 
         widest = widest_refit(
             len(dataset.x_train), len(dataset.x_test), width=config.width, dtype=config.dtype
@@ -46,18 +50,15 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
                 REFIT_BYTES / 1e9,
                 PRUNING,
             )
-        rows = pruning_curve(
+        rows = measured(
+            config,
             model,
-            *_arrays(config, dataset),
-            labels_train=dataset.labels_train,
-            labels_test=dataset.labels_test,
-            importance=rule,
-            loss=config.loss(),
+            dataset,
+            test_rows(dataset),
             refit=config.refit,
             refit_widest=widest,
-            seed=config.seed,
         )
-        History(rows).to_csv(folder.path / PRUNING)
+        Table(rows).to_csv(folder.path / PRUNING)
     if TRANSFER in missing:
         from asym_keras.transfer import transfer_curve, transfer_settings
 
@@ -66,13 +67,41 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
             *_arrays(config, dataset.transfer),
             labels_train=dataset.transfer.labels_train,
             labels_test=dataset.transfer.labels_test,
-            importance=rule,
+            importance=PROTOCOL_RULES[config.protocol],
             seed=config.seed,
             progress=not config.quiet,
             **transfer_settings(config.protocol, classification=dataset.is_classification),
         )
-        History(rows).to_csv(folder.path / TRANSFER)
+        Table(rows).to_csv(folder.path / TRANSFER)
     plotting.learning_curves(folder.path)
+
+
+def test_rows(dataset: Dataset) -> HeldOut:
+    """The test rows, as rows to measure on."""
+    return HeldOut(dataset.x_test, dataset.y_test, dataset.labels_test, "the test rows")
+
+
+def measured(
+    config: TrainerConfig, model, dataset: Dataset, rows: HeldOut, *, importance=None, **options
+) -> list[dict]:
+    """`pruning_curve` from the training rows of `dataset` to `rows`.
+
+    The importance is, if none is given, that of the trainer; `options` are those of the curve.
+    """
+    from asym_keras.importance import PROTOCOL_RULES
+    from asym_keras.pruning import pruning_curve
+
+    arrays = (dataset.x_train, dataset.y_train, rows.x, rows.y)
+    return pruning_curve(
+        model,
+        *(array.astype(config.dtype, copy=False) for array in arrays),
+        labels_train=dataset.labels_train,
+        labels_test=rows.labels,
+        importance=PROTOCOL_RULES[config.protocol] if importance is None else importance,
+        loss=config.loss(),
+        seed=config.seed,
+        **options,
+    )
 
 
 def _arrays(config, dataset) -> list:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from trainers.common.pictures import blank, save
 from trainers.sweep.config import Config
 from trainers.sweep.curves import envelope, points, read_curve
 from trainers.sweep.folder import SweepFolder
@@ -37,11 +38,7 @@ def _text(config: Config) -> str:
 
 def _draw_plane(path: Path, config: Config, records: list[dict]) -> None:
     """Trials as points, coloured by the objective; those that were ended early are triangles."""
-    from matplotlib.figure import Figure
-
-    from asym_keras.files import atomic_path
-
-    figure = Figure(figsize=(5.2, 3.9), layout="constrained")
+    figure = blank(5.2, 3.9)
     axis = figure.subplots()
     values = [r["metrics"][config.measure()] for r in records if r["status"] in _MARKS]
     limits, extend = _limits(values, larger_is_better=config.larger_is_better())
@@ -58,8 +55,7 @@ def _draw_plane(path: Path, config: Config, records: list[dict]) -> None:
     failed = [record["values"] for record in records if record["status"] == "failed"]
     axis.plot([v["gamma"] for v in failed], [v["alpha"] for v in failed], "x", color="0.4")
     axis.set(xlabel=r"$\gamma$", ylabel=r"$\alpha$", xlim=(-0.03, 1.03), ylim=(0, 1))
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save(figure, path, dpi=150)
 
 
 def _limits(values: list[float], *, larger_is_better: bool) -> tuple[dict[str, Any], str]:

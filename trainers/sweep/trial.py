@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asym_keras.tables import Table
 from trainers import cifar10
 from trainers.common import environment, experiment
 from trainers.common.config import HeldOut, TrainerConfig
@@ -129,7 +130,6 @@ class Trials:
         import keras
 
         from asym_keras.runs import load_run
-        from asym_keras.tables import History
 
         dataset, held_out = self._data
         run = RunFolder(self._folder.run_path(trial))
@@ -153,7 +153,7 @@ class Trials:
             return "stopped", {**_last(run), **stop.numbers}, str(stop)
         finally:
             keras.utils.clear_session()  # a sweep is a long life for compiled functions
-        History(rows).to_csv(run.path / CURVE)
+        Table(rows).to_csv(run.path / CURVE)
         [metrics] = [dict(row) for row in rows if row["kept"] == self._sweep.keep]
         del metrics["kept"]
         if not math.isfinite(metrics[self._sweep.measure()]):
@@ -204,10 +204,8 @@ def _kept(row: dict) -> dict[str, float]:
 
 
 def _last(run: RunFolder) -> dict[str, float]:
-    from asym_keras.tables import History
-
     path = run.path / "history.csv"
-    return _kept(History.from_csv(path)[-1]) if path.is_file() else {}
+    return _kept(Table.from_csv(path)[-1]) if path.is_file() else {}
 
 
 def _is_nan(value) -> bool:
