@@ -1,4 +1,4 @@
-"""What a run's network can do after training: its pruning curve and its transfer curve."""
+"""Computes what a run's network can do after training: its pruning and its transfer curve."""
 
 from __future__ import annotations
 
@@ -50,14 +50,8 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
                 REFIT_BYTES / 1e9,
                 PRUNING,
             )
-        rows = measured(
-            config,
-            model,
-            dataset,
-            test_rows(dataset),
-            refit=config.refit,
-            refit_widest=widest,
-        )
+        options = {"refit": config.refit, "refit_widest": widest}
+        rows = measured(config, model, dataset, test_rows(dataset), **options)
         Table(rows).to_csv(folder.path / PRUNING)
     if TRANSFER in missing:
         from asym_keras.transfer import transfer_curve, transfer_settings
@@ -84,9 +78,15 @@ def test_rows(dataset: Dataset) -> HeldOut:
 def measured(
     config: TrainerConfig, model, dataset: Dataset, rows: HeldOut, *, importance=None, **options
 ) -> list[dict]:
-    """`pruning_curve` from the training rows of `dataset` to `rows`.
+    """The `pruning_curve` of a model, from the training rows of `dataset` to `rows`.
 
-    The importance is, if none is given, that of the trainer; `options` are those of the curve.
+    Args:
+        config: of the run, which names the loss, the seed and the precision.
+        model: the run's network, or a cut of it.
+        dataset: gives the training rows, to which readouts are refitted.
+        rows: to measure on.
+        importance: as `pruning_curve` takes it; None: the rule of the run's protocol.
+        **options: further ones of `pruning_curve`.
     """
     from asym_keras.importance import PROTOCOL_RULES
     from asym_keras.pruning import pruning_curve
@@ -110,7 +110,7 @@ def _arrays(config, dataset) -> list:
 
 
 def _columns(folder: RunFolder, name: str) -> list[str]:
-    """Column names of a CSV file; none, if there is no such file."""
+    """The column names of a CSV file; none if there is no such file."""
     path = folder.path / name
     if not path.is_file():
         return []

@@ -191,8 +191,7 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
         seed=config.seed,
         dtype=config.dtype,
     )
-    # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
-    folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
+    folder.require_space(model, config.dtype)
     symmetric, _ = split_ntg(model.get_layer("asym_scaled_dense"), examples.x, dtype="float64")
     residuals = model.predict(x, verbose=0)[:, 0].astype("float64") - examples.y
     tightest = 20.0 * float(np.finfo(config.dtype).eps)
@@ -229,8 +228,7 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
             scalings=theory.scalings,
             weight_change_bound=bound,
         )
-    with atomic_path(folder.path / "model.keras") as temporary:
-        model.save(temporary)
+    folder.save(model)
     measured = Measured(
         history.column("time"),
         history.column("train_risk"),
