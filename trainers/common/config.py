@@ -103,9 +103,11 @@ class HeldOut:
 class TrainerConfig(Flags):
     """Flags of every trainer."""
 
-    gamma: float = knob(0.0, "symmetric share of the node scalings, in [0, 1]; 1 is NTK scaling")
+    gamma: float = knob(
+        0.0, "symmetric share of the node scalings, in [0, 1]; 1 is NTK scaling", least=0, most=1
+    )
     alpha: float = knob(0.4, "tail of the Zipf law, in (0, 1); smaller is more asymmetrical")
-    width: int = knob(2000, "hidden nodes, m")
+    width: int = knob(2000, "hidden nodes, m", least=1)
     protocol: str = knob("paper", "what the paper says or what its figures show", choices=[*PAIRS])
     solver: str = knob("flow", "gradient flow or gradient descent", choices=["flow", "descent"])
     steps: int = knob(
