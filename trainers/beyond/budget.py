@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+import asym_keras as ak
 from asym_keras.tables import Table
 from trainers import mnist
 from trainers.common.batch import run_all, run_paths
@@ -35,11 +36,8 @@ class PrunedAccuracy:
         self._dataset = dataset
 
     def __call__(self, model) -> dict[str, float]:
-        from asym_keras.importance import find_layer
-        from asym_keras.pruning import pruning_curve
-
-        data, width = self._dataset, find_layer(model).units
-        curve = pruning_curve(
+        data, width = self._dataset, ak.importance.find_layer(model).units
+        curve = ak.pruning.pruning_curve(
             model,
             data.x_train,
             data.y_train,
@@ -64,8 +62,6 @@ def column(kept: int, refit: str) -> str:
 
 def run(config, command: str) -> list[dict]:
     """Trains every pair; writes accuracy by budget, pair and time. Returns the rows."""
-    from asym_keras.runs import load_run
-
     pairs = [(g, a) for g in GAMMAS for a in ALPHAS] + [(1.0, 0.4)]
     batch = Config(
         pairs=",".join(f"{gamma:g}:{alpha:g}" for gamma, alpha in pairs),
@@ -84,7 +80,7 @@ def run(config, command: str) -> list[dict]:
     run_all(batch, command)
     rows = []
     for path in run_paths(batch):
-        one = load_run(path)
+        one = ak.load_run(path)
         for record in one.history.rows:
             rows += [
                 {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+import asym_keras as ak
 from asym_keras.tables import Table
 from trainers import simulated
 from trainers.common.batch import run_all, run_paths
@@ -21,9 +22,6 @@ LEVELS = (1e-2, 1e-4, 1e-6)
 
 def run(config, command: str) -> list[dict]:
     """Trains the protocol's four pairs, and writes what became of each; returns the rows."""
-    from asym_keras.runs import load_run
-    from asym_keras.theory import GlobalConvergence
-
     batch = simulated.Config(
         pairs="all",
         seeds=config.seeds,
@@ -44,10 +42,10 @@ def run(config, command: str) -> list[dict]:
     data = batch.load()
     rows, curves = [], []
     for path in run_paths(batch):
-        one = load_run(path)
+        one = ak.load_run(path)
         time, risk = one.history.column("time"), one.history.column("train_risk")
         gamma, alpha = one.config["gamma"], one.config["alpha"]
-        theorem = GlobalConvergence.from_data(
+        theorem = ak.theory.GlobalConvergence.from_data(
             data.x_train, data.y_train, gamma=gamma, delta=0.1, activation="relu"
         )
         smallest = one.history.column("ntg_min_eigenvalue")[-1]

@@ -7,9 +7,13 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+import asym_keras as ak
+from asym_keras.datasets import Dataset
+from asym_keras.files import write_text
 from asym_keras.tables import Table
 from trainers.common import environment
 from trainers.common.pictures import blank, save
@@ -27,33 +31,11 @@ DENSE_LEARNING_RATE = 0.003
 BATCH = 128
 
 
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """MNIST: pixels float32 (n, 784), labels int (n,), one-hot targets (n, 10)."""
-
-    x_train: np.ndarray
-    labels_train: np.ndarray
-    x_test: np.ndarray
-    labels_test: np.ndarray
-
-    @property
-    def y_train(self) -> np.ndarray:
-        """One-hot."""
-        return np.eye(10, dtype="float32")[self.labels_train]
-
-    @property
-    def y_test(self) -> np.ndarray:
-        """One-hot."""
-        return np.eye(10, dtype="float32")[self.labels_test]
-
-
 def run(config, command: str) -> list[dict]:
     """Trains every network, prunes and refits, writes table and figure; returns the rows.
 
     A network that the study's `cells/` folder has already is not trained again.
     """
-    from asym_keras.files import write_text
-
     environment.prepare_device(config.device)
     images = load_images(config.examples)
     folder = Path(config.out_dir) / f"{config.study}-cells"
@@ -73,26 +55,20 @@ def run(config, command: str) -> list[dict]:
     return rows
 
 
-def load_images(examples: int) -> Images:
+def load_images(examples: int) -> Dataset:
     """The first `examples` training images of MNIST and all test images.
 
     Up to 10,000 come with the package; more are read through tensorflow-datasets, in its order.
     """
-    from asym_keras import datasets
-
     if examples > BUNDLED:
-        parts = [
-            datasets.load_tfds_images("mnist", train=examples, test=BUNDLED, transfer=False),
-        ]
-    else:
-        first = datasets.load_mnist()
-        assert first.transfer is not None
-        parts = [first, first.transfer]
-    arrays = [
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("x_train", "labels_train", "x_test", "labels_test")
-    ]
-    return Images(arrays[0][:examples], arrays[1][:examples], *arrays[2:])
+        return ak.datasets.load_tfds_images("mnist", train=examples, test=BUNDLED, transfer=False)
+    first = ak.datasets.load_mnist()
+    joined = {
+        name: np.concatenate([getattr(first, name), getattr(first.transfer, name)])
+        for name in ("x_train", "y_train", "labels_train", "x_test", "y_test", "labels_test")
+    }
+    taken: Any = {name: a[:examples] if "train" in name else a for name, a in joined.items()}
+    return dataclasses.replace(first, transfer=None, **taken)
 
 
 def networks(config, kept: Sequence[int]) -> Iterator[_Cell]:
@@ -124,27 +100,24 @@ class _Cell:
             return f"{self.body}-dense{self.width}-s{self.seed}"
         return f"{self.body}-g{self.gamma:g}-a{self.alpha:g}-{self.readout}-s{self.seed}"
 
-    def rows(self, config, images: Images, kept: Sequence[int]) -> list[dict]:
+    def rows(self, config, images: Dataset, kept: Sequence[int]) -> list[dict]:
         """Trains it; a row for each number of nodes kept."""
         if self.gamma is not None:
             return self._asymmetrical(config, images, kept)
         return self._dense(config, images, kept if self.width == config.width else [self.width])
 
-    def _asymmetrical(self, config, images: Images, kept) -> list[dict]:
+    def _asymmetrical(self, config, images: Dataset, kept) -> list[dict]:
         """Rows of a network with an `AsymScaledDense`, pruned by `prune`'s rules."""
         import keras
-
-        from asym_keras.layers import AsymScaledDense
-        from asym_keras.pruning import pruning_curve
 
         options: dict = {"gamma": self.gamma, "alpha": self.alpha, "seed": self.seed}
         frozen = self.readout == "frozen"
         head: list[keras.layers.Layer] = [
-            AsymScaledDense(self.width, 10 if frozen else None, **options)
+            ak.AsymScaledDense(self.width, 10 if frozen else None, **options)
         ]
         head += [] if frozen else [keras.layers.Dense(10)]
         model = self._fit(head, config, images, LEARNING_RATE[self.body])
-        curve = pruning_curve(
+        curve = ak.pruning.pruning_curve(
             model,
             images.x_train,
             images.y_train,
@@ -162,11 +135,9 @@ class _Cell:
             for row in curve
         ]
 
-    def _dense(self, config, images: Images, kept) -> list[dict]:
+    def _dense(self, config, images: Dataset, kept) -> list[dict]:
         """Rows of a plain network, pruned by magnitude where `kept` is less than its width."""
         import keras
-
-        from asym_keras.pruning import refit_readouts
 
         hidden, last = keras.layers.Dense(self.width, activation="relu"), keras.layers.Dense(10)
         model = self._fit([hidden, last], config, images, DENSE_LEARNING_RATE)
@@ -178,7 +149,7 @@ class _Cell:
         outgoing = last.kernel.numpy()
         order = np.argsort(-incoming * np.sum(outgoing**2, axis=1), kind="stable")
         train, test, outgoing = train[:, order], test[:, order], outgoing[order]
-        refits = refit_readouts(train, images.y_train, kept)
+        refits = ak.pruning.refit_readouts(train, images.y_train, kept)
         return [
             self._row(
                 k,
@@ -188,7 +159,7 @@ class _Cell:
             for k, fit in zip(kept, refits, strict=True)
         ]
 
-    def _fit(self, head: list, config, images: Images, learning_rate: float):
+    def _fit(self, head: list, config, images: Dataset, learning_rate: float):
         import keras
 
         keras.utils.set_random_seed(self.seed)

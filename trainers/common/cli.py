@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 
+from asym_keras.files import user_path
 from trainers.common.config import flag_of
 from trainers.common.process import prepare_process
 
@@ -109,8 +110,6 @@ def _text(text: str) -> str:
     """Reads a flag's text, and expands its `~`: in `--data=~/x` the shell does not."""
     if not text.startswith("~") or os.sep not in text:
         return text
-    from asym_keras.files import user_path
-
     try:
         return str(user_path(text))
     except ValueError as error:

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asym_keras as ak
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -160,10 +162,8 @@ class TrainerConfig(Flags):
 
     def __post_init__(self):
         super().__post_init__()
-        from asym_keras.scaling import node_scalings
-
         for gamma, alpha in [(self.gamma, self.alpha), *self.scaling_pairs()]:
-            node_scalings(self.width, gamma, alpha)
+            ak.node_scalings(self.width, gamma, alpha)
         if self.target_risk is not None and math.isnan(self.target_risk):
             raise ValueError("--target-risk: expected a number, received nan.")
         if self.solver == "flow" and self.batch_size is not None:

@@ -6,6 +6,7 @@ import csv
 import logging
 from typing import TYPE_CHECKING
 
+import asym_keras as ak
 from trainers.common.config import HeldOut, TrainerConfig
 from trainers.common.folder import RunFolder
 
@@ -30,16 +31,11 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
     missing = missing_curves(config, folder)
     if not missing:
         return
-    from asym_keras import plotting
-    from asym_keras.importance import PROTOCOL_RULES
-    from asym_keras.runs import load_run
     from asym_keras.tables import Table
 
-    model = load_run(folder.path).load_model()
+    model = ak.load_run(folder.path).load_model()
     if PRUNING in missing:
-        from asym_keras.pruning import REFIT_BYTES, widest_refit
-
-        widest = widest_refit(
+        widest = ak.pruning.widest_refit(
             len(dataset.x_train), len(dataset.x_test), width=config.width, dtype=config.dtype
         )
         if config.refit and widest < config.width:
@@ -47,27 +43,27 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
                 "networks of more than %d nodes are not refitted, which would take more than "
                 "%.1f GB: their columns in %s are nan",
                 widest,
-                REFIT_BYTES / 1e9,
+                ak.pruning.REFIT_BYTES / 1e9,
                 PRUNING,
             )
         options = {"refit": config.refit, "refit_widest": widest}
         rows = measured(config, model, dataset, test_rows(dataset), **options)
         Table(rows).to_csv(folder.path / PRUNING)
     if TRANSFER in missing:
-        from asym_keras.transfer import transfer_curve, transfer_settings
-
-        rows = transfer_curve(
+        rows = ak.transfer.transfer_curve(
             model,
             *_arrays(config, dataset.transfer),
             labels_train=dataset.transfer.labels_train,
             labels_test=dataset.transfer.labels_test,
-            importance=PROTOCOL_RULES[config.protocol],
+            importance=ak.importance.PROTOCOL_RULES[config.protocol],
             seed=config.seed,
             progress=not config.quiet,
-            **transfer_settings(config.protocol, classification=dataset.is_classification),
+            **ak.transfer.transfer_settings(
+                config.protocol, classification=dataset.is_classification
+            ),
         )
         Table(rows).to_csv(folder.path / TRANSFER)
-    plotting.learning_curves(folder.path)
+    ak.plotting.learning_curves(folder.path)
 
 
 def test_rows(dataset: Dataset) -> HeldOut:
@@ -88,16 +84,15 @@ def measured(
         importance: as `pruning_curve` takes it; None: the rule of the run's protocol.
         **options: further ones of `pruning_curve`.
     """
-    from asym_keras.importance import PROTOCOL_RULES
-    from asym_keras.pruning import pruning_curve
-
     arrays = (dataset.x_train, dataset.y_train, rows.x, rows.y)
-    return pruning_curve(
+    return ak.pruning.pruning_curve(
         model,
         *(array.astype(config.dtype, copy=False) for array in arrays),
         labels_train=dataset.labels_train,
         labels_test=rows.labels,
-        importance=PROTOCOL_RULES[config.protocol] if importance is None else importance,
+        importance=ak.importance.PROTOCOL_RULES[config.protocol]
+        if importance is None
+        else importance,
         loss=config.loss(),
         seed=config.seed,
         **options,

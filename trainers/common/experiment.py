@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+import asym_keras as ak
 from trainers.common import curves, environment, memory
 from trainers.common.folder import RunFolder
 from trainers.common.lock import folder_lock
@@ -120,8 +121,6 @@ def _tensors(config, dataset):
 
 
 def _model(config, dataset):
-    import asym_keras as ak
-
     return ak.shallow_network(
         dataset.input_dim,
         dataset.outputs,
@@ -135,8 +134,6 @@ def _model(config, dataset):
 
 
 def _train(config, model, x, y, workers, **options):
-    import asym_keras as ak
-
     end_time = config.end_step(len(x)) * config.learning_rate
     return ak.training.train(
         model,
@@ -153,28 +150,27 @@ def _train(config, model, x, y, workers, **options):
 
 
 def _method(config):
-    from asym_keras.training import GradientDescent, GradientFlow
-
     if config.solver == "flow":
-        return GradientFlow(config.rtol, config.atol, time_step=config.learning_rate)
-    return GradientDescent(config.learning_rate, batch_size=config.batch_size, seed=config.seed)
+        return ak.training.GradientFlow(config.rtol, config.atol, time_step=config.learning_rate)
+    return ak.training.GradientDescent(
+        config.learning_rate, batch_size=config.batch_size, seed=config.seed
+    )
 
 
 def _probes(config, dataset, x, y) -> dict:
     """The paper's probes, in the order of the history's columns."""
-    from asym_keras.ntg import NTGProbe
-    from asym_keras.training import RiskProbe, WeightChange
-
     test = (a.astype(config.dtype) for a in (dataset.x_test, dataset.y_test))
     probes: dict[str, Callable] = {
-        part: RiskProbe(part, *data, labels=getattr(dataset, f"labels_{part}"), loss=config.loss())
+        part: ak.training.RiskProbe(
+            part, *data, labels=getattr(dataset, f"labels_{part}"), loss=config.loss()
+        )
         for part, data in (("train", (x, y)), ("test", test))
     }
-    probes["weights"] = WeightChange()
+    probes["weights"] = ak.training.WeightChange()
     count = config.ntg_count(len(dataset.x_train))
     if count:
         examples = dataset.x_train[:count].astype(config.dtype)
-        probes["ntg"] = NTGProbe(examples, method=config.ntg_method)
+        probes["ntg"] = ak.ntg.NTGProbe(examples, method=config.ntg_method)
     return probes | config.further_probes(dataset)
 
 

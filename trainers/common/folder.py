@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import ClassVar
 
+from asym_keras.files import atomic_path, write_text
 from trainers.common.lock import clear, is_free, make_folder
 
 # Flags that say how a run is carried out, not what it is: with `--resume` they may differ.
@@ -91,8 +92,6 @@ class SettingsFolder:
 
     def write(self, name: str, content: dict) -> None:
         """Writes a JSON file."""
-        from asym_keras.files import write_text
-
         write_text(self.path / name, json.dumps(content, indent=2) + "\n")
 
 
@@ -128,8 +127,6 @@ class RunFolder(SettingsFolder):
 
     def save(self, model) -> None:
         """Writes `model.keras`."""
-        from asym_keras.files import atomic_path
-
         with atomic_path(self.path / "model.keras") as temporary:
             model.save(temporary)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from asym_keras.plotting.panels import COLOURS, Line, Panel, draw_panels
 from trainers.common.pictures import blank, save
 from trainers.sweep.config import Config
 from trainers.sweep.curves import envelope, points, read_curve
@@ -18,8 +19,6 @@ _MARKS = {"completed": "o", "stopped": "v"}
 
 def draw(config: Config, folder: SweepFolder) -> list[Path]:
     """Draws the pictures into `figures/`; returns their files."""
-    from asym_keras.plotting.panels import Panel, draw_panels
-
     written = [folder.figures / "plane.png"]
     _draw_plane(written[0], config, folder.records())
     panels = {"pruning": Panel(_pruning_lines(config, folder), "nodes kept", _text(config))}
@@ -70,8 +69,6 @@ def _limits(values: list[float], *, larger_is_better: bool) -> tuple[dict[str, A
 
 def _pruning_lines(config: Config, folder: SweepFolder) -> tuple:
     """The best trials, the readout as it is and, dotted, refitted."""
-    from asym_keras.plotting.panels import Line
-
     sign = -1.0 if config.larger_is_better() else 1.0
     completed = [record for record in folder.records() if record["status"] == "completed"]
     completed.sort(key=lambda record: sign * record["metrics"][config.measure()])
@@ -90,8 +87,6 @@ def _pruning_lines(config: Config, folder: SweepFolder) -> tuple:
 
 def _pareto_lines(config: Config, folder: SweepFolder) -> tuple:
     """All trials in grey, and what none betters with as few nodes."""
-    from asym_keras.plotting.panels import COLOURS, Line
-
     all_points = points(config, folder)
     by_trial: dict[str, list[dict]] = {}
     for point in all_points:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import asym_keras as ak
 from asym_keras.tables import Table
 from trainers.common import environment
 from trainers.common.config import PAIRS
@@ -115,12 +116,10 @@ def _paper_pairs(config: Config, records: list[dict]) -> list[dict]:
 
 def _test_numbers(config: Config, folder: SweepFolder, record: dict, dataset) -> dict[str, float]:
     """Numbers of the test rows: pruned, with the readout as it is and refitted, and whole."""
-    from asym_keras.runs import load_run
-
     path = folder.run_path(record["trial"])
     of = trial_config(config, record["values"], path)
     rows = test_rows(dataset)
-    model = load_run(path).load_model()
+    model = ak.load_run(path).load_model()
     pruned = [of.width - config.keep]
     [row] = measured(of, model, dataset, rows, pruned=pruned, refit=True)
     [whole] = measured(of, model, dataset, rows, pruned=[0])

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asym_keras as ak
 from asym_keras.tables import Table
 from trainers import cifar10
 from trainers.common import environment, experiment
@@ -129,8 +130,6 @@ class Trials:
         """Status, numbers and reason of the end."""
         import keras
 
-        from asym_keras.runs import load_run
-
         dataset, held_out = self._data
         run = RunFolder(self._folder.run_path(trial))
         try:
@@ -148,7 +147,7 @@ class Trials:
                     experiment.train(watched, dataset, run, facts)
                 finally:
                     self._trained = time.monotonic() - began - watch.seconds
-            rows = validation.curve(load_run(run.path).load_model())
+            rows = validation.curve(ak.load_run(run.path).load_model())
         except TrialStopped as stop:
             return "stopped", {**_last(run), **stop.numbers}, str(stop)
         finally:
@@ -164,8 +163,6 @@ class Trials:
 
     def _watch(self, trial: str, config: TrainerConfig, run: RunFolder, validation) -> Watch:
         """What a run calls instead of the test set's probe."""
-        import asym_keras as ak
-
         dataset, sweep = self._data[0], self._sweep
         end = config.end_step(len(dataset.x_train)) * config.learning_rate
         times = ak.training.record_times(end, config.records, time_step=config.learning_rate)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import asym_keras as ak
 from trainers.common.curves import measured
 from trainers.common.experiments import Experiment
 from trainers.common.reload import check_data, reload_config, reload_data
@@ -56,9 +57,7 @@ def choose(experiment: Experiment, keeps: Sequence[int]) -> list[Choice]:
 
 
 def _candidates(experiment: Experiment, keeps: Sequence[int]) -> list[Choice]:
-    from asym_keras.runs import load_run
-
-    runs = [load_run(path) for [path] in experiment.pairs()]
+    runs = [ak.load_run(path) for [path] in experiment.pairs()]
     data = reload_data(runs[0])
     config = reload_config(runs[0])
     held_out = config.held_out(data)
