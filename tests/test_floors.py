@@ -15,7 +15,8 @@ ROWS = {
     "trainers": (
         (
             *("common.config", "common.process", "common.tables", "common.tasks", "common.lock"),
-            *("common.environment", "common.memory", "common.peers", "common.published"),
+            *("common.environment", "common.memory", "common.peers", "common.pictures"),
+            "common.published",
         ),
         ("common.cli", "common.folder", "common.jobs", "common.reload", "common.strategy"),
         ("common.curves",),

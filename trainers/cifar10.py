@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import asym_keras as ak
 from trainers.common.batch import run_all
 from trainers.common.cli import run_main
 from trainers.common.config import HeldOut, TrainerConfig, flag_of, knob, shared
@@ -96,12 +97,10 @@ class Config(TrainerConfig):
 
     def load(self):
         """The dataset that the flags name."""
-        from asym_keras import datasets
-
         train, test = self.train_examples, self.test_examples
         if self.features:
-            return datasets.load_cifar10_features(self.features, train=train, test=test)
-        return datasets.load_cifar10(
+            return ak.datasets.load_cifar10_features(self.features, train=train, test=test)
+        return ak.datasets.load_cifar10(
             self.backbone,
             image_size=self.image_size,
             views=self.augment,
@@ -118,9 +117,7 @@ class Config(TrainerConfig):
             features: the file.
             epochs: whether they are trained for `EPOCHS`.
         """
-        from asym_keras.datasets import load_cifar10_features
-
-        rows = len(load_cifar10_features(features).x_train)
+        rows = len(ak.datasets.load_cifar10_features(features).x_train)
         if rows < 10:
             raise ValueError(f"{features}: expected at least 10 training rows, received {rows}.")
         options = {"features": features, "train_examples": rows - rows // 10}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import asym_keras as ak
 from trainers.common.batch import run_all
 from trainers.common.cli import run_main
 from trainers.common.config import TrainerConfig, knob
@@ -52,13 +53,11 @@ class Config(TrainerConfig):
 
     def load(self):
         """The dataset that the flags name."""
-        from asym_keras import datasets
-
         if self.data:
-            return datasets.load_npz(self.data)
+            return ak.datasets.load_npz(self.data)
         if self.source == "tfds":
-            return datasets.load_tfds_images(self.dataset)
-        return datasets.load_mnist()
+            return ak.datasets.load_tfds_images(self.dataset)
+        return ak.datasets.load_mnist()
 
 
 def main(argv=None) -> list[dict]:

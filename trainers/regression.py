@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import asym_keras as ak
 from trainers.common.batch import run_all
 from trainers.common.cli import run_main
 from trainers.common.config import TrainerConfig, knob, shared
@@ -69,11 +70,9 @@ class Config(TrainerConfig):
 
     def load(self):
         """The dataset that the flags name."""
-        from asym_keras import datasets
-
         if self.data is not None and self.target is not None:
-            return datasets.load_table(self.data, target=self.target)
-        return datasets.load_uci(str(self.dataset))
+            return ak.datasets.load_table(self.data, target=self.target)
+        return ak.datasets.load_uci(str(self.dataset))
 
 
 def main(argv=None) -> list[dict]:

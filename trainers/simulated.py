@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import asym_keras as ak
 from trainers.common.batch import run_all
 from trainers.common.cli import run_main
 from trainers.common.config import HeldOut, TrainerConfig, knob, shared
@@ -54,9 +55,7 @@ class Config(TrainerConfig):
 
     def load(self):
         """The dataset that the flags name."""
-        from asym_keras import datasets
-
-        return datasets.load_simulated(
+        return ak.datasets.load_simulated(
             examples=self.examples,
             test_examples=self.examples,
             input_dim=self.input_dim,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from asym_keras.files import atomic_path
 from trainers.common.cli import run_main
 from trainers.common.config import Flags, knob, shared
 from trainers.zoo.config import PRESETS
@@ -61,7 +62,6 @@ def _body(config: Config, command: str) -> None:
                 f"them: python -m {MODULE}"
             )
         return
-    from asym_keras.files import atomic_path
     from trainers.zoo.figure import draw
 
     draw(entries, Path(config.figure))

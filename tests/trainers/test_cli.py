@@ -17,12 +17,12 @@ from trainers.common import cli
 HEAVY = ["numpy", "tensorflow", "keras", "matplotlib", "scipy", "tqdm", "tensorflow_datasets"]
 NOT_THERE = "no-such-file.npz"
 BAD_FLAGS = [
-    (["--gamma", "1.5"], "gamma"),
-    (["--gamma", "nan"], "gamma"),
+    (["--gamma", "1.5"], "--gamma: expected at most 1, received 1.5."),
+    (["--gamma", "nan"], "--gamma: expected at least 0, received nan."),
     (["--alpha", "0"], "alpha"),
     (["--alpha", "1"], "alpha"),
     (["--alpha", "x"], "argument --alpha: invalid float value: 'x'"),
-    (["--width", "0"], "width"),
+    (["--width", "0"], "--width: expected at least 1, received 0."),
     (["--width", "10.5"], "argument --width: invalid int value: '10.5'"),
     (["--protocol", "mine"], "--protocol: invalid choice: 'mine'"),
     (["--solver", "adam"], "--solver: invalid choice: 'adam'"),

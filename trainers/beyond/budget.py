@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+import asym_keras as ak
+from asym_keras.tables import Table
 from trainers import mnist
 from trainers.common.batch import run_all, run_paths
+from trainers.common.pictures import blank, save
 from trainers.common.tables import markdown
 
 STEPS = 200_000  # of the protocol; at ten times as much, gamma 0 alone takes hours
@@ -33,11 +36,8 @@ class PrunedAccuracy:
         self._dataset = dataset
 
     def __call__(self, model) -> dict[str, float]:
-        from asym_keras.importance import find_layer
-        from asym_keras.pruning import pruning_curve
-
-        data, width = self._dataset, find_layer(model).units
-        curve = pruning_curve(
+        data, width = self._dataset, ak.importance.find_layer(model).units
+        curve = ak.pruning.pruning_curve(
             model,
             data.x_train,
             data.y_train,
@@ -62,9 +62,6 @@ def column(kept: int, refit: str) -> str:
 
 def run(config, command: str) -> list[dict]:
     """Trains every pair; writes accuracy by budget, pair and time. Returns the rows."""
-    from asym_keras.runs import load_run
-    from asym_keras.training import History
-
     pairs = [(g, a) for g in GAMMAS for a in ALPHAS] + [(1.0, 0.4)]
     batch = Config(
         pairs=",".join(f"{gamma:g}:{alpha:g}" for gamma, alpha in pairs),
@@ -83,7 +80,7 @@ def run(config, command: str) -> list[dict]:
     run_all(batch, command)
     rows = []
     for path in run_paths(batch):
-        one = load_run(path)
+        one = ak.load_run(path)
         for record in one.history.rows:
             rows += [
                 {
@@ -97,7 +94,7 @@ def run(config, command: str) -> list[dict]:
                 }
                 for kept in BUDGETS
             ]
-    History(rows).to_csv(config.path(".csv"))
+    Table(rows).to_csv(config.path(".csv"))
     _print_best(rows)
     _draw(config.path(".png"), rows)
     return rows
@@ -124,11 +121,7 @@ def _print_best(rows: list[dict]) -> None:
 
 
 def _draw(path: Path, rows: list[dict]) -> None:
-    from matplotlib.figure import Figure
-
-    from asym_keras.files import atomic_path
-
-    figure = Figure(figsize=(3.2 * len(BUDGETS), 5.8), layout="constrained")
+    figure = blank(3.2 * len(BUDGETS), 5.8)
     axes = figure.subplots(2, len(BUDGETS), sharey="row", sharex=True)
     styles = {
         gamma: style
@@ -157,5 +150,4 @@ def _draw(path: Path, rows: list[dict]) -> None:
     for line in axes:
         line[0].set_ylabel("test accuracy")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    save(figure, path, dpi=110)

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+import asym_keras as ak
+from asym_keras.tables import Table
 from trainers import simulated
 from trainers.common.batch import run_all, run_paths
+from trainers.common.pictures import blank, save
 
 STEPS = 10_000_000
 # Tight enough that what is left of the risk is the flow's and not the solver's.
@@ -19,10 +22,6 @@ LEVELS = (1e-2, 1e-4, 1e-6)
 
 def run(config, command: str) -> list[dict]:
     """Trains the protocol's four pairs, and writes what became of each; returns the rows."""
-    from asym_keras.runs import load_run
-    from asym_keras.theory import GlobalConvergence
-    from asym_keras.training import History
-
     batch = simulated.Config(
         pairs="all",
         seeds=config.seeds,
@@ -43,10 +42,10 @@ def run(config, command: str) -> list[dict]:
     data = batch.load()
     rows, curves = [], []
     for path in run_paths(batch):
-        one = load_run(path)
+        one = ak.load_run(path)
         time, risk = one.history.column("time"), one.history.column("train_risk")
         gamma, alpha = one.config["gamma"], one.config["alpha"]
-        theorem = GlobalConvergence.from_data(
+        theorem = ak.theory.GlobalConvergence.from_data(
             data.x_train, data.y_train, gamma=gamma, delta=0.1, activation="relu"
         )
         smallest = one.history.column("ntg_min_eigenvalue")[-1]
@@ -66,7 +65,7 @@ def run(config, command: str) -> list[dict]:
             }
         )
         curves.append((one, theorem.risk(time, risk[0]) if theorem.rate else None))
-    History(rows).to_csv(config.path(".csv"))
+    Table(rows).to_csv(config.path(".csv"))
     _draw(config.path(".png"), curves)
     return rows
 
@@ -90,11 +89,7 @@ def _reached(time, risk, level: float) -> float:
 
 
 def _draw(path: Path, curves) -> None:
-    from matplotlib.figure import Figure
-
-    from asym_keras.files import atomic_path
-
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    figure = blank(10, 3.8)
     left, right = figure.subplots(1, 2)
     colours: dict[str, str] = {}
     for one, bound in curves:
@@ -114,5 +109,4 @@ def _draw(path: Path, curves) -> None:
     for axis in (left, right):
         axis.set_xlabel("time $t$")
         axis.grid(alpha=0.3)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    save(figure, path)

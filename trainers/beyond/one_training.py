@@ -5,10 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+import asym_keras as ak
+from asym_keras.datasets import Dataset
+from asym_keras.files import write_text
+from asym_keras.tables import Table
+from trainers.common import environment
+from trainers.common.pictures import blank, save
 
 logger = logging.getLogger("trainers")
 
@@ -23,100 +31,55 @@ DENSE_LEARNING_RATE = 0.003
 BATCH = 128
 
 
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """MNIST: pixels float32 (n, 784), labels int (n,), one-hot targets (n, 10)."""
-
-    x_train: np.ndarray
-    labels_train: np.ndarray
-    x_test: np.ndarray
-    labels_test: np.ndarray
-
-    @property
-    def y_train(self) -> np.ndarray:
-        """One-hot."""
-        return np.eye(10, dtype="float32")[self.labels_train]
-
-    @property
-    def y_test(self) -> np.ndarray:
-        """One-hot."""
-        return np.eye(10, dtype="float32")[self.labels_test]
-
-
 def run(config, command: str) -> list[dict]:
     """Trains every network, prunes and refits, writes table and figure; returns the rows.
 
     A network that the study's `cells/` folder has already is not trained again.
     """
-    from asym_keras.files import write_text
-    from asym_keras.training import History
-    from trainers.common import environment
-
     environment.prepare_device(config.device)
     images = load_images(config.examples)
-    cells = Path(config.out_dir) / f"{config.study}-cells"
-    cells.mkdir(parents=True, exist_ok=True)
+    folder = Path(config.out_dir) / f"{config.study}-cells"
+    folder.mkdir(parents=True, exist_ok=True)
     kept = [*(k for k in KEPT if k < config.width), config.width]
     rows: list[dict] = []
-    jobs = networks(config, images, kept)
-    for place, (name, train) in enumerate(jobs, start=1):
-        path = cells / f"{name}-n{config.examples}-m{config.width}-e{config.epochs}.json"
+    cells = [*networks(config, kept)]
+    for place, cell in enumerate(cells, start=1):
+        path = folder / f"{cell.name}-n{config.examples}-m{config.width}-e{config.epochs}.json"
         if not path.is_file():
-            logger.info("network %d of %d: %s", place, len(jobs), name)
-            write_text(path, json.dumps(train()) + "\n")
+            logger.info("network %d of %d: %s", place, len(cells), cell.name)
+            write_text(path, json.dumps(cell.rows(config, images, kept)) + "\n")
         rows += json.loads(path.read_text(encoding="utf-8"))
-    History(rows).to_csv(config.path(".csv"))
+    Table(rows).to_csv(config.path(".csv"))
     _draw(config.path(".png"), rows)
     _print(rows, kept)
     return rows
 
 
-def load_images(examples: int) -> Images:
+def load_images(examples: int) -> Dataset:
     """The first `examples` training images of MNIST and all test images.
 
     Up to 10,000 come with the package; more are read through tensorflow-datasets, in its order.
     """
-    from asym_keras import datasets
-
     if examples > BUNDLED:
-        parts = [
-            datasets.load_tfds_images("mnist", train=examples, test=BUNDLED, transfer=False),
-        ]
-    else:
-        first = datasets.load_mnist()
-        assert first.transfer is not None
-        parts = [first, first.transfer]
-    arrays = [
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("x_train", "labels_train", "x_test", "labels_test")
-    ]
-    return Images(arrays[0][:examples], arrays[1][:examples], *arrays[2:])
+        return ak.datasets.load_tfds_images("mnist", train=examples, test=BUNDLED, transfer=False)
+    first = ak.datasets.load_mnist()
+    joined = {
+        name: np.concatenate([getattr(first, name), getattr(first.transfer, name)])
+        for name in ("x_train", "y_train", "labels_train", "x_test", "y_test", "labels_test")
+    }
+    taken: Any = {name: a[:examples] if "train" in name else a for name, a in joined.items()}
+    return dataclasses.replace(first, transfer=None, **taken)
 
 
-def networks(config, images: Images, kept: Sequence[int]) -> list[tuple[str, Callable]]:
-    """Name of each network, and a function that trains it and returns its rows."""
-    jobs: list[tuple[str, Callable]] = []
+def networks(config, kept: Sequence[int]) -> Iterator[_Cell]:
+    """The networks of the study, in the order of its rows."""
     for seed in range(config.seeds):
         for gamma, alpha in PAIRS:
             for readout in ("frozen", "trained"):
-                name = f"mlp-g{gamma:g}-a{alpha:g}-{readout}-s{seed}"
-                cell = _Cell("mlp", config.width, seed, gamma, alpha, readout)
-                jobs.append((name, lambda c=cell: c.asymmetrical(config, images, kept)))
-        for body in ("mlp", "cnn"):
-            if body == "cnn":
-                cell = _Cell(body, config.width, seed, 0.0, 0.6, "trained")
-                job = lambda c=cell: c.asymmetrical(config, images, kept)  # noqa: E731
-                jobs.append((f"cnn-g0-a0.6-trained-s{seed}", job))
-            for width in kept:
-                cell = _Cell(body, width, seed)
-                of_width = kept if width == config.width else [width]
-                jobs.append(
-                    (
-                        f"{body}-dense{width}-s{seed}",
-                        lambda c=cell, k=of_width: c.dense(config, images, k),
-                    )
-                )
-    return jobs
+                yield _Cell("mlp", config.width, seed, gamma, alpha, readout)
+        yield from (_Cell("mlp", width, seed) for width in kept)
+        yield _Cell("cnn", config.width, seed, 0.0, 0.6)
+        yield from (_Cell("cnn", width, seed) for width in kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,21 +93,31 @@ class _Cell:
     alpha: float | None = None
     readout: str = "trained"
 
-    def asymmetrical(self, config, images: Images, kept) -> list[dict]:
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        if self.gamma is None:
+            return f"{self.body}-dense{self.width}-s{self.seed}"
+        return f"{self.body}-g{self.gamma:g}-a{self.alpha:g}-{self.readout}-s{self.seed}"
+
+    def rows(self, config, images: Dataset, kept: Sequence[int]) -> list[dict]:
+        """Trains it; a row for each number of nodes kept."""
+        if self.gamma is not None:
+            return self._asymmetrical(config, images, kept)
+        return self._dense(config, images, kept if self.width == config.width else [self.width])
+
+    def _asymmetrical(self, config, images: Dataset, kept) -> list[dict]:
         """Rows of a network with an `AsymScaledDense`, pruned by `prune`'s rules."""
         import keras
-
-        from asym_keras.layers import AsymScaledDense
-        from asym_keras.pruning import pruning_curve
 
         options: dict = {"gamma": self.gamma, "alpha": self.alpha, "seed": self.seed}
         frozen = self.readout == "frozen"
         head: list[keras.layers.Layer] = [
-            AsymScaledDense(self.width, 10 if frozen else None, **options)
+            ak.AsymScaledDense(self.width, 10 if frozen else None, **options)
         ]
         head += [] if frozen else [keras.layers.Dense(10)]
         model = self._fit(head, config, images, LEARNING_RATE[self.body])
-        curve = pruning_curve(
+        curve = ak.pruning.pruning_curve(
             model,
             images.x_train,
             images.y_train,
@@ -162,11 +135,9 @@ class _Cell:
             for row in curve
         ]
 
-    def dense(self, config, images: Images, kept) -> list[dict]:
+    def _dense(self, config, images: Dataset, kept) -> list[dict]:
         """Rows of a plain network, pruned by magnitude where `kept` is less than its width."""
         import keras
-
-        from asym_keras.pruning import refit_readouts
 
         hidden, last = keras.layers.Dense(self.width, activation="relu"), keras.layers.Dense(10)
         model = self._fit([hidden, last], config, images, DENSE_LEARNING_RATE)
@@ -178,7 +149,7 @@ class _Cell:
         outgoing = last.kernel.numpy()
         order = np.argsort(-incoming * np.sum(outgoing**2, axis=1), kind="stable")
         train, test, outgoing = train[:, order], test[:, order], outgoing[order]
-        refits = refit_readouts(train, images.y_train, kept)
+        refits = ak.pruning.refit_readouts(train, images.y_train, kept)
         return [
             self._row(
                 k,
@@ -188,7 +159,7 @@ class _Cell:
             for k, fit in zip(kept, refits, strict=True)
         ]
 
-    def _fit(self, head: list, config, images: Images, learning_rate: float):
+    def _fit(self, head: list, config, images: Dataset, learning_rate: float):
         import keras
 
         keras.utils.set_random_seed(self.seed)
@@ -266,11 +237,7 @@ def _print(rows: list[dict], kept) -> None:
 
 
 def _draw(path: Path, rows: list[dict]) -> None:
-    from matplotlib.figure import Figure
-
-    from asym_keras.files import atomic_path
-
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = blank(11, 7)
     axes = figure.subplots(2, 2, sharey="row", sharex=True)
     for line, body in zip(axes, ("mlp", "cnn"), strict=True):
         of_body = [row for row in rows if row["body"] == body]
@@ -289,5 +256,4 @@ def _draw(path: Path, rows: list[dict]) -> None:
             axis.grid(alpha=0.3)
         line[0].set_ylabel("test accuracy")
         line[1].legend(fontsize=7)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    save(figure, path, dpi=110)

@@ -1,4 +1,4 @@
-"""All runs of one command: folders checked first, each run on its own, a summary at the end."""
+"""Makes all runs of one command: checks their folders first, and prints a summary at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run_all(config, command: str) -> list[dict]:
 
     Args:
         config: a `TrainerConfig`.
-        command: for `config.json`.
+        command: what `config.json` says of how the runs were made.
 
     Raises:
         RunsFailed: A run of several failed. Those that did not are complete.
@@ -103,8 +103,8 @@ def _one_after_another(
             with workers.loss_told():
                 future.set_result(experiment.run(run, dataset, folder, facts, workers))
         except Exception as error:
-            # Divergence is met by all workers alike; anything else by this one, and the others
-            # would wait for it in the next run.
+            # All workers meet a divergence at the same step. Any other error may be this worker's
+            # alone, and the others would wait for it in the next run: so it ends the command.
             alike = isinstance(error, TrainingError) and not isinstance(error, WorkerLostError)
             if workers.count > 1 and not alike:
                 raise
@@ -117,7 +117,7 @@ def _one_after_another(
 
 
 def _leave_together(workers) -> None:
-    """Keeps workers until worker 0 has computed its curves: it takes an early end for a loss."""
+    """Makes workers wait for the curves of worker 0, which takes one that ends early for lost."""
     from asym_keras.training.errors import WorkerLostError
 
     try:
@@ -160,7 +160,7 @@ _prepare_once = functools.lru_cache(maxsize=1)(_prepare)
 
 
 def run_paths(config, runs=None) -> list[Path]:
-    """Folder of each of `runs`, which are runs of `config`; None: all of them."""
+    """The folder of each of `runs`, which are runs of `config`, or of all its runs."""
     several = config.pairs is not None or config.seeds is not None
     if config.out_dir is not None and not several:
         return [Path(config.out_dir)]

@@ -1,4 +1,4 @@
-"""The command line of a trainer: flags from a dataclass, errors, exit codes."""
+"""The command line of a program: makes flags of a dataclass, and exit codes of errors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 
+from asym_keras.files import user_path
 from trainers.common.config import flag_of
 from trainers.common.process import prepare_process
 
@@ -39,7 +40,7 @@ def parse_config(config_class, argv: Sequence[str] | None, *, module: str, descr
 
 
 def to_flags(config, *, without: Sequence[str] = ()) -> list[str]:
-    """The flags from which `parse_config` makes `config`, but those of the fields `without`."""
+    """The flags from which `parse_config` makes `config`, without those of some fields."""
     flags = []
     for field in dataclasses.fields(config):
         value, flag = getattr(config, field.name), flag_of(field.name)
@@ -97,7 +98,7 @@ def command_of(module: str, flags: Sequence[str]) -> str:
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, but not where there is none."""
+    """Shows the default of each flag that has one."""
 
     def _get_help_string(self, action):
         if action.default in (None, False, argparse.SUPPRESS):
@@ -106,11 +107,9 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
 
 
 def _text(text: str) -> str:
-    """A flag's text. The shell leaves the `~` of `--data=~/x` to us."""
+    """Reads a flag's text, and expands its `~`: in `--data=~/x` the shell does not."""
     if not text.startswith("~") or os.sep not in text:
         return text
-    from asym_keras.files import user_path
-
     try:
         return str(user_path(text))
     except ValueError as error:
@@ -118,7 +117,7 @@ def _text(text: str) -> str:
 
 
 def _scalar(hint):
-    """`int` of `int | None`; for `str` what reads it."""
+    """What reads a flag of this type: `int` for `int | None`, and `_text` for `str`."""
     if isinstance(hint, types.UnionType):
         hint = next(part for part in hint.__args__ if part is not type(None))
     return _text if hint is str else hint

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asym_keras as ak
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -103,9 +105,11 @@ class HeldOut:
 class TrainerConfig(Flags):
     """Flags of every trainer."""
 
-    gamma: float = knob(0.0, "symmetric share of the node scalings, in [0, 1]; 1 is NTK scaling")
+    gamma: float = knob(
+        0.0, "symmetric share of the node scalings, in [0, 1]; 1 is NTK scaling", least=0, most=1
+    )
     alpha: float = knob(0.4, "tail of the Zipf law, in (0, 1); smaller is more asymmetrical")
-    width: int = knob(2000, "hidden nodes, m")
+    width: int = knob(2000, "hidden nodes, m", least=1)
     protocol: str = knob("paper", "what the paper says or what its figures show", choices=[*PAIRS])
     solver: str = knob("flow", "gradient flow or gradient descent", choices=["flow", "descent"])
     steps: int = knob(
@@ -158,10 +162,8 @@ class TrainerConfig(Flags):
 
     def __post_init__(self):
         super().__post_init__()
-        from asym_keras.scaling import node_scalings
-
         for gamma, alpha in [(self.gamma, self.alpha), *self.scaling_pairs()]:
-            node_scalings(self.width, gamma, alpha)
+            ak.node_scalings(self.width, gamma, alpha)
         if self.target_risk is not None and math.isnan(self.target_risk):
             raise ValueError("--target-risk: expected a number, received nan.")
         if self.solver == "flow" and self.batch_size is not None:

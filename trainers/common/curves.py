@@ -1,11 +1,17 @@
-"""What a run's network can do after training: its pruning curve and its transfer curve."""
+"""Computes what a run's network can do after training: its pruning and its transfer curve."""
 
 from __future__ import annotations
 
 import csv
 import logging
+from typing import TYPE_CHECKING
 
+import asym_keras as ak
+from trainers.common.config import HeldOut, TrainerConfig
 from trainers.common.folder import RunFolder
+
+if TYPE_CHECKING:
+    from asym_keras.datasets import Dataset
 
 logger = logging.getLogger("trainers")
 
@@ -25,17 +31,11 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
     missing = missing_curves(config, folder)
     if not missing:
         return
-    from asym_keras import plotting
-    from asym_keras.importance import PROTOCOL_RULES
-    from asym_keras.runs import load_run
-    from asym_keras.tables import History
+    from asym_keras.tables import Table
 
-    model = load_run(folder.path).load_model()
-    rule = PROTOCOL_RULES[config.protocol]
+    model = ak.load_run(folder.path).load_model()
     if PRUNING in missing:
-        from asym_keras.pruning import REFIT_BYTES, pruning_curve, widest_refit
-
-        widest = widest_refit(
+        widest = ak.pruning.widest_refit(
             len(dataset.x_train), len(dataset.x_test), width=config.width, dtype=config.dtype
         )
         if config.refit and widest < config.width:
@@ -43,36 +43,60 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
                 "networks of more than %d nodes are not refitted, which would take more than "
                 "%.1f GB: their columns in %s are nan",
                 widest,
-                REFIT_BYTES / 1e9,
+                ak.pruning.REFIT_BYTES / 1e9,
                 PRUNING,
             )
-        rows = pruning_curve(
-            model,
-            *_arrays(config, dataset),
-            labels_train=dataset.labels_train,
-            labels_test=dataset.labels_test,
-            importance=rule,
-            loss=config.loss(),
-            refit=config.refit,
-            refit_widest=widest,
-            seed=config.seed,
-        )
-        History(rows).to_csv(folder.path / PRUNING)
+        options = {"refit": config.refit, "refit_widest": widest}
+        rows = measured(config, model, dataset, test_rows(dataset), **options)
+        Table(rows).to_csv(folder.path / PRUNING)
     if TRANSFER in missing:
-        from asym_keras.transfer import transfer_curve, transfer_settings
-
-        rows = transfer_curve(
+        rows = ak.transfer.transfer_curve(
             model,
             *_arrays(config, dataset.transfer),
             labels_train=dataset.transfer.labels_train,
             labels_test=dataset.transfer.labels_test,
-            importance=rule,
+            importance=ak.importance.PROTOCOL_RULES[config.protocol],
             seed=config.seed,
             progress=not config.quiet,
-            **transfer_settings(config.protocol, classification=dataset.is_classification),
+            **ak.transfer.transfer_settings(
+                config.protocol, classification=dataset.is_classification
+            ),
         )
-        History(rows).to_csv(folder.path / TRANSFER)
-    plotting.learning_curves(folder.path)
+        Table(rows).to_csv(folder.path / TRANSFER)
+    ak.plotting.learning_curves(folder.path)
+
+
+def test_rows(dataset: Dataset) -> HeldOut:
+    """The test rows, as rows to measure on."""
+    return HeldOut(dataset.x_test, dataset.y_test, dataset.labels_test, "the test rows")
+
+
+def measured(
+    config: TrainerConfig, model, dataset: Dataset, rows: HeldOut, *, importance=None, **options
+) -> list[dict]:
+    """The `pruning_curve` of a model, from the training rows of `dataset` to `rows`.
+
+    Args:
+        config: of the run, which names the loss, the seed and the precision.
+        model: the run's network, or a cut of it.
+        dataset: gives the training rows, to which readouts are refitted.
+        rows: to measure on.
+        importance: as `pruning_curve` takes it; None: the rule of the run's protocol.
+        **options: further ones of `pruning_curve`.
+    """
+    arrays = (dataset.x_train, dataset.y_train, rows.x, rows.y)
+    return ak.pruning.pruning_curve(
+        model,
+        *(array.astype(config.dtype, copy=False) for array in arrays),
+        labels_train=dataset.labels_train,
+        labels_test=rows.labels,
+        importance=ak.importance.PROTOCOL_RULES[config.protocol]
+        if importance is None
+        else importance,
+        loss=config.loss(),
+        seed=config.seed,
+        **options,
+    )
 
 
 def _arrays(config, dataset) -> list:
@@ -81,7 +105,7 @@ def _arrays(config, dataset) -> list:
 
 
 def _columns(folder: RunFolder, name: str) -> list[str]:
-    """Column names of a CSV file; none, if there is no such file."""
+    """The column names of a CSV file; none if there is no such file."""
     path = folder.path / name
     if not path.is_file():
         return []

@@ -1,4 +1,4 @@
-"""Where a run takes place: device, versions, memory. Part of every run's record."""
+"""The device, the versions and the memory of a run, as its record names them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def prepare_device(choice: str) -> str:
     if choice == "cpu" or not gpus:
         tf.config.set_visible_devices([], "GPU")
         return f"CPU ({_cpu_name()}, {os.cpu_count()} cores)"
-    with contextlib.suppress(RuntimeError):  # too late where TensorFlow has run in this process
+    with contextlib.suppress(RuntimeError):  # it is too late if TensorFlow has run in this process
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
     details = tf.config.experimental.get_device_details(gpus[0])
@@ -57,7 +57,7 @@ def versions() -> dict:
 
 
 def _git_revision() -> str | None:
-    """Revision of the checkout that the trainers lie in; None if they are installed."""
+    """The revision of the checkout that this file lies in; None if the package is installed."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -68,7 +68,7 @@ def _git_revision() -> str | None:
 
 
 def peak_memory() -> float | None:
-    """Peak resident memory of this process in GB, where the system tells."""
+    """The peak resident memory of this process in GB; None where the system does not tell."""
     try:
         import resource
     except ImportError:

@@ -1,4 +1,4 @@
-"""One run of a shallow network on a dataset, from configuration to run folder."""
+"""One run of a shallow network on a dataset: trains it, and fills its folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+import asym_keras as ak
 from trainers.common import curves, environment, memory
 from trainers.common.folder import RunFolder
 from trainers.common.lock import folder_lock
@@ -18,7 +19,7 @@ logger = logging.getLogger("trainers")
 
 
 def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
-    """Trains, then prunes and transfers; with `--resume`, what of these is not there yet.
+    """Trains, then prunes and transfers; with `--resume` it does what is not done yet.
 
     Args:
         config: a `TrainerConfig`.
@@ -28,8 +29,7 @@ def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
         workers: the `Workers` that train together; None: this process alone.
 
     Returns:
-        The content of `metrics.json`; nothing on workers other than the first, which write
-        nothing.
+        The content of `metrics.json`. Workers other than the first write and return nothing.
 
     Raises:
         FolderInUse: Another command works in the folder.
@@ -55,10 +55,9 @@ def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
 def train(config, dataset, folder: RunFolder, facts: dict, *, workers=None) -> None:
     """Trains once and fills the folder; `config.json` is there before training begins.
 
-    Figures are drawn when the curves are there, by `write_curves`.
+    `write_curves` draws the figures afterwards, when the curves are there as well.
     """
     from asym_keras.compilation import compiles_with_xla
-    from asym_keras.files import atomic_path
     from asym_keras.training.workers import Workers
 
     began = time.monotonic()
@@ -73,17 +72,13 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, workers=None) -> N
         "dataset": describe(dataset),
     }
     folder.open(config, facts)
-    # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
-    folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
+    folder.require_space(model, config.dtype)
     x, y = _tensors(config, dataset)
-    with contextlib.ExitStack() as stack:
-        observers = [lambda history: ordered(history).to_csv(folder.path / "history.csv")]
-        if config.tensorboard:
-            observers.append(stack.enter_context(_summaries(folder.path / "tensorboard")))
+    with _summaries(folder.path / "tensorboard" if config.tensorboard else None) as summarise:
 
         def observe(history):
-            for observer in observers:
-                observer(history)
+            ordered(history).to_csv(folder.path / "history.csv")
+            summarise(history)
 
         history = _train(
             config,
@@ -98,8 +93,7 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, workers=None) -> N
             on_record=observe,
         )
     history.arrays_to_npz(folder.path / "nodes.npz")
-    with atomic_path(folder.path / "model.keras") as temporary:
-        model.save(temporary)
+    folder.save(model)
     metrics = {
         "gamma": config.gamma,
         "alpha": config.alpha,
@@ -112,14 +106,14 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, workers=None) -> N
 
 
 def _train_along(config, dataset, folder: RunFolder, workers) -> None:
-    """What workers other than the first do of a run: their part of each gradient."""
+    """Trains on a worker other than the first, which computes its part of each gradient alone."""
     x, y = _tensors(config, dataset)
     options = {"checkpoint": folder.checkpoint, "resume": True} if config.resume else {}
     _train(config, _model(config, dataset), x, y, workers, probes={}, progress=False, **options)
 
 
 def _tensors(config, dataset):
-    """Training inputs and targets: as tensors, so that training and its probe share them."""
+    """The training inputs and targets, as tensors that training and its probe share."""
     import tensorflow as tf
 
     x, y = (a.astype(config.dtype) for a in (dataset.x_train, dataset.y_train))
@@ -127,8 +121,6 @@ def _tensors(config, dataset):
 
 
 def _model(config, dataset):
-    import asym_keras as ak
-
     return ak.shallow_network(
         dataset.input_dim,
         dataset.outputs,
@@ -142,8 +134,6 @@ def _model(config, dataset):
 
 
 def _train(config, model, x, y, workers, **options):
-    import asym_keras as ak
-
     end_time = config.end_step(len(x)) * config.learning_rate
     return ak.training.train(
         model,
@@ -160,28 +150,27 @@ def _train(config, model, x, y, workers, **options):
 
 
 def _method(config):
-    from asym_keras.training import GradientDescent, GradientFlow
-
     if config.solver == "flow":
-        return GradientFlow(config.rtol, config.atol, time_step=config.learning_rate)
-    return GradientDescent(config.learning_rate, batch_size=config.batch_size, seed=config.seed)
+        return ak.training.GradientFlow(config.rtol, config.atol, time_step=config.learning_rate)
+    return ak.training.GradientDescent(
+        config.learning_rate, batch_size=config.batch_size, seed=config.seed
+    )
 
 
 def _probes(config, dataset, x, y) -> dict:
     """The paper's probes, in the order of the history's columns."""
-    from asym_keras.ntg import NTGProbe
-    from asym_keras.training import RiskProbe, WeightChange
-
     test = (a.astype(config.dtype) for a in (dataset.x_test, dataset.y_test))
     probes: dict[str, Callable] = {
-        part: RiskProbe(part, *data, labels=getattr(dataset, f"labels_{part}"), loss=config.loss())
+        part: ak.training.RiskProbe(
+            part, *data, labels=getattr(dataset, f"labels_{part}"), loss=config.loss()
+        )
         for part, data in (("train", (x, y)), ("test", test))
     }
-    probes["weights"] = WeightChange()
+    probes["weights"] = ak.training.WeightChange()
     count = config.ntg_count(len(dataset.x_train))
     if count:
         examples = dataset.x_train[:count].astype(config.dtype)
-        probes["ntg"] = NTGProbe(examples, method=config.ntg_method)
+        probes["ntg"] = ak.ntg.NTGProbe(examples, method=config.ntg_method)
     return probes | config.further_probes(dataset)
 
 
@@ -192,7 +181,7 @@ _COLUMNS = (
 
 
 def ordered(history):
-    """The history with its columns in the order of the run folder; others follow."""
+    """The history with its columns in the order of the run folder; further ones follow."""
     names = sorted(
         history[0], key=lambda name: _COLUMNS.index(name) if name in _COLUMNS else len(_COLUMNS)
     )
@@ -214,8 +203,11 @@ def describe(dataset) -> dict:
 
 
 @contextlib.contextmanager
-def _summaries(path: Path):
-    """TensorBoard summaries, as an observer of the history."""
+def _summaries(path: Path | None):
+    """A function that adds the last record to TensorBoard's files; with no path it does nothing."""
+    if path is None:
+        yield lambda history: None
+        return
     import tensorflow as tf
 
     writer = tf.summary.create_file_writer(str(path))

@@ -55,7 +55,7 @@ class Experiment:
         return [path for path in paths if self.lacking(path)]
 
     def lacking(self, path: Path) -> list[str]:
-        """What of `files` is not in a run folder, a pruning curve without its refits included."""
+        """Which of `files` a run folder lacks; a pruning curve may lack its refits alone."""
         names = [name for name in self.files if not (path / name).is_file()]
         if self.config.refit and PRUNING not in names:
             wanted = missing_curves(self.config, RunFolder(path))
@@ -71,7 +71,7 @@ class Experiment:
         return command_of(self.module, self.command())
 
     def run(self) -> None:
-        """Makes the runs that are missing; those that are there are left as they are."""
+        """Makes the runs that are missing, and leaves the others as they are."""
         batch.run_all(self.config, self.text())
 
 
@@ -90,12 +90,8 @@ def configuration(task: str, settings, **options: Any) -> TrainerConfig:
     names = ("width", "steps", "device", "quiet", "debug")
     given = {name: getattr(settings, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
-    return trainer_of(task)(**given | TASKS[task].options | options)
-
-
-def trainer_of(task: str) -> type[TrainerConfig]:
-    """The class of the configuration of a task's trainer."""
-    return importlib.import_module(TASKS[task].module).Config
+    of = importlib.import_module(TASKS[task].module).Config
+    return of(**given | TASKS[task].options | options)
 
 
 def require_features(settings) -> str:

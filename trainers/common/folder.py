@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 from typing import ClassVar
 
+from asym_keras.files import atomic_path, write_text
 from trainers.common.lock import clear, is_free, make_folder
 
-# Flags that change how a run is carried out, not what it is: `--resume` may differ in them.
+# Flags that say how a run is carried out, not what it is: with `--resume` they may differ.
 OPERATIONAL = (
     *("out_dir", "overwrite", "resume", "quiet", "debug", "tensorboard", "pairs", "seeds"),
     *("jobs", "refit", "transfer", "strategy"),
@@ -91,8 +92,6 @@ class SettingsFolder:
 
     def write(self, name: str, content: dict) -> None:
         """Writes a JSON file."""
-        from asym_keras.files import write_text
-
         write_text(self.path / name, json.dumps(content, indent=2) + "\n")
 
 
@@ -114,8 +113,10 @@ class RunFolder(SettingsFolder):
         else:
             self.write(self.file, {"config": dataclasses.asdict(config), **facts})
 
-    def require_space(self, size: int) -> None:
-        """Raises OSError unless `size` bytes are free where the folder is."""
+    def require_space(self, model, dtype: str) -> None:
+        """Raises OSError unless a run's checkpoint and model have room where the folder is."""
+        # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
+        size = 12 * model.count_params() * (8 if dtype == "float64" else 4) + 2**20
         free = shutil.disk_usage(self.path).free
         if free < size:
             raise OSError(
@@ -123,6 +124,11 @@ class RunFolder(SettingsFolder):
                 f"in {self.path}, received {free / 2**20:.0f} MiB. Make room, or choose another "
                 "--out-dir."
             )
+
+    def save(self, model) -> None:
+        """Writes `model.keras`."""
+        with atomic_path(self.path / "model.keras") as temporary:
+            model.save(temporary)
 
     def finished(self) -> bool:
         """Whether training is complete."""

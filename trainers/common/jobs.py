@@ -1,4 +1,4 @@
-"""Calls in several processes at once, in which the death of one costs one call only."""
+"""Makes calls in several processes at once; the death of a process costs its own call only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tup
                 "crash. Try fewer --jobs"
             ) from error
 
-    # One process a thread: a pool of several would be broken as a whole by the death of one.
+    # Each thread has a process: a pool of several would break as a whole when one of them dies.
     threads = ThreadPoolExecutor(min(jobs, len(items)) or 1)
     try:
         places = {threads.submit(call, item): place for place, item in enumerate(items)}

@@ -1,4 +1,4 @@
-"""Whether a run fits the memory that is free, asked before it trains."""
+"""Checks, before a run trains, that it fits the memory that is free."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-# Least memory that is asked for at all: what is smaller is within a process's own spread.
+# A run that needs less is never refused: what a process needs beside it varies by as much.
 LEAST_BYTES = 2 * 10**9
 
 
@@ -15,7 +15,7 @@ def require_memory(config, dataset) -> None:
     """Refuses a run on the CPU that expects more memory than there is.
 
     Raises:
-        ValueError: It does; says what would need less.
+        ValueError: It does. The message says what would need less.
     """
     import tensorflow as tf
 

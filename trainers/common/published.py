@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asym_keras as ak
+
 if TYPE_CHECKING:
     from asym_keras.plotting import MeanCurve
 
@@ -46,11 +48,9 @@ class PublishedCurves:
         """The curve of a quantity of `asym_keras.plotting.QUANTITIES`, or None."""
         import numpy as np
 
-        from asym_keras.plotting import QUANTITIES, MeanCurve
-
         label = "gamma=1.0" if gamma == 1 else f"alpha={alpha}, gamma={float(gamma)}"
-        found = self._series.get((task, QUANTITIES[quantity].published), {}).get(label)
+        found = self._series.get((task, ak.plotting.QUANTITIES[quantity].published), {}).get(label)
         if found is None:
             return None
         x, mean, std = (np.array(found[name], dtype="float64") for name in ("x", "y", "std"))
-        return MeanCurve(x, mean, std, RUNS)
+        return ak.plotting.MeanCurve(x, mean, std, RUNS)

@@ -1,4 +1,4 @@
-"""The data of a run that is there, loaded again by its own trainer with its own flags."""
+"""Loads the data of a run again, by its own trainer with its own flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--strategy`: the `tf.distribute.Strategy` of a trainer, and who of several workers it is."""
+"""`--strategy`: makes the `tf.distribute.Strategy`, and tells which worker this process is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainers.common import peers
 
 logger = logging.getLogger("trainers")
 
-# Workers load their libraries in this time, on a busy machine too.
+# Even on a busy machine, workers load their libraries in this time.
 WAIT_SECONDS = 120.0
 _EXAMPLE = (
     '{"cluster": {"worker": ["127.0.0.1:12345", "127.0.0.1:12346"]}, '
@@ -27,7 +27,7 @@ _EXAMPLE = (
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """This process among the workers: what TF_CONFIG says, or one of one."""
+    """The place of this process among the workers: what TF_CONFIG says, or the only one."""
 
     index: int = 0
     addresses: tuple[str, ...] = ("",)
@@ -76,9 +76,10 @@ def _unusable(expected: str, received: str) -> ValueError:
 
 
 def make_strategy(name: str, task: Task):
-    """The strategy; None for `none`. Before any operation of TensorFlow, after the device is set.
+    """Makes the strategy; None for `none`.
 
-    Waits for the other workers, at most WAIT_SECONDS.
+    It has to be called after the device is chosen and before TensorFlow runs any operation. It
+    waits for the other workers, at most WAIT_SECONDS.
     """
     if name == "none":
         return None
@@ -107,7 +108,7 @@ def make_strategy(name: str, task: Task):
 
 @contextlib.contextmanager
 def _watched(task: Task) -> Iterator[None]:
-    """Has a process end this one if the block takes too long."""
+    """Starts a process that ends this one if the block takes too long."""
     arguments = [os.getpid(), WAIT_SECONDS, task.index, *task.addresses]
     watcher = subprocess.Popen(
         [sys.executable, "-IS", str(Path(peers.__file__)), *map(str, arguments)],

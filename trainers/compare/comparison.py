@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asym_keras.plotting import QUANTITIES, MeanCurve, has_curve, mean_curve
+from asym_keras.runs import Run
 from trainers.common.published import PublishedCurves
 from trainers.common.tables import markdown
-
-if TYPE_CHECKING:
-    from asym_keras.plotting import MeanCurve
-    from asym_keras.runs import Run
 
 WIDTH = 2000
 # Where curves are compared: parts of the published steps, nodes pruned, features.
@@ -67,8 +64,6 @@ def compare(group: Sequence[Run], published: PublishedCurves) -> list[Comparison
     Raises:
         ValueError: The runs are not what was published; says why.
     """
-    from asym_keras.plotting import QUANTITIES, has_curve, mean_curve
-
     run = group[0]
     gamma, alpha = run.config["gamma"], run.config["alpha"]
     _check(run, published)

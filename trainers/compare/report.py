@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from asym_keras import plotting
+from asym_keras.runs import Run, find_runs, load_run
 from trainers.common.published import PublishedCurves
 from trainers.compare import comparison, summaries
-
-if TYPE_CHECKING:
-    from asym_keras.runs import Run
 
 
 def lay_beside(arguments: argparse.Namespace) -> int:
     """Prints and writes what the flags ask for; returns the exit status."""
     if arguments.strict and arguments.reference is None:
         raise ValueError("--strict: expected --reference with it, received none.")
-    from asym_keras.runs import find_runs, load_run
-
     published = PublishedCurves(arguments.reference) if arguments.reference else None
     # A folder that is named twice, by whatever path, is one run.
     paths = {path.resolve(): path for folder in arguments.runs for path in find_runs(folder)}
@@ -60,8 +56,6 @@ def _compare_published(groups: list[list[Run]], published) -> int:
 
 
 def _draw(path: Path, groups: list[list[Run]], published) -> None:
-    from asym_keras import plotting
-
     def theirs(*of):
         return published.curve(*of) if protocols == {"authors"} else None
 

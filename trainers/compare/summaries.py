@@ -7,15 +7,14 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asym_keras.files import write_text
+from asym_keras.plotting import by_seed, differing_settings
+from asym_keras.runs import Run
 from trainers.common.folder import OPERATIONAL
 from trainers.common.tables import aligned
-
-if TYPE_CHECKING:
-    from asym_keras.runs import Run
 
 # Part of the nodes that is gone in the columns `pruned95_...`.
 PRUNED = 0.95
@@ -28,15 +27,11 @@ _FINALS = (
 
 def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
     """The finished runs, those that differ in seed alone together."""
-    from asym_keras.plotting import by_seed
-
     return by_seed([run for run in runs if run.finished], ignore=OPERATIONAL)
 
 
 def settings_of(runs: Sequence[Run]) -> dict[str, list]:
     """The settings to show, by name, one value a run: gamma, alpha, seed and what differs."""
-    from asym_keras.plotting import differing_settings
-
     names = [*_ALWAYS]
     names += [n for n in differing_settings(runs, ignore=OPERATIONAL) if n not in names]
     columns: dict[str, list] = {}
@@ -130,8 +125,6 @@ def aligned_table(lines: Sequence[Sequence[str]]) -> str:
 
 def write_csv(path: Path, runs: Sequence[Run]) -> None:
     """Writes the table of runs, numbers with all their digits."""
-    from asym_keras.files import write_text
-
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(table(runs, digits=None))
     write_text(path, text.getvalue())

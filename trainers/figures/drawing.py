@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asym_keras as ak
 from trainers.common.batch import RunsFailed
 from trainers.common.published import PublishedCurves
 from trainers.figures.config import Config
@@ -60,18 +61,15 @@ def _figure(
     number: int, config: Config, published: PublishedCurves | None, broken: dict[str, Exception]
 ) -> Path:
     """Makes the runs that are missing, and draws a figure from all it needs."""
-    from asym_keras import plotting
-    from asym_keras.runs import load_run
-
     groups: dict[str, list[list[Run]]] = {}
     for experiment in experiments(number, config):
         _complete(experiment, broken)
         groups[experiment.task] = [
-            [load_run(path) for path in paths] for paths in experiment.pairs()
+            [ak.load_run(path) for path in paths] for paths in experiment.pairs()
         ]
     path = Path(config.out) / f"figure_{number:02d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    plotting.paper_figure(
+    ak.plotting.paper_figure(
         number,
         path,
         groups,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import asym_keras as ak
 from trainers.common.experiments import Experiment, configuration, require_features
 from trainers.common.tasks import TASKS
 from trainers.figures.config import Config
@@ -23,11 +24,9 @@ def experiments(number: int, settings: Config) -> list[Experiment]:
         ImportError: There is no such trainer.
         ValueError: A flag is missing, or has no sense for the trainer.
     """
-    from asym_keras.plotting import PAPER_FIGURES, QUANTITIES
-
     tables: dict[str, set[str]] = {}
-    for panel in PAPER_FIGURES[number]:
-        tables.setdefault(panel.task, set()).add(QUANTITIES[panel.quantity].table)
+    for panel in ak.plotting.PAPER_FIGURES[number]:
+        tables.setdefault(panel.task, set()).add(ak.plotting.QUANTITIES[panel.quantity].table)
     return [
         Experiment(
             task,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from asym_keras.tables import Table
 from trainers.sweep.config import Config
 from trainers.sweep.folder import SweepFolder
 
@@ -13,9 +14,7 @@ CURVE = "validation.csv"
 
 def read_curve(path: Path) -> list[dict[str, float]]:
     """The rows of a trial's `validation.csv`; none where it has none."""
-    from asym_keras.tables import History
-
-    return History.from_csv(path / CURVE).rows if (path / CURVE).is_file() else []
+    return Table.from_csv(path / CURVE).rows if (path / CURVE).is_file() else []
 
 
 def points(config: Config, folder: SweepFolder) -> list[dict]:

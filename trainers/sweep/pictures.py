@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from asym_keras.plotting.panels import COLOURS, Line, Panel, draw_panels
+from trainers.common.pictures import blank, save
 from trainers.sweep.config import Config
 from trainers.sweep.curves import envelope, points, read_curve
 from trainers.sweep.folder import SweepFolder
@@ -17,8 +19,6 @@ _MARKS = {"completed": "o", "stopped": "v"}
 
 def draw(config: Config, folder: SweepFolder) -> list[Path]:
     """Draws the pictures into `figures/`; returns their files."""
-    from asym_keras.plotting.panels import Panel, draw_panels
-
     written = [folder.figures / "plane.png"]
     _draw_plane(written[0], config, folder.records())
     panels = {"pruning": Panel(_pruning_lines(config, folder), "nodes kept", _text(config))}
@@ -37,11 +37,7 @@ def _text(config: Config) -> str:
 
 def _draw_plane(path: Path, config: Config, records: list[dict]) -> None:
     """Trials as points, coloured by the objective; those that were ended early are triangles."""
-    from matplotlib.figure import Figure
-
-    from asym_keras.files import atomic_path
-
-    figure = Figure(figsize=(5.2, 3.9), layout="constrained")
+    figure = blank(5.2, 3.9)
     axis = figure.subplots()
     values = [r["metrics"][config.measure()] for r in records if r["status"] in _MARKS]
     limits, extend = _limits(values, larger_is_better=config.larger_is_better())
@@ -58,8 +54,7 @@ def _draw_plane(path: Path, config: Config, records: list[dict]) -> None:
     failed = [record["values"] for record in records if record["status"] == "failed"]
     axis.plot([v["gamma"] for v in failed], [v["alpha"] for v in failed], "x", color="0.4")
     axis.set(xlabel=r"$\gamma$", ylabel=r"$\alpha$", xlim=(-0.03, 1.03), ylim=(0, 1))
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save(figure, path, dpi=150)
 
 
 def _limits(values: list[float], *, larger_is_better: bool) -> tuple[dict[str, Any], str]:
@@ -74,8 +69,6 @@ def _limits(values: list[float], *, larger_is_better: bool) -> tuple[dict[str, A
 
 def _pruning_lines(config: Config, folder: SweepFolder) -> tuple:
     """The best trials, the readout as it is and, dotted, refitted."""
-    from asym_keras.plotting.panels import Line
-
     sign = -1.0 if config.larger_is_better() else 1.0
     completed = [record for record in folder.records() if record["status"] == "completed"]
     completed.sort(key=lambda record: sign * record["metrics"][config.measure()])
@@ -94,8 +87,6 @@ def _pruning_lines(config: Config, folder: SweepFolder) -> tuple:
 
 def _pareto_lines(config: Config, folder: SweepFolder) -> tuple:
     """All trials in grey, and what none betters with as few nodes."""
-    from asym_keras.plotting.panels import COLOURS, Line
-
     all_points = points(config, folder)
     by_trial: dict[str, list[dict]] = {}
     for point in all_points:

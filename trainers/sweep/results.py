@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+import asym_keras as ak
+from asym_keras.tables import Table
 from trainers.common import environment
-from trainers.common.config import PAIRS, HeldOut
-from trainers.common.curves import write_curves
+from trainers.common.config import PAIRS
+from trainers.common.curves import measured, test_rows, write_curves
 from trainers.common.folder import RunFolder
 from trainers.sweep import pictures
 from trainers.sweep.config import Config
 from trainers.sweep.curves import envelope, points
 from trainers.sweep.folder import SweepFolder
 from trainers.sweep.trial import trial_config
-from trainers.sweep.validation import measure
 
 TRIALS, BEST, PARETO = "trials.csv", "best.json", "pareto.csv"
 VALUES = ("gamma", "alpha", "width", "steps")
@@ -54,7 +54,8 @@ def best_record(config: Config, records: list[dict]) -> dict | None:
 
 def write_trials(config: Config, folder: SweepFolder) -> None:
     """Writes `trials.csv`: a row each trial that has ended."""
-    names = _metric_names(folder.records())
+    records = folder.records()
+    names = dict.fromkeys(name for record in records for name in record["metrics"])
     rows = [
         {
             "trial": record["trial"],
@@ -64,25 +65,12 @@ def write_trials(config: Config, folder: SweepFolder) -> None:
             **{name: record["metrics"].get(name, "") for name in names},
             "seconds": record["seconds"],
             "overhead_seconds": record["overhead_seconds"],
-            "error": (record["error"] or "").splitlines()[0] if record["error"] else "",
+            "error": next(iter((record["error"] or "").splitlines()), ""),
         }
-        for record in folder.records()
+        for record in records
     ]
-    _write_table(folder.path / TRIALS, rows)
-
-
-def _metric_names(records: list[dict]) -> list[str]:
-    names: dict[str, None] = {}
-    for record in records:
-        names |= dict.fromkeys(record["metrics"])
-    return list(names)
-
-
-def _write_table(path: Path, rows: list[dict]) -> None:
-    from asym_keras.tables import History
-
     if rows:
-        History(rows).to_csv(path)
+        Table(rows).to_csv(folder.path / TRIALS)
 
 
 def _best(config: Config, folder: SweepFolder, record: dict) -> dict[str, Any]:
@@ -93,7 +81,8 @@ def _best(config: Config, folder: SweepFolder, record: dict) -> dict[str, Any]:
     dataset = of.load()
     write_curves(of, dataset, run)
     test = _test_numbers(config, folder, record, dataset)
-    run.write("metrics.json", {**run.read("metrics.json"), **_of_whole(test)})
+    whole = {name: test[name] for name in ("test_risk", "test_accuracy") if name in test}
+    run.write("metrics.json", {**run.read("metrics.json"), **whole})
     records = folder.records()
     statuses = [other["status"] for other in records]
     return {
@@ -127,15 +116,13 @@ def _paper_pairs(config: Config, records: list[dict]) -> list[dict]:
 
 def _test_numbers(config: Config, folder: SweepFolder, record: dict, dataset) -> dict[str, float]:
     """Numbers of the test rows: pruned, with the readout as it is and refitted, and whole."""
-    from asym_keras.runs import load_run
-
     path = folder.run_path(record["trial"])
     of = trial_config(config, record["values"], path)
-    rows = HeldOut(dataset.x_test, dataset.y_test, dataset.labels_test, "the test rows")
-    model = load_run(path).load_model()
+    rows = test_rows(dataset)
+    model = ak.load_run(path).load_model()
     pruned = [of.width - config.keep]
-    [row] = measure(of, model, dataset, rows, pruned=pruned, refit=True)
-    [whole] = measure(of, model, dataset, rows, pruned=[0], refit=False)
+    [row] = measured(of, model, dataset, rows, pruned=pruned, refit=True)
+    [whole] = measured(of, model, dataset, rows, pruned=[0])
     return {
         f"{kind}{end}": numbers[f"{kind}{source}"]
         for kind in ("test_accuracy", "test_risk")
@@ -148,12 +135,9 @@ def _test_numbers(config: Config, folder: SweepFolder, record: dict, dataset) ->
     }
 
 
-def _of_whole(test: dict[str, float]) -> dict[str, float]:
-    return {name: test[name] for name in ("test_risk", "test_accuracy") if name in test}
-
-
 def write_pareto(config: Config, folder: SweepFolder) -> list[dict]:
     """Writes `pareto.csv`: for each number of nodes the best trial, where no fewer do as well."""
     rows = envelope(points(config, folder), larger_is_better=config.larger_is_better())
-    _write_table(folder.path / PARETO, rows)
+    if rows:
+        Table(rows).to_csv(folder.path / PARETO)
     return rows

@@ -8,6 +8,7 @@ from time import monotonic
 
 import numpy as np
 
+from asym_keras.tables import Table
 from trainers.sweep.validation import Validation, nothing_measured
 
 LEAST_OTHERS = 5
@@ -68,12 +69,10 @@ def is_hopeless(
 
 def read_records(path: Path, name: str) -> Records:
     """Times and values of column `name` in a `history.csv`; none, if it is not there yet."""
-    from asym_keras.tables import History
-
     try:
-        history = History.from_csv(path)
+        history = Table.from_csv(path)
     except FileNotFoundError:
-        history = History()
+        history = Table()
     if not len(history) or name not in history[0]:
         return _NO_RECORDS
     return history.column("time"), history.column(name)

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asym_keras as ak
+from asym_keras.tables import Table
 from trainers import cifar10
 from trainers.common import environment, experiment
 from trainers.common.config import HeldOut, TrainerConfig
@@ -128,9 +130,6 @@ class Trials:
         """Status, numbers and reason of the end."""
         import keras
 
-        from asym_keras.runs import load_run
-        from asym_keras.tables import History
-
         dataset, held_out = self._data
         run = RunFolder(self._folder.run_path(trial))
         try:
@@ -148,12 +147,12 @@ class Trials:
                     experiment.train(watched, dataset, run, facts)
                 finally:
                     self._trained = time.monotonic() - began - watch.seconds
-            rows = validation.curve(load_run(run.path).load_model())
+            rows = validation.curve(ak.load_run(run.path).load_model())
         except TrialStopped as stop:
             return "stopped", {**_last(run), **stop.numbers}, str(stop)
         finally:
             keras.utils.clear_session()  # a sweep is a long life for compiled functions
-        History(rows).to_csv(run.path / CURVE)
+        Table(rows).to_csv(run.path / CURVE)
         [metrics] = [dict(row) for row in rows if row["kept"] == self._sweep.keep]
         del metrics["kept"]
         if not math.isfinite(metrics[self._sweep.measure()]):
@@ -164,8 +163,6 @@ class Trials:
 
     def _watch(self, trial: str, config: TrainerConfig, run: RunFolder, validation) -> Watch:
         """What a run calls instead of the test set's probe."""
-        import asym_keras as ak
-
         dataset, sweep = self._data[0], self._sweep
         end = config.end_step(len(dataset.x_train)) * config.learning_rate
         times = ak.training.record_times(end, config.records, time_step=config.learning_rate)
@@ -204,10 +201,8 @@ def _kept(row: dict) -> dict[str, float]:
 
 
 def _last(run: RunFolder) -> dict[str, float]:
-    from asym_keras.tables import History
-
     path = run.path / "history.csv"
-    return _kept(History.from_csv(path)[-1]) if path.is_file() else {}
+    return _kept(Table.from_csv(path)[-1]) if path.is_file() else {}
 
 
 def _is_nan(value) -> bool:

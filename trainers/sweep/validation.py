@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainers.common.curves import measured
+
 if TYPE_CHECKING:
     from asym_keras.datasets import Dataset
     from trainers.common.config import HeldOut, TrainerConfig
@@ -59,7 +61,7 @@ class Validation:
         small = prune(model, kept[-1], importance=ranks)
         # Small factorisations: two threads wait for each other, on a busy machine for seconds.
         with threadpool_limits(1):
-            rows = measure(
+            rows = measured(
                 self.config,
                 small,
                 self.dataset,
@@ -73,37 +75,6 @@ class Validation:
             {"kept": row["kept"], **{name: row[_column(name)] for name in names}}
             for row in reversed(rows)
         ]
-
-
-def measure(
-    config: TrainerConfig,
-    model,
-    dataset: Dataset,
-    rows: HeldOut,
-    *,
-    pruned,
-    refit: bool,
-    importance=None,
-) -> list[dict]:
-    """`pruning_curve` from the training rows of `dataset` to `rows`.
-
-    The importance is, if none is given, that of the trainer.
-    """
-    from asym_keras.importance import PROTOCOL_RULES
-    from asym_keras.pruning import pruning_curve
-
-    arrays = (dataset.x_train, dataset.y_train, rows.x, rows.y)
-    return pruning_curve(
-        model,
-        *(array.astype(config.dtype) for array in arrays),
-        labels_train=dataset.labels_train,
-        labels_test=rows.labels,
-        importance=PROTOCOL_RULES[config.protocol] if importance is None else importance,
-        loss=config.loss(),
-        pruned=pruned,
-        refit=refit,
-        seed=config.seed,
-    )
 
 
 def nothing_measured(names) -> dict[str, float]:

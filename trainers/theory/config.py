@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import asym_keras as ak
 from trainers import regression
 from trainers.common.config import Flags, knob, shared
 from trainers.common.tasks import UCI
@@ -77,9 +78,7 @@ class Config(Flags):
 
     def __post_init__(self):
         super().__post_init__()
-        from asym_keras.scaling import node_scalings
-
-        node_scalings(self.width, self.gamma, self.alpha)
+        ak.node_scalings(self.width, self.gamma, self.alpha)
         if not 0.0 < self.delta < 1.0:
             raise ValueError(f"--delta: expected a number in (0, 1), received {self.delta}.")
         self._check_data()
@@ -137,16 +136,16 @@ class Config(Flags):
 
     def load(self):
         """The dataset that the flags name."""
-        from asym_keras import datasets
-
         if self._is_table() or self.dataset in UCI:
             return self._table().load()
         if self.data:
-            return datasets.load_npz(self.data)
+            return ak.datasets.load_npz(self.data)
         if self.dataset == "mnist":
-            return datasets.load_mnist()
+            return ak.datasets.load_mnist()
         generate = (
-            datasets.load_simulated if self.dataset == "simulated" else datasets.load_orthogonal
+            ak.datasets.load_simulated
+            if self.dataset == "simulated"
+            else ak.datasets.load_orthogonal
         )
         return generate(
             examples=self.count(),

@@ -7,6 +7,8 @@ import logging
 
 import numpy as np
 
+import asym_keras as ak
+from asym_keras.files import atomic_path, write_text
 from trainers.common import environment, experiment
 from trainers.common.folder import RunFolder
 
@@ -46,9 +48,6 @@ def run(config, command: str) -> dict:
     dataset = config.load()
     examples = take_examples(config, dataset)
 
-    from asym_keras import plotting
-    from asym_keras.files import write_text
-    from asym_keras.scaling import node_scalings
     from trainers.theory import report
     from trainers.theory.draws import draw_networks
     from trainers.theory.numbers import theory_of
@@ -59,7 +58,7 @@ def run(config, command: str) -> dict:
         y,
         gamma=config.gamma,
         delta=config.delta,
-        scalings=node_scalings(config.width, config.gamma, config.alpha),
+        scalings=ak.node_scalings(config.width, config.gamma, config.alpha),
         activation=activation,
         seed=config.seed,
     )
@@ -95,7 +94,7 @@ def run(config, command: str) -> dict:
     )
     table = report.table_text(rows)
     folder.write("theory.json", content)
-    plotting.theory_bounds(folder.path)
+    ak.plotting.theory_bounds(folder.path)
     write_text(folder.path / "theory.txt", f"{head}\n{table}\n")
     print(table, folder.path, sep="\n")
     return content
@@ -127,10 +126,8 @@ def take_examples(config, dataset) -> Examples:
 
 
 def _activation(name: str):
-    from asym_keras.ntg import describe_activation
-
     try:
-        return describe_activation(name)
+        return ak.ntg.describe_activation(name)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"--activation: expected an elementwise activation of Keras, received {name!r}: {error}"
@@ -157,11 +154,9 @@ def _head(config, dataset, examples: Examples, end: float) -> str:
 
 def _duplicates_elsewhere(dataset, taken: int) -> str:
     """A line on equal inputs among all training examples, where some of them were not taken."""
-    from asym_keras.theory import check_assumptions
-
     if taken == len(dataset.x_train):
         return ""
-    report = check_assumptions(dataset.x_train, dataset.y_train)
+    report = ak.theory.check_assumptions(dataset.x_train, dataset.y_train)
     if not report.duplicate_pairs:
         return ""
     pairs = [f"({i}, {k})" for i, k, kind in report.first_pairs if kind == "duplicate"]
@@ -176,9 +171,6 @@ def _duplicates_elsewhere(dataset, taken: int) -> str:
 
 def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
     """Trains, or goes on; writes history, nodes and model. Returns what it measured, and how."""
-    import asym_keras as ak
-    from asym_keras.files import atomic_path
-    from asym_keras.ntg import NTGProbe, minimum_eigenvalue, split_ntg
     from trainers.theory.report import Measured
 
     x, y = examples.x.astype(config.dtype), examples.y.astype(config.dtype)[:, None]
@@ -191,9 +183,10 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
         seed=config.seed,
         dtype=config.dtype,
     )
-    # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
-    folder.require_space(12 * model.count_params() * np.dtype(config.dtype).itemsize + 2**20)
-    symmetric, _ = split_ntg(model.get_layer("asym_scaled_dense"), examples.x, dtype="float64")
+    folder.require_space(model, config.dtype)
+    symmetric, _ = ak.ntg.split_ntg(
+        model.get_layer("asym_scaled_dense"), examples.x, dtype="float64"
+    )
     residuals = model.predict(x, verbose=0)[:, 0].astype("float64") - examples.y
     tightest = 20.0 * float(np.finfo(config.dtype).eps)
     tolerance = max(min(TOLERANCE * theory.weight_scale(residuals, end), LOOSEST), tightest)
@@ -209,7 +202,7 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
         probes={
             "train": ak.training.RiskProbe("train", x, y),
             "weights": ak.training.WeightChange(),
-            "ntg": NTGProbe(x),
+            "ntg": ak.ntg.NTGProbe(x),
         },
         checkpoint=folder.checkpoint,
         resume=config.resume,
@@ -229,14 +222,13 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
             scalings=theory.scalings,
             weight_change_bound=bound,
         )
-    with atomic_path(folder.path / "model.keras") as temporary:
-        model.save(temporary)
+    folder.save(model)
     measured = Measured(
         history.column("time"),
         history.column("train_risk"),
         history.column("ntg_min_eigenvalue"),
         history.column("ntg_change"),
         nodes,
-        minimum_eigenvalue(symmetric),
+        ak.ntg.minimum_eigenvalue(symmetric),
     )
     return measured, method

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import asym_keras as ak
+from trainers.common.curves import measured
 from trainers.common.experiments import Experiment
 from trainers.common.reload import check_data, reload_config, reload_data
 
@@ -55,32 +57,15 @@ def choose(experiment: Experiment, keeps: Sequence[int]) -> list[Choice]:
 
 
 def _candidates(experiment: Experiment, keeps: Sequence[int]) -> list[Choice]:
-    from asym_keras.importance import PROTOCOL_RULES
-    from asym_keras.pruning import pruning_curve
-    from asym_keras.runs import load_run
-
-    runs = [load_run(path) for [path] in experiment.pairs()]
+    runs = [ak.load_run(path) for [path] in experiment.pairs()]
     data = reload_data(runs[0])
     config = reload_config(runs[0])
     held_out = config.held_out(data)
     candidates = []
     for run in runs:
         check_data(run, data)
-        width = run.config["width"]
-        rows = pruning_curve(
-            run.load_model(),
-            data.x_train,
-            data.y_train,
-            held_out.x,
-            held_out.y,
-            labels_train=data.labels_train,
-            labels_test=held_out.labels,
-            importance=PROTOCOL_RULES[run.config["protocol"]],
-            loss=config.loss(),
-            pruned=[width - keep for keep in keeps],
-            refit=True,
-            seed=run.config["seed"],
-        )
+        pruned = [run.config["width"] - keep for keep in keeps]
+        rows = measured(config, run.load_model(), data, held_out, pruned=pruned, refit=True)
         pair = run.path, run.config["gamma"], run.config["alpha"]
         for row in rows:
             for refit, suffix in ((False, ""), (True, "_refit")):

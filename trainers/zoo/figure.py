@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from asym_keras.files import atomic_path
 from asym_keras.plotting.panels import COLOURS, PANEL_SIZE
+from trainers.common.pictures import blank, save
 from trainers.zoo.page import Entry, by_task
 
 _COLUMNS = 4
@@ -24,14 +24,10 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
         entries: at least one, from `read_entries`.
         path: the PNG file, replaced as a whole.
     """
-    from matplotlib.figure import Figure
-
     tasks = by_task(entries)
     columns = min(_COLUMNS, len(tasks))
     rows = -(-len(tasks) // columns)
-    figure = Figure(
-        figsize=(PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + 0.3), layout="constrained"
-    )
+    figure = blank(PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + 0.3)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (task, of) in zip(axes, tasks.items(), strict=False):
         _draw_task(axis, task, of)
@@ -43,8 +39,7 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
         free[0].legend(loc="center", **legend)
     else:
         figure.legend(loc="outside lower center", ncols=2, **legend)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    save(figure, path)
 
 
 def _draw_task(axis, task: str, entries: Sequence[Entry]) -> None:

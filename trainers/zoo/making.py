@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from asym_keras.files import write_text
 from trainers.common import environment
 from trainers.common.config import PAIRS
 from trainers.common.tables import aligned
@@ -100,8 +101,6 @@ def _export(path: Path, config: Config) -> None:
 
 def _configure(folder: Path, config: Config) -> None:
     """Writes models.config, by which the Docker image serves every model of the folder."""
-    from asym_keras.files import write_text
-
     flags = ["--models", str(folder), "--mount", "/models"]
     write_text(folder / "models.config", _run("serving.model_config", flags, config))
 
