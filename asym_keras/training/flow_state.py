@@ -12,7 +12,7 @@ from asym_keras.training.control import Control
 
 @dataclasses.dataclass(frozen=True)
 class FlowState:
-    """All that a flow goes on from; one replaces another at the end of a step, whole.
+    """All that a flow needs to go on. Each step makes a new one, which replaces the old one.
 
     Attributes:
         time: t.
@@ -23,7 +23,7 @@ class FlowState:
         control: how the next step is chosen.
         risk: at t; infinite before the first step.
         first_risk: at the start.
-        rounding: by how much kinks are rounded, in units of the weights; 0: not.
+        rounding: by how much kinks are rounded, in units of the weights; 0: they are sharp.
         gradients: computed so far, power iterations included.
         steps: accepted so far.
     """
@@ -44,7 +44,7 @@ class FlowState:
     steps: int
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
-        """Tensors and JSON values that `restored` makes the state of."""
+        """Tensors and JSON values, of which `restored` makes the state again."""
         parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         lists = {name: value for name, value in parts.items() if isinstance(value, list)}
         arrays = {f"{name}{i}": t for name, tensors in lists.items() for i, t in enumerate(tensors)}
@@ -58,7 +58,7 @@ class FlowState:
         count = sum(name.startswith("direction") for name in arrays)
         parts: dict[str, Any] = {**values, "control": Control(**values["control"])}
         for name in names:
-            # Taken out one by one, so that no more than one is there twice.
+            # Each array leaves the dict as it becomes a tensor: only one exists twice at a time.
             keys = [key for i in range(count) if (key := f"{name}{i}") in arrays]
             parts[name] = [tf.constant(arrays.pop(key)) for key in keys]
         return cls(**parts)

@@ -22,7 +22,7 @@ import tensorflow as tf
 from asym_keras.fingerprint import held, is_of_a_library, own_attributes
 from asym_keras.graphs import is_elementwise, is_graph, layers_of, perform, replaced, steps_of
 
-# Kinks are looked for within REACH, on points GRID apart of which none is a round number.
+# Kinks are looked for from -REACH to REACH, on points GRID apart. None of these is a round number.
 REACH, GRID = 32.0, 0.125
 
 
@@ -32,7 +32,7 @@ class Site:
 
     Attributes:
         owner: layer or operation.
-        attribute: by which it holds the function.
+        attribute: the name by which it holds the function.
         function: of a tensor, elementwise.
         kinks: place and change of slope of each.
     """
@@ -48,13 +48,14 @@ def find_sites(model: keras.Model) -> list[Site]:
 
     Activations of layers (what they hold under a name that ends in `activation`), `ReLU` and
     `LeakyReLU` layers, and operations of `keras.ops` in its graph (`relu`, `maximum(x, 0)`, `abs`).
-    Not those in layers with a `tf.function` of their own, which would keep what it was traced with.
+    Layers with a `tf.function` of their own are left out: it would go on with the activation that
+    it was traced with.
     """
     found: dict[tuple[int, str], tuple[Any, str, Callable]] = {}
     traced = {id(la) for layer in layers_of(model) if _traces(layer) for la in layers_of(layer)}
     for layer in (la for la in layers_of(model) if id(la) not in traced):
         for name, value in vars(layer).items():
-            # An activation that is a layer is one of the model's layers itself.
+            # An activation that is a layer is found by itself, among the model's layers.
             function = callable(value) and not isinstance(value, keras.layers.Layer)
             if function and name.endswith("activation"):
                 found[id(layer), name] = layer, name, value
@@ -82,7 +83,7 @@ def _traces(layer) -> bool:
 def kinks_of(function: Callable) -> tuple[tuple[float, float], ...]:
     """Place and change of slope of each kink of a piecewise linear function.
 
-    Empty: it has none, is curved, jumps, or is no function of single numbers.
+    There is none if the function is curved, jumps, or is not elementwise.
     """
     z = np.arange(-REACH + GRID / 2, REACH, GRID)
     try:
@@ -91,7 +92,7 @@ def kinks_of(function: Callable) -> tuple[tuple[float, float], ...]:
         values = _values(function, z)
         if not np.isfinite(values).all():
             return ()
-    except Exception:  # of somebody's function, which wants other inputs
+    except Exception:  # somebody's function may want other inputs
         return ()
     bends = np.flatnonzero(np.abs(np.diff(values, 2)) > 1e-3 * GRID) + 1
     groups = np.split(bends, np.flatnonzero(np.diff(bends) > 1) + 1) if bends.size else []
@@ -106,7 +107,7 @@ def kinks_of(function: Callable) -> tuple[tuple[float, float], ...]:
     if not changes.all():  # a jump
         return ()
     places = np.round(-np.diff(offsets) / changes, 5)
-    # Between the points, too, it has to be what these kinks make of it.
+    # Between the points, too, the function has to be what these kinks make of it.
     between = np.random.default_rng(0).uniform(-REACH, REACH, 1000)
     expected = (
         offsets[0]
@@ -145,9 +146,9 @@ class Kinks:
 
     @contextlib.contextmanager
     def rounded(self, rounding, shown=None) -> Iterator[None]:
-        """While open, gradients see ramps of half-width r = `rounding`, a tensor, x the moves.
+        """While open, gradients see ramps, of half-width r = `rounding` (a tensor) times the move.
 
-        Values have `shown`, a tensor, of what the ramps would add to them. None: nothing.
+        Values get the share `shown`, a tensor, of what the ramps would add to them. None: nothing.
         """
         with contextlib.ExitStack() as stack:
             for site, move in self._sites:
@@ -164,7 +165,7 @@ def _rounded(site: Site, radius, shown) -> Callable:
         dtype = values.dtype if values.dtype in ("float32", "float64") else "float32"
         r, exact = tf.cast(radius, dtype), tf.cast(z, dtype)
         for place, change in site.kinks:
-            # Of a place that is 0 no copy of z is made.
+            # For a kink at 0 no copy of z is made.
             distance = exact - place if place else exact
             values += tf.cast(_ramp(distance, change, r, shown), values.dtype)
         return values
@@ -173,14 +174,14 @@ def _rounded(site: Site, radius, shown) -> Callable:
 
 
 def _ramp(distance, change: float, r, shown):
-    """What is added to values, `shown` of it (None: nothing), with all of its slope."""
+    """What is added to values: of the ramp the share `shown` (None: nothing), and all its slope."""
 
     @tf.custom_gradient
     def added(d):
         def slope(upstream):
             return upstream * (-change / (2 * r) * tf.sign(d) * tf.nn.relu(r - tf.abs(d)))
 
-        if shown is None:  # not computed, for nothing
+        if shown is None:  # nothing is shown, so nothing is computed
             return tf.zeros_like(d), slope
         return tf.cast(shown, d.dtype) * change / (4 * r) * tf.nn.relu(r - tf.abs(d)) ** 2, slope
 

@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class RKC2:
-    """The methods of all stage numbers with Chebyshev polynomials damped alike.
+    """The methods of every number of stages whose Chebyshev polynomials are damped alike.
 
     Attributes:
         damping: w0 - 1 times the squared stage number, w0 being where the polynomials are taken.
@@ -43,10 +43,10 @@ class RKC2:
         return _coefficients(stages, self.damping)
 
 
-# As damped as is usual: longest steps, of whose stiff part two thirds are left after each.
+# The usual damping: it allows the longest steps, and leaves two thirds of a stiff part after each.
 USUAL = RKC2(2.0 / 13.0, (2.0 / 3.0) * (1.0 - 2.0 / 15.0 * 2.0 / 13.0))
-# Of the stiff part a fifth is left, what a jump of the slope within a step leads to is halved, and
-# so is the error of smooth solutions; a step takes 1.4 times the stages.
+# A fifth of a stiff part is left after a step. What a jump of the slope within a step leads to is
+# half as large, and so is the error of smooth solutions. A step takes 1.4 times as many stages.
 DAMPED = RKC2(10.0, 0.345)
 
 

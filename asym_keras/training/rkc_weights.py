@@ -1,4 +1,4 @@
-"""What the stages of an RKC2 step tell that stiff parts of a solution do not swell.
+"""Combinations of the stages of an RKC2 step that stiff parts of a solution do not swell.
 
 The usual error estimate, `(12 (Y_0 - Y_s) + 6 h (F_0 + F_s)) / 15`, multiplies what a stiff
 component is out of balance by half of h times its rate: by thousands, where a step has a hundred
@@ -15,8 +15,8 @@ import numpy as np
 
 from asym_keras.training.rkc import RKC2
 
-# Shapes along a step that the weights of the stages are made of, and the least number of rates at
-# which what is stiff is looked at, from FASTEST_SMOOTH / h to the end of the stability interval.
+# The weights of the stages are made of so many polynomials along a step. Stiff parts are looked at
+# for RATES rates, or more, from FASTEST_SMOOTH / h to the end of the stability interval.
 SHAPES, RATES, FASTEST_SMOOTH = 6, 200, 2.0
 
 
@@ -37,7 +37,7 @@ def error_weights(method: RKC2, stages: int) -> np.ndarray:
 def middle_weights(method: RKC2, stages: int) -> np.ndarray:
     """The same for the solution in the middle of a step, to the third order.
 
-    Here moderate rates count as much as high ones, which are as much the more.
+    Here moderate rates count as much as high ones, though there are far more of those.
     """
     return _least_stiff(method, stages, [1.0, 1.0 / 2.0, 1.0 / 8.0, 1.0 / 48.0], np.geomspace)
 
@@ -55,7 +55,7 @@ def _least_stiff(method: RKC2, stages: int, target: list[float], spaced) -> np.n
     shapes = np.polynomial.legendre.legvander(2 * times - 1, min(SHAPES, stages) - 1)
     shapes *= lengths[:, None]
     longest = method.largest_step(stages, 1.0)
-    # Stages oscillate along them as often as their number.
+    # Along the rates the stages oscillate as many times as there are stages.
     rates = max(RATES, 4 * stages)
     z = -spaced(min(FASTEST_SMOOTH, longest / 2), longest, rates)
     growth = _growth(method, stages, z)

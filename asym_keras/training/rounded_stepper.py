@@ -1,8 +1,8 @@
 """Steps of the flow of a network whose kinks are rounded.
 
 Rounded kinks are steep: what moves along them is stiff, and what comes to one or leaves it makes
-the slope jump. So steps are those of a strongly damped method, with an error estimate that what
-is stiff does not enter, and both rest on a spectral radius that sees the ramps.
+the slope jump. So steps are taken by a strongly damped method, its error estimate leaves out what
+is stiff, and the spectral radius that both need is estimated along the ramps.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from asym_keras.training.rkc import DAMPED
 from asym_keras.training.rkc_weights import error_weights, middle_weights
 from asym_keras.training.stepper import MAX_STAGES, Stepper, combine, hermite
 
-# Of a rounded kink's half-width, how far the difference quotient moves the input of a node.
+# The difference quotient moves a node's input by this share of a rounded kink's half-width.
 RAMP_SHARE = 0.1
-# Where errors of nodes are added up by their scalings, by how much each has to be smaller than
-# where the largest counts. With half as much, one run in seven of energy at gamma = 0 takes another
-# branch for the last bits of its initial weights; with this, none of seven.
+# Errors of nodes that are added up by their scalings have to be smaller by this factor than where
+# the largest one counts. With half of it, the last bits of the initial weights sent one run in
+# seven of energy at gamma = 0 to another branch; with this factor, none of seven.
 STRICTER = 4.0
 
 
 class RoundedStepper(Stepper):
-    """A `Stepper` whose methods take, at last, by how much the objective's kinks are rounded.
+    """A `Stepper` whose methods take one argument more, the last: by how much kinks are rounded.
 
     Errors of an `AsymScaledDense` count by their share in its outputs:
     `err^2 = sum_j lambda_j err_j^2 / sum_j lambda_j`. A step's error is two numbers: that of its
-    nodes (1 = tolerance), and what the estimate changes the risk by. Steps have a last result
-    more, the weights in their middle.
+    nodes (1 = tolerance), and what the estimate changes the risk by. Steps return one result
+    more, the last: the weights in the middle of the step.
     """
 
     method = DAMPED
@@ -100,7 +100,7 @@ class RoundedStepper(Stepper):
         return tf.reduce_sum(shares * squares, keepdims=True)
 
     def _quotient_length(self, length, direction, *rounding):
-        """Short enough for ramps, along which the slope changes most, to count in full."""
+        """So short that ramps, along which the slope changes most, count in full."""
         squares = [tf.reduce_sum(d**2, list(range(len(d.shape) - 1))) for d in direction]
         farthest = tf.sqrt(tf.reduce_max([tf.reduce_max(s) for s in squares]))
         tiny = np.finfo(length.dtype.as_numpy_dtype).tiny

@@ -27,7 +27,7 @@ class Stepper:
         method: of the steps with stages.
 
     One traced function serves all stage numbers: the coefficients come as a tensor, the
-    stages run in a `tf.while_loop`. What a class below adds to the arguments comes last.
+    stages run in a `tf.while_loop`. What a subclass adds to the arguments comes last.
     """
 
     method: RKC2 = USUAL
@@ -56,7 +56,7 @@ class Stepper:
         return self._pair(weights, slope, tf.constant(step, weights[0].dtype), *rounding)
 
     def _table(self, stages: int) -> np.ndarray:
-        """What `_rkc_step` takes of the method, in rows for the most stages."""
+        """The coefficients that `_rkc_step` takes, in as many rows as there can be stages."""
         table = np.zeros((MAX_STAGES, 5))
         table[:stages] = self.method.coefficients(stages)
         return table
@@ -110,20 +110,20 @@ class Stepper:
             scaled = e / (atol + rtol * tf.maximum(tf.abs(a), tf.abs(b)))
             axes = list(range(len(e.shape) - 1))
             nodes.append(self._of_nodes(i, tf.reshape(tf.reduce_mean(scaled**2, axes), [-1])))
-        # A maximum may drop NaN, so whether all is finite is asked for apart.
+        # A maximum may drop NaN, so it is asked separately whether all numbers are finite.
         squares = tf.concat(nodes, 0)
         finite = tf.reduce_all(tf.math.is_finite(squares))
         return tf.where(finite, tf.sqrt(tf.reduce_max(squares)), np.inf)
 
     def _of_nodes(self, variable: int, squares):
-        """The squared errors of the nodes of a variable that count, one by one."""
+        """The squared errors that count, one for each node of a variable."""
         del variable
         return squares
 
     def _power_iteration(self, weights, slope, direction, *rounding):
-        """Estimated spectral radius of the flow's Jacobian, and a direction nearer to its own.
+        """Estimated spectral radius of the flow's Jacobian, and a direction nearer to its vector.
 
-        A difference quotient along `direction`, so one gradient a call.
+        It takes a difference quotient along `direction`: one gradient a call.
         """
         dtype = weights[0].dtype
         norm, tiny = tf.linalg.global_norm, np.finfo(dtype.as_numpy_dtype).tiny
@@ -138,7 +138,7 @@ class Stepper:
         return radius, [i / (radius + tiny) for i in image]
 
     def _quotient_length(self, length, direction, *rounding):
-        """How far the difference quotient goes, if by `length` for smooth functions."""
+        """How far the difference quotient goes, where `length` is right for smooth functions."""
         del direction, rounding
         return length
 
@@ -153,7 +153,7 @@ def combine(terms, factors):
 
 
 def _fused(function):
-    """`function` compiled by XLA by itself, inside another that is not: once a place of a call."""
+    """`function`, compiled by XLA inside one that is not; anew for each place that calls it."""
 
     def call(*arguments):
         tensors = tf.nest.map_structure(
