@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pruning_models as models
 import pytest
+from crossed import crossed
 
 from asym_keras import AsymScaledDense, prune
 from asym_keras.importance import find_layer, node_importance
@@ -17,7 +18,7 @@ IMPORTANCE = np.isin(np.arange(models.UNITS), KEPT).astype(float)
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13, "mixed_float16": 1e-2}
 SOME = ["batch norm, no bias", "convolution", "joined", "next layer", "there and back"]
 CASES = [(name, "float64") for name in models.THROUGH]
-CASES += [(name, dtype) for name in SOME for dtype in ("float32", "mixed_float16")]
+CASES += crossed(SOME, ["float32", "mixed_float16"])
 
 
 def cut(model):

@@ -211,6 +211,7 @@ def test_jacobian_ntg_equals_the_closed_form(runs, tmp_path):
         np.testing.assert_allclose(jacobian[name], column, **tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_float64_gives_a_float64_model_and_nearly_the_same_numbers(runs, tmp_path):
     folder, _, argv = runs("descent")

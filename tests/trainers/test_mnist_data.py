@@ -94,6 +94,7 @@ def test_overwrite_replaces_a_finished_run(tmp_path):
     assert read_json(tmp_path / "run" / "config.json")["config"]["seed"] == 5
 
 
+@pytest.mark.slow
 def test_tfds_source(shared_data, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
     monkeypatch.setenv("TFDS_DATA_DIR", str(shared_data / "tensorflow_datasets"))

@@ -165,6 +165,7 @@ def test_finished_run_is_shown_again_on_resume(tanh, capsys, monkeypatch):
     assert "--resume, --overwrite or another --out-dir" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_interrupted_run_goes_on(tmp_path, capsys, monkeypatch):
     flags = ["--dataset", "simulated", "--examples", "6", "--steps", "40", "--activation", "tanh"]

@@ -57,6 +57,7 @@ def test_duplicate_rows_of_concrete_are_named(uci, tmp_path):
     assert "kappa_n = 0 of all 412 training examples: 8 pairs of them have equal inputs" in text
 
 
+@pytest.mark.slow
 def test_duplicate_rows_of_plant_that_are_not_taken_are_named(uci, tmp_path):
     flags = ["--dataset", "plant", "--examples", "20"]
     rows, text, content = run(tmp_path / "run", *flags)

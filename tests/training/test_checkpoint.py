@@ -107,6 +107,13 @@ def test_other_files_are_refused(saved, tmp_path):
         assert_refused(saved)
 
 
+def test_another_format_is_refused_though_it_has_all_that_is_read(saved, monkeypatch):
+    monkeypatch.setattr(module, "FORMAT", "asym_keras checkpoint 1")
+    saved.save(ARRAYS, VALUES)
+    monkeypatch.undo()
+    assert_refused(saved)
+
+
 def test_pickled_code_is_not_run(saved, tmp_path):
     class Harm:
         def __reduce__(self):

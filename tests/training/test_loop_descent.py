@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from crossed import some_slow
 from problems import kernel, negative_gradient, tanh_problem
 from training_runs import Weights, assert_bit_identical, run, stateful_problem, weights_of
 
@@ -54,7 +55,7 @@ def eager_mini_batches(model, x, y, *, rate, batch, seed, steps):
         epoch += 1
 
 
-@pytest.mark.parametrize("batch", [4, 5, 15, 40])
+@pytest.mark.parametrize("batch", some_slow([4, 40], [5, 15]))
 def test_mini_batches_equal_an_eager_loop(batch):
     options = {"rate": 0.7, "batch": batch, "seed": 3, "steps": 11}
     expected = eager_mini_batches(*tanh_problem(), **options)
@@ -124,7 +125,12 @@ def test_each_epoch_and_seed_has_an_order_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("make", "batch"), [(tanh_problem, None), (tanh_problem, 4), (stateful_problem, 4)]
+    ("make", "batch"),
+    [
+        (tanh_problem, None),
+        (stateful_problem, 4),
+        pytest.param(tanh_problem, 4, marks=pytest.mark.slow),
+    ],
 )
 def test_history_is_bit_identical_for_calls_of_any_length(make, batch, monkeypatch):
     histories = []

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from crossed import crossed
 from problems import tanh_problem
 from training_runs import run, stateful_problem
 
@@ -73,8 +74,9 @@ def frozen_model():
     return model
 
 
-@pytest.mark.parametrize("kind", METHODS)
-@pytest.mark.parametrize("make", [lambda: tanh_problem("float32")[0], frozen_model])
+@pytest.mark.parametrize(
+    ("kind", "make"), crossed(METHODS, [frozen_model, lambda: tanh_problem("float32")[0]])
+)
 def test_frozen_weights_stay_bit_identical(make, kind):
     _, x, y = tanh_problem("float32")
     model = make()

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from crossed import crossed
 from problems import kernel, negative_gradient, tanh_problem
 
 from asym_keras import compilation, evaluator
@@ -72,8 +73,7 @@ def assert_equal(result, expected, dtype):
         np.testing.assert_allclose(ours, theirs, **TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(("name", "dtype"), crossed(LOSSES, ["float32", "float64"]))
 def test_gradient_equals_eager_tape(name, dtype):
     loss, kind = LOSSES[name]
     model, x, y = network(dtype), inputs(dtype), targets(kind)
@@ -132,9 +132,10 @@ def test_gradient_of_a_batch_is_that_of_its_rows():
     assert_equal(result, eager_risk_and_gradient(model, x[rows], y[rows], "mse"), "float64")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("tile", [1, 4, 5, 14])
-@pytest.mark.parametrize("name", ["mse", "sparse"])
+@pytest.mark.parametrize(
+    ("tile", "name", "dtype"),
+    crossed([1, 4, 5, 14], ["sparse", "mse"], ["float32", "float64"]),
+)
 def test_tiles_equal_whole(name, tile, dtype):
     loss, kind = LOSSES[name]
     model, x, y = network(dtype), inputs(dtype), targets(kind)
