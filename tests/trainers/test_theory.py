@@ -239,6 +239,7 @@ def test_inputs_as_they_are_may_break_the_assumption(tmp_path):
     assert content["input_divisor"] == 1.0
 
 
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis")  # of one number
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -85,14 +85,14 @@ def measured(
         **options: further ones of `pruning_curve`.
     """
     arrays = (dataset.x_train, dataset.y_train, rows.x, rows.y)
+    if importance is None:
+        importance = ak.importance.PROTOCOL_RULES[config.protocol]
     return ak.pruning.pruning_curve(
         model,
         *(array.astype(config.dtype, copy=False) for array in arrays),
         labels_train=dataset.labels_train,
         labels_test=rows.labels,
-        importance=ak.importance.PROTOCOL_RULES[config.protocol]
-        if importance is None
-        else importance,
+        importance=importance,
         loss=config.loss(),
         seed=config.seed,
         **options,

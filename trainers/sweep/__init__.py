@@ -14,9 +14,9 @@ KERASTUNER_ORACLE_PORT are set, the command is the chief or a worker of a sweep 
 from trainers.common.cli import run_main
 from trainers.sweep.config import MODULE
 from trainers.sweep.config import Config as Config
-from trainers.sweep.run import run
+from trainers.sweep.run import carry_out
 
 
 def main(argv=None) -> dict | None:
     """Runs the command line; returns `best.json`, or None in a worker."""
-    return run_main(Config, run, argv, module=MODULE, description=__doc__)
+    return run_main(Config, carry_out, argv, module=MODULE, description=__doc__)

@@ -18,8 +18,8 @@ class SweepFailed(RuntimeError):
     """No trial came to its end, or the last ones all failed."""
 
 
-def run(config: Config, command: str) -> dict | None:
-    """Searches, as the one process of the sweep or as its part; returns `best.json`, or None."""
+def carry_out(config: Config, command: str) -> dict | None:
+    """Searches, alone or as one process of several; returns `best.json`, or None in a worker."""
     role = crew.role(config)
     if crew.is_launched():
         crew.follow_launcher()

@@ -8,9 +8,10 @@ import math
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asym_keras as ak
+from asym_keras.datasets import Dataset
 from asym_keras.tables import Table
 from trainers import cifar10
 from trainers.common import environment, experiment
@@ -23,9 +24,6 @@ from trainers.sweep.curves import CURVE
 from trainers.sweep.folder import SweepFolder
 from trainers.sweep.stopping import TrialStopped, Watch, read_records
 from trainers.sweep.validation import Validation
-
-if TYPE_CHECKING:
-    from asym_keras.datasets import Dataset
 
 _DIGITS = 4  # of gamma and alpha; KerasTuner sends them with seven
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asym_keras.datasets import Dataset
+from trainers.common.config import HeldOut, TrainerConfig
 from trainers.common.curves import measured
-
-if TYPE_CHECKING:
-    from asym_keras.datasets import Dataset
-    from trainers.common.config import HeldOut, TrainerConfig
 
 # Numbers of nodes of the curve that each trial leaves. Refits of wider networks take seconds.
 KEPT = (5, 10, 20, 50, 100, 200)

@@ -99,10 +99,7 @@ class Config(Flags):
                 f"{self.data or self.dataset}, whose dimension is given."
             )
         if self.dataset == "orthogonal":
-            n, d = (
-                self.examples or EXAMPLES["orthogonal"],
-                self.input_dim or INPUT_DIM[self.dataset],
-            )
+            n, d = self.count(), self.input_dim or INPUT_DIM[self.dataset]
             if n > d:
                 raise ValueError(
                     f"--examples: expected at most --input-dim {d} orthogonal ones, received {n}."
@@ -142,12 +139,7 @@ class Config(Flags):
             return ak.datasets.load_npz(self.data)
         if self.dataset == "mnist":
             return ak.datasets.load_mnist()
-        generate = (
-            ak.datasets.load_simulated
-            if self.dataset == "simulated"
-            else ak.datasets.load_orthogonal
-        )
-        return generate(
+        return getattr(ak.datasets, f"load_{self.dataset}")(  # simulated or orthogonal
             examples=self.count(),
             input_dim=self.input_dim or INPUT_DIM[self.dataset],
             seed=self.data_seed,
