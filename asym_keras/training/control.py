@@ -27,6 +27,11 @@ BIAS_SHARE, LEAST_ROUNDING = 0.003, 3e-6
 # Where kinks are rounded, the error of a step may change the risk by this share of rtol; of a risk
 # below LEAST_RISK of the first one, by that much of this.
 RISK_SHARE, LEAST_RISK, TINY = 0.3, 1e-9, 1e-300
+# Where the radius was estimated beside a ramp, steps can jump over that ramp forth and back, with
+# an error that is small enough to go on so for ever. The risk, which falls along the flow, then
+# rises within a step: by more than this share of it, per root of rtol, and the radius counts RISEN
+# times.
+RISE_SHARE, RISEN = 0.001, 2.0
 # In the first steps it is decided, for good, on which sides of their kinks the nodes that matter
 # come to lie: there errors of nodes count EARLY times more, and less and less so over EARLY_STEPS.
 EARLY, EARLY_STEPS = 10.0, 15.0
@@ -140,6 +145,15 @@ def after_estimate(control: Control, radius: float) -> Control:
         interval=min(LONGEST_INTERVAL, 2 * control.interval) if steady else 1,
         since_estimate=0,
     )
+
+
+def after_change(
+    control: Control, change: float, risk: float, first_risk: float, rtol: float
+) -> Control:
+    """The control after a step within which the risk changed, where kinks are rounded."""
+    if not change > RISE_SHARE * math.sqrt(rtol) * _scale(risk, first_risk):
+        return control
+    return dataclasses.replace(control, radius=RISEN * control.radius)
 
 
 def error_of(

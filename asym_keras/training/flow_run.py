@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from asym_keras.training.control import (
     Control,
+    after_change,
     after_estimate,
     after_rejection,
     after_step,
@@ -156,6 +157,8 @@ class FlowRun:
             gradients += 1
         control = after_step(control, step, stages, error)
         rounding = now.rounding
+        if rounding:
+            control = after_change(control, risk - now.risk, risk, now.first_risk, self._rtol)
         if control.estimate_is_due:
             rounding = self._rounding_after(now, weights, risk)
             if rounding != now.rounding:

@@ -9,6 +9,7 @@ import pytest
 
 from asym_keras.training.control import (
     Control,
+    after_change,
     after_estimate,
     after_rejection,
     after_step,
@@ -163,6 +164,16 @@ def test_the_radius_rises_at_once_and_falls_by_a_tenth_at_most():
     assert after_estimate(control, 5.0).radius == 5.0
     assert after_estimate(control, 0.95).radius == 0.95
     assert after_estimate(control, 0.1).radius == 0.9
+
+
+def test_the_radius_counts_twice_where_the_risk_rises():
+    # .001 of the root of rtol = .01 of a risk of 2: 2e-4.
+    control = Control(pair_step=1.0, radius=3.0)
+    assert after_change(control, 1e-4, 2.0, 4.0, 1e-2) == control
+    assert after_change(control, -1.0, 2.0, 4.0, 1e-2) == control
+    assert after_change(control, -math.inf, 2.0, 4.0, 1e-2) == control  # the first step
+    assert after_change(control, 3e-4, 2.0, 4.0, 1e-2).radius == 6.0
+    assert after_change(control, 3e-4, -2.0, 4.0, 1e-2).radius == 6.0
 
 
 @pytest.mark.parametrize("radius", [math.nan, math.inf])

@@ -233,3 +233,21 @@ def test_mixed_precision_and_recurrent_kinks_train():
     assert len(find_sites(model)) == 2
     history = run((model, x, y), GradientFlow(rounding=3e-3, jit_compile=False), end_time=5.0)
     assert history[-1]["train_risk"] < 0.5 * history[0]["train_risk"]
+
+
+def test_a_step_within_which_the_risk_rises_doubles_the_radius(monkeypatch):
+    run = GradientFlow().start(Objective(*relu_problem()))
+    run.advance(1e3, 1e3)
+    real = run._try
+
+    def rising(*args):
+        weights, slope, middle, _, error = real(*args)
+        return weights, slope, middle, 1.01 * run.risk, error
+
+    before = run._now.control.radius
+    run.advance(1e3, 1e3)
+    assert run._now.control.radius < 1.5 * before
+    monkeypatch.setattr(run, "_try", rising)
+    before = run._now.control.radius
+    run.advance(1e3, 1e3)
+    assert run._now.control.radius >= 0.9 * 2 * before  # an estimate has followed
