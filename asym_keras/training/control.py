@@ -14,9 +14,9 @@ SAFETY, SHRINK, GROW = 0.8, 0.1, 10.0
 PAIR_REACH = 2.7
 # Share by which a step's stability interval exceeds step x estimated radius.
 RADIUS_MARGIN = 1.05
-# An estimate counts as no less than this share of the one before: it is too small while its
-# direction has not come round, and a slightly unstable step passes the weights' tolerance but
-# shows in a small risk.
+# An estimate counts for at least this share of the one before. It is too small until its direction
+# has turned, and a slightly unstable step would pass the weights' tolerance, but show in a small
+# risk.
 RECALL = 0.9
 # Steps between estimates of the spectral radius while it changes by less than STEADY.
 LONGEST_INTERVAL, STEADY = 5, 0.1
@@ -75,7 +75,9 @@ class Control:
 
 
 def plan(control: Control, left: float, max_stages: int, method: RKC2 = USUAL) -> tuple[float, int]:
-    """The next step, and its stages; 0 stages: the pair. The choice goes farther a gradient.
+    """The next step, and its stages; 0 stages: the pair.
+
+    The method is chosen that goes farther for each gradient.
 
     Args:
         left: time to the end, which a step never passes.
@@ -89,7 +91,7 @@ def plan(control: Control, left: float, max_stages: int, method: RKC2 = USUAL) -
     step, stages = (pair, 0) if pair / 3 >= rkc / stages else (rkc, stages)
     if step < 0.9 * left:
         return step, stages
-    # Stretched by a tenth at most, which the safety factor covers, or cut to the end.
+    # The last step is stretched by a tenth at most, which the safety factor covers, or it is cut.
     if not stages:
         return left, 0
     stages = method.stages_for(left, radius)
@@ -184,13 +186,13 @@ def rounding_after(
     """By how much kinks are rounded from here on, if by `rounding` before.
 
     Args:
-        rounded_risk: that with values that are rounded, too.
+        rounded_risk: the risk if values are rounded, too.
     """
     most = BIAS_SHARE * math.sqrt(rtol) * _scale(risk, first_risk)
     bias = abs(rounded_risk - risk) / (most + TINY)
     if not bias > 1.0:
         return rounding
-    # It falls a little faster than the rounding.
+    # The bias falls a little faster than the rounding.
     return max(min(rounding, LEAST_ROUNDING), rounding * max(0.1, 0.7 / bias))
 
 
@@ -200,5 +202,5 @@ def _scale(risk: float, first_risk: float) -> float:
 
 
 def _as_pair(step: float, stages: int) -> float:
-    """A step that the error allows, as the pair's, whatever method the error was seen with."""
+    """What the error allows as a step of the pair, whichever method the error was seen with."""
     return step * PAIR_REACH if stages else step

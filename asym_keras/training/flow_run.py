@@ -26,8 +26,8 @@ from asym_keras.training.objective import Objective
 from asym_keras.training.rounded_stepper import RoundedStepper
 from asym_keras.training.stepper import MAX_STAGES, Stepper, hermite, parabola
 
-# Steps that a run to a time far beyond the transient was seen to take at tolerance 1e-2, without
-# kinks and with them; only for the forecast of the work.
+# So many steps were seen in runs to a time far beyond the transient, at tolerance 1e-2, without
+# kinks and with them. The forecast of the work rests on them, and nothing else.
 TYPICAL_STEPS, TYPICAL_STEPS_ROUNDED = 25, 50
 
 
@@ -77,7 +77,7 @@ class FlowRun:
             gradients += 1
             if abs(control.radius - before) <= 0.05 * control.radius:
                 break
-        # Not 1 / radius: at h lambda = -1 the pair's error estimate, -z^3 (1 + z) / 48, is blind.
+        # Not 1 / radius: at h lambda = -1 the pair's error estimate, -z^3 (1 + z) / 48, is 0.
         control = dataclasses.replace(control, pair_step=0.5 / control.radius)
         here = (0.0, weights, slope)
         risks = math.inf, float(risk)
@@ -85,17 +85,17 @@ class FlowRun:
 
     @property
     def time(self) -> float:
-        """Time reached."""
+        """The time reached so far."""
         return self._now.time
 
     @property
     def weights(self) -> list[tf.Tensor]:
-        """The weights there."""
+        """The weights at `time`."""
         return self._now.weights
 
     @property
     def risk(self) -> float:
-        """The risk there; infinite before the first step."""
+        """The risk at `time`; infinite before the first step."""
         return self._now.risk
 
     def fraction(self, end: float) -> float:
@@ -114,21 +114,21 @@ class FlowRun:
         }
 
     def estimate(self, end: float) -> tuple[int, float]:
-        """Rough number of gradients still to come to time `end`, and seconds of one."""
+        """Roughly how many gradients are left to time `end`, and how many seconds one takes."""
         steps = TYPICAL_STEPS_ROUNDED if self._rounded else TYPICAL_STEPS
         left = (end - self.time) * self._now.control.radius / self._stepper.method.stability
         return 2 * steps + math.ceil(math.sqrt(left * steps)), self._seconds
 
     def advance(self, next_record: float, end: float, target_risk: float = -math.inf) -> None:
-        """One accepted step, never beyond `end`.
+        """Takes one accepted step, never beyond `end`.
 
-        `next_record` and `target_risk` are for the interface: records come from the interpolant,
-        and a step is the least that a call does.
+        A descent needs `next_record` and `target_risk`, a flow does not: records come from the
+        interpolant, and one step is the least that a call does.
 
         Raises:
             TrainingError: No step small enough is accepted.
         """
-        # Nobody asks for the step before any more: a step needs the room.
+        # Nobody will ask for times before this one any more, and a step needs the memory.
         now = self._now = dataclasses.replace(
             self._now,
             last_time=self._now.time,
@@ -143,7 +143,7 @@ class FlowRun:
             gradients += stages or 3
             if error <= 1.0:
                 break
-            del weights, slope, middle  # before there are those of the next try
+            del weights, slope, middle  # to make room for those of the next try
             control = after_rejection(control, now.time, step, stages, error)
             if control.is_stuck:
                 raise TrainingError(
@@ -195,11 +195,11 @@ class FlowRun:
         return self._now.snapshot()
 
     def _extra(self, rounding: float) -> tuple:
-        """What every method of the stepper takes at last where there are kinks."""
+        """The last argument of the stepper's methods, which they take where there are kinks."""
         return (tf.constant(rounding, self._dtype),) if rounding else ()
 
     def _try(self, now: FlowState, step: float, stages: int):
-        """Weights and slope after a step and weights amid it, risk and error; inf: not finite."""
+        """Weights and slope after a step, weights in its middle, risk, error (inf: not finite)."""
         stepper, extra = self._stepper, self._extra(now.rounding)
         if stages:
             result = stepper.rkc(now.weights, now.slope, step, stages, *extra)
