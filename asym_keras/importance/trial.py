@@ -149,7 +149,8 @@ class _Trial:
             output = np.concatenate([outputs[place] for outputs in runs])
             rows = np.moveaxis(output, axis, 0).reshape(len(labels), -1)
             constants = np.where(labels >= 0, rows[:, 0], 0.0)
-            away = np.abs(rows - rows[:, :1]).max(axis=1)
+            with np.errstate(invalid="ignore"):  # of infinities, which are refused below
+                away = np.abs(rows - rows[:, :1]).max(axis=1)
             allowed = 64 * self._eps * np.maximum(1.0, np.abs(constants))
             if not (np.isfinite(constants).all() and (away <= allowed)[labels >= 0].all()):
                 raise Obstacle(
