@@ -92,7 +92,7 @@ def test_list_is_immediate(folder):
 def test_models_need_no_training_code(folder):
     modules = loaded(folder, "presets.from_preset('mnist_gamma0_k20')")
     ours = {name.split(".")[1] for name in modules if name.startswith("asym_keras.")}
-    assert ours == {"presets", "initializers", "layers", "scaling"}
+    assert ours == {"checks", "initializers", "layers", "models", "presets", "scaling"}
 
 
 def data_of(card, shared_data):

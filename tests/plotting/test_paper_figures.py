@@ -24,7 +24,7 @@ PAIRS = ((1.0, 0.4), (0.5, 0.7), (0.2, 0.5), (0.0, 0.4))
 
 @pytest.fixture(autouse=True)
 def figures(monkeypatch):
-    """The figures of matplotlib, in the order they would be saved; the files are test_panels.py's."""
+    """The figures of matplotlib, in the order they would be saved: files are test_panels.py's."""
     from matplotlib.figure import Figure
 
     saved = []
