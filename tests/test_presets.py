@@ -72,18 +72,25 @@ def test_damaged_files_are_told(folder):
             preset_card("mnist_gamma0_k20")
 
 
-def test_list_is_immediate_and_needs_no_training_code(folder):
-    def loaded(code):
-        script = (
-            "import sys, pathlib\nfrom asym_keras import presets\n"
-            f"presets._FOLDER = pathlib.Path({str(folder)!r})\n{code}\nprint(*sys.modules)"
-        )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return set(done.stdout.split())
+def loaded(folder, code):
+    """The modules of a process that runs `code`."""
+    script = (
+        "import sys, pathlib\nfrom asym_keras import presets\n"
+        f"presets._FOLDER = pathlib.Path({str(folder)!r})\n{code}\nprint(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
 
-    assert not HEAVY & loaded("presets.list_presets(); presets.preset_card('mnist_gamma0_k20')")
-    modules = loaded("presets.from_preset('mnist_gamma0_k20')")
+
+def test_list_is_immediate(folder):
+    code = "presets.list_presets(); presets.preset_card('mnist_gamma0_k20')"
+    assert not HEAVY & loaded(folder, code)
+
+
+@pytest.mark.slow
+def test_models_need_no_training_code(folder):
+    modules = loaded(folder, "presets.from_preset('mnist_gamma0_k20')")
     ours = {name.split(".")[1] for name in modules if name.startswith("asym_keras.")}
     assert ours == {"checks", "initializers", "layers", "models", "presets", "scaling"}
 

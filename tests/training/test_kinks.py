@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from crossed import some_slow
 from problems import relu_problem, tanh_problem
 from training_runs import assert_bit_identical, run, weights_of
 
@@ -96,10 +97,12 @@ def test_smooth_activations_are_trained_as_without_rounding_bit_for_bit():
     assert_bit_identical(rounded, plain)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", some_slow(["float32"], ["float64"]))
 def test_the_flow_of_a_relu_network_ends_where_descent_ends(dtype):
     ends = {}
-    for method in (GradientDescent(0.1), GradientFlow(), GradientFlow(rounding=0.0)):
+    descent = GradientDescent(0.1, jit_compile=True)  # of so many steps that XLA pays
+    sharp = [GradientFlow(rounding=0.0)] if dtype == "float64" else []  # slow along kinks
+    for method in (descent, GradientFlow(), *sharp):
         problem = relu_problem(dtype)
         activation = problem[0].layers[1].activation
         history = run(problem, method, end_time=3000.0, times=[0])
@@ -109,11 +112,11 @@ def test_the_flow_of_a_relu_network_ends_where_descent_ends(dtype):
         assert model.layers[1].activation is activation
         risk = np.mean((model(x).numpy() - y) ** 2)
         assert history[-1]["train_risk"] == pytest.approx(risk, rel=1e-5)
-    descent, flow, sharp = ends.values()
+    descent, flow, *sharp = ends.values()
     assert flow["train_risk"] == pytest.approx(descent["train_risk"], rel=0.01)
     assert flow["gradients"] < descent["gradients"] / 5
     # At this tolerance the flow with sharp kinks takes another way.
-    assert sharp["train_risk"] < 0.9 * descent["train_risk"]
+    assert all(run_["train_risk"] < 0.9 * descent["train_risk"] for run_ in sharp)
 
 
 def test_rounding_is_lowered_before_it_biases_a_small_risk():
@@ -197,8 +200,7 @@ def test_a_network_with_kinks_resumes_bit_for_bit(tmp_path):
                 raise KeyboardInterrupt
             return {}
 
-    times = [0, 1, 10, 100, 1000]
-    options = {"end_time": 1000.0, "times": times}
+    options = {"end_time": 100.0, "times": [0, 1, 10, 100]}
     model = relu_problem()[0]
     whole = run(problem := relu_problem(), ROUNDED, **options)
     with pytest.raises(KeyboardInterrupt):
@@ -220,6 +222,7 @@ def test_bad_rounding_is_refused(rounding):
         GradientFlow(rounding=rounding)
 
 
+@pytest.mark.slow
 def test_mixed_precision_and_recurrent_kinks_train():
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).normal(size=(12, 5, 3)).astype("float32")
