@@ -98,6 +98,7 @@ def test_bench_finds_its_program_beside_the_package(url, tmp_path, monkeypatch, 
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "__init__.py").write_text("raise RuntimeError('somebody else')")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     flags = ["bench", "--url", url, "--models", "m", "--clients", "2", "--quiet"]
     flags += ["--duration", "0.1", "--warmup", "0", "--rounds", "1"]
     assert main([*flags, "--output", "b.json"]) == 0
