@@ -1,4 +1,4 @@
-"""Floors of the scripts: who imports whom, at any depth, and that nothing imports itself back."""
+"""Floors of the scripts, and no circle: who imports whom, in functions and for types, too."""
 
 from __future__ import annotations
 
