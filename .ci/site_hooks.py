@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jupytext
@@ -32,6 +33,8 @@ OUTSIDE = {  # file -> page
 }
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)(#[^)\s]*)?(?=\))")
 BASH = "%%bash\n"
+# Colours, and what TensorFlow prints before it reads the level of its log.
+NOISE = re.compile(r"\x1b\[[\d;]*m|^(WARNING: All log messages before|I0000 ).*\n", re.MULTILINE)
 SECONDS = 600  # a cell that takes longer has gone wrong
 
 logger = logging.getLogger("mkdocs.hooks.site")
@@ -54,9 +57,11 @@ def on_files(files: Files, config) -> Files:
     for file in [f for f in files.documentation_pages() if f.abs_src_path]:
         source = f"docs/{file.src_uri}"
         file.content_string = relinked(file.content_string, source, file.src_uri)
-    for script in [f for f in files if f.src_uri.endswith(".py")]:
-        for name, content in executed(script):
-            files.append(File.generated(config, name, content=content))
+    scripts = [file for file in files if file.src_uri.endswith(".py")]
+    with ThreadPoolExecutor(max_workers=2) as pool:  # a kernel each
+        for made in pool.map(lambda script: list(executed(script)), scripts):
+            for name, content in made:
+                files.append(File.generated(config, name, content=content))
     return files
 
 
@@ -71,6 +76,7 @@ def relinked(text: str, source: str, page: str) -> str:
         if file.removeprefix("docs/") == file and file not in OUTSIDE:
             return match[0]  # MkDocs warns of it
         name = OUTSIDE.get(file, file.removeprefix("docs/"))
+        name = re.sub(r"\.py$", ".md", name)  # an executed script is a page
         return os.path.relpath(name, os.path.dirname(page) or ".").replace(os.sep, "/") + anchor
 
     return LINK.sub(target, text)
@@ -93,32 +99,37 @@ def executed(script: File) -> Iterator[tuple[str, str | bytes]]:
             raise PluginError(f"{script.src_uri}: {error}") from error
     logger.info("%s: executed in %.0f s", script.src_uri, time.monotonic() - began)
     stem = script.src_uri.removesuffix(".py")
-    base = stem.rpartition("/")[2]
+    folder, _, base = stem.rpartition("/")
+    text, figures = page(notebook, base)
+    text = relinked(text, f"docs/{script.src_uri}", f"{stem}.md")
+    text += f"\n\nThis page as a [notebook]({base}.ipynb) or a [script]({base}.py).\n"
+    yield f"{stem}.md", text
+    yield f"{stem}.ipynb", jupytext.writes(notebook, fmt="ipynb")
+    yield from ((f"{folder}/{name}", data) for name, data in figures.items())
+
+
+def page(notebook, base: str) -> tuple[str, dict[str, bytes]]:
+    """An executed notebook as Markdown, and its figures by the names that stand there."""
+    parts: list[str] = []
     figures: dict[str, bytes] = {}
-    parts = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             parts.append(cell.source)
             continue
         bash = cell.source.startswith(BASH)
         parts.append(fenced(cell.source.removeprefix(BASH), "sh" if bash else "python"))
-        for output in cell.outputs:
-            parts.append(shown(output, base, figures))
-    parts.insert(1, f"[Notebook]({base}.ipynb){{ download }} · [script]({base}.py){{ download }}")
-    yield f"{stem}.md", "\n\n".join(filter(None, parts)) + "\n"
-    yield f"{stem}.ipynb", jupytext.writes(notebook, fmt="ipynb")
-    yield from ((f"{stem.removesuffix(base)}{name}", data) for name, data in figures.items())
-
-
-def shown(output, base: str, figures: dict[str, bytes]) -> str:
-    """An output as Markdown; a picture becomes a file in `figures`."""
-    if output.output_type == "stream":
-        return fenced(output.text, "text")
-    if "image/png" in output.data:
-        name = f"{base}_{len(figures) + 1}.png"
-        figures[name] = base64.b64decode(output.data["image/png"])
-        return f"![Figure {len(figures)}]({name})"
-    return fenced(output.data.get("text/plain", ""), "text")
+        # Commands log to standard error what a reader wants to see, and Python code does not.
+        streams = ("stdout", "stderr") if bash else ("stdout",)
+        printed = (o.text for o in cell.outputs if o.get("name") in streams)
+        parts.append(fenced(NOISE.sub("", "".join(printed)), "text"))
+        for data in (output.data for output in cell.outputs if "data" in output):
+            if "image/png" in data:
+                name = f"{base}_{len(figures) + 1}.png"
+                figures[name] = base64.b64decode(data["image/png"])
+                parts.append(f"![Figure {len(figures)}]({name})")
+            else:
+                parts.append(fenced(NOISE.sub("", data.get("text/plain", "")), "text"))
+    return "\n\n".join(filter(None, parts)), figures
 
 
 def fenced(text: str, language: str) -> str:

@@ -17,6 +17,9 @@ def prepare_device(choice: str) -> str:
     """Picks the device, lets GPU memory grow, and returns the device's name."""
     import tensorflow as tf
 
+    from asym_keras.backend import require_tensorflow
+
+    require_tensorflow("trainers")
     gpus = tf.config.list_physical_devices("GPU")
     if choice == "gpu" and not gpus:
         raise ValueError(
