@@ -15,12 +15,12 @@ import asym_keras as ak
 from asym_keras.datasets import load_mnist
 
 data = load_mnist()
-x, y, labels = data.x_train[:2000], data.y_train[:2000], data.labels_train[:2000]
+x, y, labels = data.x_train[:1500], data.y_train[:1500], data.labels_train[:1500]
 x_test, y_test, labels_test = data.x_test[:1000], data.y_test[:1000], data.labels_test[:1000]
 
 
 def trained(units: int, gamma: float) -> keras.Model:
-    """A hidden layer of so many nodes, trained for ten epochs."""
+    """A hidden layer of so many nodes, trained for five epochs."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -30,7 +30,7 @@ def trained(units: int, gamma: float) -> keras.Model:
         ]
     )
     model.compile(keras.optimizers.Adam(1e-2), "mse")
-    model.fit(x, y, epochs=10, batch_size=100, verbose=0)
+    model.fit(x, y, epochs=5, batch_size=100, verbose=0)
     return model
 
 

@@ -13,7 +13,7 @@ import asym_keras as ak
 from asym_keras.datasets import load_mnist
 
 data = load_mnist()
-images, labels = data.x_train[:2000].reshape(-1, 28, 28, 1), data.labels_train[:2000]
+images, labels = data.x_train[:1500].reshape(-1, 28, 28, 1), data.labels_train[:1500]
 images_test, labels_test = data.x_test.reshape(-1, 28, 28, 1)[:1000], data.labels_test[:1000]
 
 keras.utils.set_random_seed(0)

@@ -52,9 +52,9 @@ figure, axes = plt.subplots(1, 2, figsize=(8, 3))
 for units in (64, 512):
     model = make(units)
     start = ak.ntg.spectral_norm(ak.empirical_ntg(model, x[:100]))
-    record = ak.callbacks.NTGHistory(x[:100], every=5)
+    record = ak.callbacks.NTGHistory(x[:100], every=10)
     model.compile(keras.optimizers.SGD(0.02), "mse")
-    history = model.fit(x, y, epochs=50, batch_size=20, callbacks=[record], verbose=0).history
+    history = model.fit(x, y, epochs=30, batch_size=20, callbacks=[record], verbose=0).history
     epochs = np.array(record.epochs)
     change = np.array(history["ntg_change"])[epochs] / start
     axes[0].plot(history["loss"], label=f"{units} nodes a layer")

@@ -17,15 +17,15 @@ import matplotlib.pyplot as plt
 
 import asym_keras as ak
 
-WIDTH = 500
+WIDTH = 400
 for gamma in (1, 0):
     scalings = ak.node_scalings(WIDTH, gamma, 0.4)
-    print(f"gamma = {gamma}: the 25 largest of {WIDTH} have {scalings[:25].sum():.1%} of the total")
+    print(f"gamma = {gamma}: the 20 largest of {WIDTH} have {scalings[:20].sum():.1%} of the total")
 
 # %% [markdown]
 # ## Train both
 #
-# MNIST comes with the package. We take 1,000 images, so that this page runs in seconds. The method is
+# MNIST comes with the package. We take 500 images, so that this page runs in seconds. The method is
 # *gradient flow*: what gradient descent does when its steps become very small. `train` solves it with steps
 # as long as accuracy allows.
 
@@ -34,15 +34,15 @@ from asym_keras.datasets import load_mnist
 from asym_keras.training import GradientFlow, RiskProbe, train
 
 data = load_mnist()
-x, y, labels = data.x_train[:1000], data.y_train[:1000], data.labels_train[:1000]
-x_test, y_test, labels_test = data.x_test[:1000], data.y_test[:1000], data.labels_test[:1000]
+x, y, labels = data.x_train[:500], data.y_train[:500], data.labels_train[:500]
+x_test, y_test, labels_test = data.x_test[:500], data.y_test[:500], data.labels_test[:500]
 
 models = {}
 for gamma in (1, 0):
     model = ak.shallow_network(784, 10, width=WIDTH, gamma=gamma, alpha=0.4, seed=0)
     probe = RiskProbe("test", x_test, y_test, labels=labels_test)
     history = train(
-        model, x, y, method=GradientFlow(), end_time=200_000, probes={"test": probe}, progress=False
+        model, x, y, method=GradientFlow(), end_time=100_000, probes={"test": probe}, progress=False
     )
     models[gamma] = model
     accuracy = history.column("test_accuracy")[-1]
@@ -76,7 +76,7 @@ plt.show()
 # `prune` gives a smaller Keras model. With `refit` its last layer is fitted anew to the training data.
 
 # %%
-small = ak.prune(models[0], keep=25, refit=(x, y))
+small = ak.prune(models[0], keep=20, refit=(x, y))
 predicted = small.predict(x_test, verbose=0).argmax(axis=1)
 print(f"{small.count_params():,} of {models[0].count_params():,} numbers")
 print(f"test accuracy {(predicted == labels_test).mean():.3f}")

@@ -7,12 +7,12 @@
 #
 # ## Run it
 #
-# Four trials on MNIST, each a network of 200 nodes that is trained for a short time and cut to 20 nodes. Leave
+# Three trials on MNIST, each a network of 200 nodes that is trained for a short time and cut to 20 nodes. Leave
 # out `--width`, `--steps` and `--records` for the full size: half an hour for 200 trials on two cores.
 
 # %% language="bash"
-# python -m trainers.sweep --task mnist --keep 20 --trials 4 \
-#     --width 200 --steps 10000 --records 5 --quiet --out-dir runs/sweep
+# python -m trainers.sweep --task mnist --keep 20 --trials 3 \
+#     --width 200 --steps 4000 --records 5 --quiet --out-dir runs/sweep
 
 # %% [markdown]
 # ## What it found
@@ -46,8 +46,8 @@ Image("runs/sweep/figures/plane.png", width=500)
 # `--resume` with a larger number adds trials to the same folder; all other flags as they were.
 
 # %% language="bash"
-# python -m trainers.sweep --task mnist --keep 20 --trials 6 \
-#     --width 200 --steps 10000 --records 5 --quiet --out-dir runs/sweep --resume
+# python -m trainers.sweep --task mnist --keep 20 --trials 4 \
+#     --width 200 --steps 4000 --records 5 --quiet --out-dir runs/sweep --resume
 
 # %% [markdown]
 # ## Next
