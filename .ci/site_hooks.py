@@ -3,7 +3,8 @@
 A tutorial is docs/<folder>/<name>.py in the percent format: `# %% [markdown]` begins a cell of
 text, `# %%` one of Python, `# %% language="bash"` one of commands. Each is executed in a kernel of
 its own and in an empty folder; an error in a cell ends the build. The page shows text, code and
-what the code gave; the notebook lies beside it, for download.
+what the code gave; the notebook lies beside it, for download. `mkdocs serve`, for authors, executes
+nothing, and shows text and code.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ BASH = "%%bash\n"
 NOISE = re.compile(r"\x1b\[[\d;]*m|^(WARNING: All log messages before|I0000 ).*\n", re.MULTILINE)
 SECONDS = 600  # a cell that takes longer has gone wrong
 
+executes = True
 logger = logging.getLogger("mkdocs.hooks.site")
 
 
 def on_startup(command, dirty) -> None:
     """What kernels inherit: commands of this environment, quiet logs, the package from here."""
+    global executes
+    executes = command == "build"
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -94,7 +98,8 @@ def executed(script: File) -> Iterator[tuple[str, str | bytes]]:
             resources={"metadata": {"path": folder}},
         )
         try:
-            client.execute()
+            if executes:
+                client.execute()
         except nbclient.exceptions.CellExecutionError as error:
             raise PluginError(f"{script.src_uri}: {error}") from error
     logger.info("%s: executed in %.0f s", script.src_uri, time.monotonic() - began)

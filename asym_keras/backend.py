@@ -18,6 +18,6 @@ def require_tensorflow(what: str) -> None:
     if backend != "tensorflow":
         raise RuntimeError(
             f"{what}: expected Keras on TensorFlow, received the backend {backend!r}. The layer, "
-            "pruning and presets work there; training by flow or descent and the NTG need "
-            "TensorFlow: set KERAS_BACKEND=tensorflow before Keras is imported."
+            "pruning and presets work there; training by flow or descent, the NTG and exports "
+            "need TensorFlow: set KERAS_BACKEND=tensorflow before Keras is imported."
         )

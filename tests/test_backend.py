@@ -14,6 +14,7 @@ import pytest
 
 import asym_keras as ak
 from asym_keras.backend import require_tensorflow
+from serving.export import export_model
 from trainers import simulated
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,6 +86,7 @@ X, Y = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
         ("split_ntg", lambda m: ak.ntg.split_ntg(m.layers[-1], X)),
         ("node_contributions", lambda m: ak.ntg.leading_share(m.layers[-1], X, 2)),
         ("NTGHistory", lambda m: ak.callbacks.NTGHistory(X)),
+        ("export_model", lambda m: export_model(m, {}, "models")),
         ("transfer_curve", lambda m: ak.transfer.transfer_curve(m, X, Y, X, Y)),
     ],
 )
