@@ -14,7 +14,8 @@ from docs_pages import GETTING_STARTED, README, ROOT, Block, blocks, read
 # All the tests would run this one, and so themselves.
 MAKE = """
 make() {
-    if [ "$1" = test ]; then command make test ARGS='-n0 tests/test_scaling.py'; else command make "$@"; fi
+    if [ "$1" = test ]; then set -- test ARGS='-n0 tests/test_scaling.py'; fi
+    command make "$@"
 }
 """
 CLEAN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VENV", "PYTHON", "ARGS")
