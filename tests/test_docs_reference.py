@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 from pathlib import Path
@@ -19,16 +20,16 @@ def reference_entries() -> list[str]:
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """`__all__`; without it what is defined in the module or, for a package, below it."""
+    """`__all__`; without it what the module defines, and what it imports as `x as x`."""
     if hasattr(module, "__all__"):
         return list(module.__all__)
-    place = module.__name__
-    return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
-        if f"{getattr(value, '__module__', None)}.".startswith(f"{place}.")
-    ]
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    defined = [node.name for node in tree.body if isinstance(node, kinds)]
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    aliases = [alias for node in imports for alias in node.names]
+    again = [alias.name for alias in aliases if alias.name == alias.asname]
+    return [name for name in defined + again if not name.startswith("_")]
 
 
 def public_objects() -> dict[str, object]:
