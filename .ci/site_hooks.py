@@ -100,9 +100,10 @@ def executed(script: File) -> Iterator[tuple[str, str | bytes]]:
         try:
             if executes:
                 client.execute()
+                seconds = time.monotonic() - began
+                logger.info("%s: executed in %.0f s", script.src_uri, seconds)
         except nbclient.exceptions.CellExecutionError as error:
             raise PluginError(f"{script.src_uri}: {error}") from error
-    logger.info("%s: executed in %.0f s", script.src_uri, time.monotonic() - began)
     stem = script.src_uri.removesuffix(".py")
     folder, _, base = stem.rpartition("/")
     text, figures = page(notebook, base)
