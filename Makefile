@@ -27,7 +27,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv mnist test test-all lint format wheel bench clean
+.PHONY: help venv mnist test test-all lint format wheel docs bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -55,18 +55,22 @@ wheel: $(VENV)/.dev ## build dist/*.whl from the sdist, install and import it el
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python .ci/check_wheel.py dist/*.whl
 
+docs: $(VENV)/.docs ## build the documentation in site/, its tutorials run; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build $(ARGS)
+
 bench: $(VENV)/.core $(VENV)-bench/.done ## training speed beside PyTorch and JAX (ARGS="--only mnist")
 	$(BIN)/python -m benchmarks.training --peer-python $(VENV)-bench/bin/python $(ARGS)
 
 clean: ## remove everything made here, run folders excepted
-	rm -rf $(VENV) $(VENV)-bench build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-bench build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv: $(VENV)/.dev ## virtual environment with the package (editable) and the developers' tools
 
 # A stamp is newer than pyproject.toml once that is installed: then nothing happens here.
 $(VENV)/.dev: EXTRAS = [dev]
-$(VENV)/.core $(VENV)/.dev: pyproject.toml
+$(VENV)/.docs: EXTRAS = [docs]
+$(VENV)/.core $(VENV)/.dev $(VENV)/.docs: pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(NEW_VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --editable '.$(EXTRAS)'

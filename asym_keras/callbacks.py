@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.backend import require_tensorflow
 from asym_keras.checks import is_whole
 from asym_keras.ntg.empirical import METHODS
 from asym_keras.ntg.probe import NTGProbe
@@ -74,6 +75,7 @@ class NTGHistory(keras.callbacks.Callback):
         layer: str | None = None,
     ):
         super().__init__()
+        require_tensorflow("NTGHistory")
         arrays = [x] if hasattr(x, "shape") else tf.nest.flatten(x)
         if not arrays or any(np.shape(array)[:1] == (0,) for array in arrays):
             raise ValueError("NTGHistory: expected at least one example in x, received none.")

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from asym_keras.arrays import as_tensor
+from asym_keras.backend import require_tensorflow
 from asym_keras.compilation import compiles_with_xla
 from asym_keras.fingerprint import PerModel
 from asym_keras.graphs import graph_of, input_structure, layers_of, mask_of
@@ -49,6 +50,7 @@ class Evaluator:
     def __init__(
         self, model: keras.Model, x, y, *, loss="mse", batch_size=None, jit_compile="auto"
     ):
+        require_tensorflow("training and risks")
         if jit_compile not in ("auto", True, False):
             raise ValueError(
                 f"Expected jit_compile to be True, False or 'auto', received {jit_compile!r}."

@@ -70,6 +70,9 @@ def _check_pruning(flags: argparse.Namespace) -> None:
 
 def run(flags: argparse.Namespace, command: str) -> list[Path]:
     """Exports what the flags name; returns the versions."""
+    from asym_keras.backend import require_tensorflow  # imports Keras, which --help does without
+
+    require_tensorflow(MODULE)
     if not flags.no_warmup:
         warmup.check_installed()
     options = {"keep": flags.keep, "refit": flags.refit, "name": flags.name}

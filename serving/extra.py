@@ -7,6 +7,8 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+from asym_keras.extras import install_command
+
 
 @contextlib.contextmanager
 def needed(by: str, *, otherwise: str = "") -> Iterator[None]:
@@ -24,7 +26,7 @@ def needed(by: str, *, otherwise: str = "") -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{by}: expected the package {error.name}, received none. Install it with: "
-            f"pip install 'asym-keras[serving]'{otherwise}",
+            f"{install_command('serving')}{otherwise}",
             name=error.name,
         ) from error
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from asym_keras.extras import install_command
 from asym_keras.files import user_path
 
 if TYPE_CHECKING:
@@ -192,8 +193,8 @@ def _keras_hub(name: str) -> types.ModuleType:
     if importlib.util.find_spec("keras_hub") is None:
         raise ModuleNotFoundError(
             f"backbone {name!r}: expected the package keras_hub, received none. Install it with: "
-            "pip install 'asym-keras[cifar]'. Or pass a name in keras.applications, a .keras "
-            "file, or ready features."
+            f"{install_command('cifar')}  Or pass a name in keras.applications, a .keras file, or "
+            "ready features."
         )
     import keras_hub
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from asym_keras.backend import require_tensorflow
 from asym_keras.evaluator import complete
 from asym_keras.fingerprint import PerModel
 from asym_keras.inputs import as_inputs
@@ -89,6 +90,7 @@ def empirical_ntg(
         >>> asym_keras.empirical_ntg(model, np.ones((5, 3), "float32")).shape
         TensorShape([5, 5])
     """
+    require_tensorflow("empirical_ntg")
     if method not in METHODS:
         raise ValueError(f"empirical_ntg: expected method in {METHODS}, received {method!r}.")
     if batch_size is not None and batch_size < 1:

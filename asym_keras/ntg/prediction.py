@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from asym_keras.backend import require_tensorflow
 from asym_keras.graphs import output_structure
 from asym_keras.inputs import as_inputs, call, example_count, take
 from asym_keras.ntg.choice import choose
@@ -58,6 +59,7 @@ def ntg_predict(
         ValueError: Targets of another shape than the outputs, values that are not finite, a
             negative or unknown time, and what `empirical_ntg` refuses.
     """
+    require_tensorflow("ntg_predict")
     times = _check_times(t)
     _require_one_output(model)
     start, start_test = _outputs(model, x_train, dtype), _outputs(model, x_test, dtype)

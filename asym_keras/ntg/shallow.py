@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from asym_keras.backend import require_tensorflow
 from asym_keras.checks import is_whole
 from asym_keras.fingerprint import Fingerprint, PerModel, is_of_a_library, reaches_variables
 from asym_keras.graphs import does_as_its_class, graph_of, is_elementwise, is_graph, only_operation
@@ -89,6 +90,7 @@ def shallow_ntg(
     Raises:
         ValueError: A layer without outputs, or no such output.
     """
+    require_tensorflow("shallow_ntg")
     if output not in ("trace", "all"):
         _require_output(layer, output)
     dtype = tf.as_dtype(dtype or layer.variable_dtype)
@@ -157,6 +159,7 @@ def split_ntg(
         ValueError: Custom scalings, for which gamma means nothing; scalings other than
             the layer's gamma and alpha give; no such output.
     """
+    require_tensorflow("split_ntg")
     scalings = layer._scalings
     custom = layer._custom_scalings
     # 2 %: more than rounding to any dtype; another gamma or alpha differs by more.
@@ -200,6 +203,7 @@ def node_contributions(layer: AsymScaledDense, x: Any, *, output: int = 0) -> np
     Raises:
         ValueError: No such output.
     """
+    require_tensorflow("node_contributions")
     factors = _node_factors(layer, output)
     inputs, slopes = _inputs_and_slopes(layer, x, tf.float64)
     return factors * (tf.reduce_sum(inputs**2, axis=1).numpy() @ (slopes**2).numpy())

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from asym_keras.backend import require_tensorflow
 from asym_keras.graphs import own_training
 from asym_keras.tables import History
 from asym_keras.training.checkpoint import Checkpoint, digest
@@ -104,6 +105,7 @@ def train(
         >>> bool(history[-1]["train_risk"] < history[0]["train_risk"])
         True
     """
+    require_tensorflow("train")
     if resume and checkpoint is None:
         raise ValueError(
             "train: expected the folder of a checkpoint to resume from, received resume=True and "

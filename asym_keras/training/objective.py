@@ -34,6 +34,8 @@ class Objective(Evaluator):
         model: built Keras model with at least one trainable variable, and one output.
         x, y, loss, batch_size, jit_compile: as of `Evaluator`.
 
+    It has the attributes of `Evaluator`, too.
+
     Attributes:
         variables: the model's trainable variables, in whose order weights are listed.
         stateful_layers: names of layers, and of TensorFlow's operations, that draw numbers or
@@ -43,7 +45,6 @@ class Objective(Evaluator):
             them; None if it is.
         constrained: names of weights with a constraint.
         kinks: those of the model that `gradient` can round; none until `find_kinks` is called.
-        (and those of `Evaluator`)
 
     Raises:
         ValueError: Nothing to train, or what `Evaluator` refuses.

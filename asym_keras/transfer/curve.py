@@ -11,6 +11,7 @@ import numpy.typing as npt
 from keras import ops
 
 from asym_keras.arrays import materialised
+from asym_keras.backend import require_tensorflow
 from asym_keras.checks import is_whole
 from asym_keras.graphs import is_graph
 from asym_keras.importance.graph import find_layer, node_paths, require_features
@@ -133,6 +134,7 @@ def transfer_curve(
         >>> [row["features"] for row in rows]
         [2, 4]
     """
+    require_tensorflow("transfer_curve")
     target = find_layer(model, layer)
     features = _check_features(features, target)
     _check_choices(hidden, steps, learning_rate, method, seed)

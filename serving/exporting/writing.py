@@ -61,10 +61,12 @@ def export_model(
         >>> export_model(packaged.model, packaged.card, "saved_models")
         PosixPath('saved_models/mnist_gamma0_k100/1')
     """
+    from asym_keras.backend import require_tensorflow
     from serving.exporting.check import HALF_TOLERANCE, TOLERANCE, check_saved_model
     from serving.exporting.network import as_network
     from serving.exporting.saved_model import write_saved_model
 
+    require_tensorflow("export_model")
     dim, outputs = _shape(model)
     card = check_card(card, dim=dim, outputs=outputs)
     if warmup:

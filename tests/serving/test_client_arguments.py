@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
 
+from asym_keras.extras import install_command
 from serving.client import connect
 from serving.client.endpoint import parse_endpoint
 
@@ -62,5 +64,7 @@ def test_token_in_the_clear_is_told(caplog):
 def test_missing_package_names_the_extra(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)  # importing it fails
     url = "http://localhost" if missing == "httpx" else "grpc://localhost"
-    with pytest.raises(ModuleNotFoundError, match=rf"{missing}.*pip install 'asym-keras\[serving"):
+    with pytest.raises(
+        ModuleNotFoundError, match=f"{missing}.*{re.escape(install_command('serving'))}"
+    ):
         connect(url, model="m")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from fake_tf_serving import FakeServing, running, write_model
 
+from asym_keras.extras import install_command
 from serving.demo import __main__ as command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +55,7 @@ def test_without_aiohttp_the_extra_is_named(capsys, monkeypatch):
     with pytest.raises(SystemExit) as end:
         command.main(["--models", "a"])
     assert end.value.code == 1
-    assert "pip install 'asym-keras[serving]'" in capsys.readouterr().err
+    assert install_command("serving") in capsys.readouterr().err
 
 
 def test_command_serves_until_it_is_told_to_stop(tmp_path):

@@ -117,7 +117,7 @@ def test_warmup_is_left_out_only_when_told(tmp_path):
 
 def test_missing_extra_ends_before_anything_is_written(tmp_path, monkeypatch):
     def missing():
-        raise ModuleNotFoundError("pip install 'asym-keras[serving]'")
+        raise ModuleNotFoundError("no package for warm-up requests")
 
     monkeypatch.setattr("serving.exporting.warmup.check_installed", missing)
     model, _, card, _ = pm.case("vector")

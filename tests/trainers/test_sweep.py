@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from asym_keras.extras import install_command
 from trainers import sweep
 from trainers.common import cli
 from trainers.sweep import crew as sweep_crew
@@ -179,5 +180,5 @@ def test_a_missing_extra_is_named_before_any_work(missing, monkeypatch, tmp_path
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     with pytest.raises(SystemExit):
         sweep.main(["--out-dir", str(tmp_path / "s")])
-    assert "pip install 'asym-keras[tune]'" in capsys.readouterr().err
+    assert install_command("tune") in capsys.readouterr().err
     assert not (tmp_path / "s").exists()

@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import Future
 from pathlib import Path
 
+from asym_keras.extras import install_command
 from trainers.common import environment
 from trainers.common.folder import RunFolder
 from trainers.common.jobs import in_processes
@@ -44,7 +45,7 @@ def run_all(config, command: str) -> list[dict]:
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ModuleNotFoundError(
             "--tensorboard: expected the package tensorboard, received none. "
-            "Install it with: pip install 'asym-keras[tensorboard]'"
+            f"Install it with: {install_command('tensorboard')}"
         )
     device, strategy, dataset = _prepare(config, task)
     if config.transfer and dataset.transfer is None:

@@ -10,16 +10,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from asym_keras.extras import install_command
+
 
 def prepare_device(choice: str) -> str:
     """Picks the device, lets GPU memory grow, and returns the device's name."""
     import tensorflow as tf
 
+    from asym_keras.backend import require_tensorflow
+
+    require_tensorflow("trainers")
     gpus = tf.config.list_physical_devices("GPU")
     if choice == "gpu" and not gpus:
         raise ValueError(
             "--device gpu: expected a GPU that TensorFlow sees, received none. Install the driver "
-            "and pip install 'asym-keras[gpu]', or use --device cpu."
+            f"and what TensorFlow needs ({install_command('gpu')}), or use --device cpu."
         )
     if choice == "cpu" or not gpus:
         tf.config.set_visible_devices([], "GPU")

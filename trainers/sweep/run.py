@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import logging
 
+from asym_keras.extras import install_command
 from trainers.common.lock import folder_lock
 from trainers.sweep import crew, launch
 from trainers.sweep.config import Config
@@ -81,5 +82,5 @@ def _require_extra() -> None:
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(
                 f"expected the package {package}, received none. Install what sweeps need with: "
-                "pip install 'asym-keras[tune]'"
+                f"{install_command('tune')}"
             )
