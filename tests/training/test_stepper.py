@@ -21,7 +21,8 @@ def error_of(problem, estimate, *, jit_compile=True, kinks=False, slope=0.0):
         objective.find_kinks(ATOL)
     stepper = (RoundedStepper if kinks else Stepper)(objective, RTOL, ATOL)
     weights = objective.weights()
-    terms, slopes = [[tf.constant(a, weights[0].dtype)] for a in (estimate, slope + 0 * estimate)]
+    slope = np.broadcast_to(slope, np.shape(estimate))
+    terms, slopes = [[tf.constant(a, weights[0].dtype)] for a in (estimate, slope)]
     error = tf.function(stepper._error, jit_compile=jit_compile)(
         weights, weights, slopes, [terms], [tf.constant(1.0, weights[0].dtype)]
     )
