@@ -110,7 +110,9 @@ def test_end_step_follows_the_flags():
         (["--backbone", "none.keras"], "received no such file: none.keras"),
     ],
 )
-def test_bad_flags_are_told(argv, message, capsys):
+def test_bad_flags_are_told(argv, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.npz").touch()
     with pytest.raises(SystemExit) as caught:
         parse(*argv)
     assert caught.value.code == 2
