@@ -77,6 +77,13 @@ def test_any_other_model_is_exported_by_its_own_call(kind, half, tmp_path, caplo
         assert ("no signature features" in caplog.text) == (kind in NO_FEATURES)
 
 
+def test_a_rescaling_by_zero_is_not_folded():
+    """The centre of its inputs would be 0 / 0."""
+    inputs = keras.Input((12,), dtype="float32", name="inputs")
+    scaled = keras.layers.Rescaling(0.0)(inputs)
+    assert fold(keras.Model(inputs, AsymScaledDense(8, 3, seed=1)(scaled))) is None
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [("random", "random operations.*RandomStandardNormal"), ("compiled", "jit")],
