@@ -116,6 +116,7 @@ def test_watcher_leaves_a_process_whose_wait_is_over():
         assert (watcher.returncode, errors, waiting.poll()) == (0, "", None)
     finally:
         waiting.kill()
+        waiting.wait()
 
 
 @pytest.mark.slow
