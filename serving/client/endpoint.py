@@ -132,22 +132,16 @@ def parse_endpoint(
         raise FileNotFoundError(
             f"ca_file: expected a PEM file of certificates, received {ca_file}, which is no file"
         )
+    sent = _headers(headers or {}, token)
     endpoint = Endpoint(
-        **address,
-        model=model,
-        version=version,
-        label=label,
-        headers=_headers(headers or {}, token),
-        ca_file=ca_file,
+        **address, model=model, version=version, label=label, headers=sent, ca_file=ca_file
     )
     scheme = endpoint.scheme
     if ca_file is not None and not endpoint.is_secure:
         raise ValueError(
             f"ca_file: expected an encrypted address, received {scheme}://; use {scheme}s://"
         )
-    if "authorization" in endpoint.headers and not (
-        endpoint.is_secure or _is_loopback(endpoint.host)
-    ):
+    if "authorization" in sent and not (endpoint.is_secure or _is_loopback(endpoint.host)):
         logger.warning("the token goes unencrypted to %s; use %ss://", endpoint.target, scheme)
     return endpoint
 
@@ -172,8 +166,8 @@ def _split(url: str) -> dict[str, Any]:
     prefix = parts.path.rstrip("/")
     if parts.query or parts.fragment or (prefix and parts.scheme in ("grpc", "grpcs")):
         raise ValueError(f"url: expected an address alone, {example}, received {url!r}")
-    address = {"scheme": parts.scheme, "host": parts.hostname, "prefix": prefix}
-    return {**address, "port": port or _PORTS[parts.scheme]}
+    port = port or _PORTS[parts.scheme]
+    return {"scheme": parts.scheme, "host": parts.hostname, "port": port, "prefix": prefix}
 
 
 def _headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:

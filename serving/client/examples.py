@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 Example = Mapping[str, Any]  # by feature: a number, text or bytes, or a flat sequence of them
+Features: TypeAlias = Sequence[Mapping[str, list]]  # of each example, from `as_features`
+Labelled: TypeAlias = list[list[tuple[str, float]]]  # for each example, label and score by class
 _LISTS = {bytes: "bytes_list", int: "int64_list", float: "float_list"}  # of a tf.train.Feature
 
 

@@ -43,13 +43,9 @@ async def catalogue(settings: Settings, upstream: Upstream) -> dict[str, Any]:
 
 async def _describe(name: str, facts: Facts | None, upstream: Upstream) -> dict[str, Any]:
     content = await upstream.ask_json(f"/v1/models/{name}")
-    versions = [
-        int(entry["version"])
-        for entry in content.get("model_version_status", ())
-        if entry["state"] == "AVAILABLE"
-    ]
-    version = max(versions, default=None)
-    problem = None
+    entries = content.get("model_version_status", ())
+    available = (int(entry["version"]) for entry in entries if entry["state"] == "AVAILABLE")
+    version, problem = max(available, default=None), None
     if version is None:
         problem = content.get("error", "no version of it is available")
     elif facts is None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from asym_keras.graphs import is_graph, steps_of
 from asym_keras.importance import find_layer
-from serving.exporting.folding import Chain, fold
+from serving.exporting.folding import Chain, float64_of, fold
 
 logger = logging.getLogger("serving.export")
 
@@ -87,7 +87,7 @@ def _as_it_is(model: keras.Model, half: bool) -> Network:
     model(np.zeros((1, inputs.shape[1]), inputs.dtype), training=False)
     # That call made the variables of layers within layers, such as an activation with weights.
     constants = [
-        _halved(_float64(v), v.dtype) if half and _is_matrix(v) else (_constant(v), None)
+        _halved(float64_of(v), v.dtype) if half and _is_matrix(v) else (_constant(v), None)
         for v in model.variables
     ]
 
@@ -101,12 +101,11 @@ def _as_it_is(model: keras.Model, half: bool) -> Network:
     def outputs(x: Any) -> Any:
         return call(lambda x: model(x, training=False), x)
 
-    found = _tap(model)
-    if found is None:
+    tap = _tap(model)
+    if tap is None:
         logger.info("no signature features: %s has no one AsymScaledDense to tap", model.name)
         return Network(outputs, None, None)
-    layer, tensor = found
-    before = keras.Model(model.inputs, tensor)
+    layer, before = tap[0], keras.Model(model.inputs, tap[1])
 
     def features(x: Any) -> Any:
         return call(lambda x: layer.features(before(x, training=False)), x)
@@ -120,9 +119,8 @@ def _tap(model: keras.Model) -> tuple | None:
         layer = find_layer(model)
     except ValueError:
         return None
-    if not is_graph(model):
-        return None
-    calls = [step.inputs for step in steps_of(model) if step.operation is layer]
+    steps = steps_of(model) if is_graph(model) else []
+    calls = [step.inputs for step in steps if step.operation is layer]
     return (layer, calls[0][0]) if len(calls) == 1 else None
 
 
@@ -166,10 +164,6 @@ def _halved(matrix: np.ndarray, dtype: str = "float32") -> tuple[Any, Any]:
     largest = np.abs(matrix).max(axis=tuple(range(matrix.ndim - 1)))
     largest[largest == 0.0] = 1.0
     return tf.constant(matrix / largest, tf.float16), tf.constant(largest, dtype)
-
-
-def _float64(variable: Any) -> np.ndarray:
-    return keras.ops.convert_to_numpy(variable).astype("float64")
 
 
 def _is_matrix(variable: Any) -> bool:

@@ -62,9 +62,8 @@ class Packaged:
         # Neither file gets its name before both are complete.
         with atomic_path(card) as card_file, atomic_path(path) as model_file:
             self.model.save(model_file)
-            card_file.write_text(
-                json.dumps(self.card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            text = json.dumps(self.card, indent=2, ensure_ascii=False) + "\n"
+            card_file.write_text(text, encoding="utf-8")
         return path
 
 
@@ -109,7 +108,10 @@ def package(
     from serving.exporting.wrapping import with_raw_values
 
     run = run if isinstance(run, Run) else ak.load_run(user_path(run))
-    name = _checked_name(name, run, keep)
+    if name is None:
+        task = re.sub(r"[^A-Za-z0-9_.-]+", "_", run.task)
+        name = f"{task}_gamma{run.config['gamma']:g}_k{keep}"
+    check_name(name)
     whole = run.load_model()
     rule = {"importance": PROTOCOL_RULES[run.config["protocol"]], "seed": run.config["seed"]}
     pruned = ak.prune(whole, keep, **rule)
@@ -131,13 +133,6 @@ def package(
         metrics["units"] = _units(run, record)
     model = with_raw_values(network, record, name=name)
     return Packaged(model, _card(run, record, model, keep, refit, metrics))
-
-
-def _checked_name(name: str | None, run: Run, keep: int) -> str:
-    if name is None:
-        task = re.sub(r"[^A-Za-z0-9_.-]+", "_", run.task)
-        name = f"{task}_gamma{run.config['gamma']:g}_k{keep}"
-    return check_name(name)
 
 
 def _reload(run: Run) -> Dataset:
@@ -191,12 +186,7 @@ def _classifies(run: Run) -> bool:
 
 
 def _card(
-    run: Run,
-    record: Preprocessing,
-    model: keras.Model,
-    keep: int,
-    refit: bool,
-    metrics: dict[str, Any],
+    run: Run, record: Preprocessing, model: keras.Model, keep: int, refit: bool, metrics: dict
 ) -> dict[str, Any]:
     facts, recorded = run.facts["dataset"], record.to_dict()
     flags = ["--keep", str(keep), *["--refit"] * refit, "--name", model.name, "--to", "."]

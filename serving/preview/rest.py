@@ -7,8 +7,9 @@ import contextlib
 import json
 import logging
 import re
+from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -34,6 +35,10 @@ _MODEL = (
 )
 _CALL = re.compile(_MODEL + ":(?P<method>classify|regress|predict)")
 _FACTS = re.compile(_MODEL + "(?P<metadata>/metadata)?")
+_INFER: dict[str, tuple[Callable[..., Any], Callable[[Any], str]]] = {
+    "classify": (core.classify, json_out.classifications),
+    "regress": (core.regress, json_out.regressions),
+}
 _NOT_FOUND = "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
 
 
@@ -132,12 +137,9 @@ class Rest:
         document = json_in.parse(body)
         examples = json_in.to_examples(document)
         signature_name = document.get("signature_name", "")
+        call, write = _INFER[method]
         with self._store.lease(*spec) as version:
-            if method == "classify":
-                result = core.classify(version.servable, signature_name, examples, self._timeout)
-                return json_out.classifications(result)
-            result = core.regress(version.servable, signature_name, examples, self._timeout)
-            return json_out.regressions(result)
+            return write(call(version.servable, signature_name, examples, self._timeout))
 
 
 def _spec(match: re.Match[str]) -> Spec:

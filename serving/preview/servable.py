@@ -9,7 +9,7 @@ closed. A session is also faster: 0.14 ms instead of 0.20 ms a call on a small m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +43,16 @@ class Servable:
         self,
         signature: Any,
         inputs: Mapping[str, np.ndarray],
-        outputs: Sequence[str],
+        outputs: Iterable[str],
         timeout: float | None,
-    ) -> list[np.ndarray]:
-        """Values of the outputs (aliases) of a signature for inputs that `check` has passed.
+    ) -> dict[str, np.ndarray]:
+        """Outputs of a signature, by the aliases given, for inputs that `check` has passed.
 
         Raises:
             ServingError: TensorFlow failed, or the time in seconds is up.
         """
         feeds = {signature.inputs[alias].name: value for alias, value in inputs.items()}
-        fetches = [signature.outputs[alias].name for alias in outputs]
+        fetches = {alias: signature.outputs[alias].name for alias in outputs}
         options = None
         if timeout is not None:
             # TensorFlow takes 0 for no deadline.
@@ -64,10 +64,12 @@ class Servable:
             raise from_tensorflow(error) from error
         except (KeyError, TypeError, ValueError) as error:
             raise invalid(str(error)) from error
-        if any(value is None for value in values):
-            raise invalid(f"Tensor expected, operation received in outputs: {fetches}")
+        if any(value is None for value in values.values()):
+            names = list(fetches.values())
+            raise invalid(f"Tensor expected, operation received in outputs: {names}")
         # NumPy would drop the zeros at the end of a string without axes, which comes as bytes.
-        return [np.asarray(v, object if isinstance(v, bytes) else None) for v in values]
+        kinds = {alias: object if isinstance(v, bytes) else None for alias, v in values.items()}
+        return {alias: np.asarray(v, kinds[alias]) for alias, v in values.items()}
 
     def close(self) -> None:
         """Frees the model. No run may be under way."""

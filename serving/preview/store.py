@@ -177,11 +177,10 @@ class Store:
         try:
             servable = self._load(path)
         except Exception as error:  # a damaged model raises errors of many kinds
-            code, message = getattr(error, "code", "UNKNOWN"), str(error)
-            if not isinstance(code, str):
-                code = "UNKNOWN"
+            code = getattr(error, "code", None)
+            told = ServingError(code if isinstance(code, str) else "UNKNOWN", str(error))
             with self._lock:
-                version.state, version.error = "END", ServingError(code, message)
+                version.state, version.error = "END", told
             logger.error("%s version %d can't be loaded, others serve on: %s", name, number, error)
             return False
         with self._lock:
