@@ -109,10 +109,8 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(folder) / FILE
     if not path.is_file():
-        raise FileNotFoundError(
-            f"expected a card in {path}, received no such file. Name a version that "
-            "`python -m serving.export` wrote."
-        )
+        cure = "Name a version that `python -m serving.export` wrote."
+        raise FileNotFoundError(f"expected a card in {path}, received no such file. {cure}")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -163,13 +161,11 @@ def _are_bytes(low: Any, high: Any) -> bool:
 
 
 def _error(expected: str, received: str) -> ValueError:
-    return ValueError(
-        f"card: expected {expected}, received {received}. Make the card with serving.package."
-    )
+    cure = "Make the card with serving.package."
+    return ValueError(f"card: expected {expected}, received {received}. {cure}")
 
 
 def _damaged(folder: str | os.PathLike[str], received: str) -> ValueError:
-    return ValueError(
-        f"expected the files of {os.fspath(folder)} as they were exported, received {received}. "
-        "Export the model again, or put back a good copy."
-    )
+    expected = f"expected the files of {os.fspath(folder)} as they were exported"
+    cure = "Export the model again, or put back a good copy."
+    return ValueError(f"{expected}, received {received}. {cure}")

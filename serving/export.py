@@ -85,10 +85,8 @@ def run(flags: argparse.Namespace, command: str) -> list[Path]:
         how |= {"command": command, "measure": source.measure}
         paths.append(export_model(source.model, card, flags.to, **how))
     if not paths:
-        raise ValueError(
-            "--presets: expected presets in the package, received none. Build them with "
-            "`python -m trainers.zoo`, or name a SOURCE."
-        )
+        cure = "Build them with `python -m trainers.zoo`, or name a SOURCE."
+        raise ValueError(f"--presets: expected presets in the package, received none. {cure}")
     return paths
 
 

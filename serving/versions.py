@@ -35,10 +35,8 @@ def check_name(name: str) -> str:
         'mnist_gamma0_k100'
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(
-            "expected the name of a model to be letters, digits and _, then also . and -, "
-            f"received {name!r}. Choose another --name."
-        )
+        expected = "expected the name of a model to be letters, digits and _, then also . and -"
+        raise ValueError(f"{expected}, received {name!r}. Choose another --name.")
     return name
 
 
@@ -50,9 +48,8 @@ def check_version(version: int) -> int:
     """
     whole = isinstance(version, int) and not isinstance(version, bool)
     if not whole or not 1 <= version <= MAX_VERSION:
-        raise ValueError(
-            f"--version: expected an integer from 1 to {MAX_VERSION}, received {version!r}."
-        )
+        expected = f"an integer from 1 to {MAX_VERSION}"
+        raise ValueError(f"--version: expected {expected}, received {version!r}.")
     return version
 
 

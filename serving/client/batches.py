@@ -24,10 +24,8 @@ def split(arrays: Arrays, batch_size: int | None) -> Iterator[Arrays]:
     rows = {name: array.shape[0] if array.ndim else None for name, array in arrays.items()}
     count = next(iter(rows.values()), None)
     if count is None or set(rows.values()) != {count}:
-        raise ValueError(
-            f"batch_size: expected inputs with equally many rows, received {rows}; leave "
-            "batch_size out to send them as they are"
-        )
+        received = f"received {rows}; leave batch_size out to send them as they are"
+        raise ValueError(f"batch_size: expected inputs with equally many rows, {received}")
     for start in range(0, max(count, 1), batch_size):
         yield {name: array[start : start + batch_size] for name, array in arrays.items()}
 

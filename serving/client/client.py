@@ -199,11 +199,8 @@ class Client:
             ServingError: No such model, or no answer in time.
         """
         known = self._metadata(self._deadline(timeout))
-        return {
-            "model": self.endpoint.model,
-            "version": known.version,
-            "signatures": {name: s.plain() for name, s in sorted(known.signatures.items())},
-        }
+        signatures = {name: s.plain() for name, s in sorted(known.signatures.items())}
+        return {"model": self.endpoint.model, "version": known.version, "signatures": signatures}
 
     def signature(
         self, name: str = "serving_default", *, timeout: float | None = None

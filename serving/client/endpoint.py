@@ -129,8 +129,9 @@ def parse_endpoint(
         raise ValueError("label: expected a name, received an empty one; leave it out")
     ca_file = None if ca_file is None else user_path(ca_file)
     if ca_file is not None and not ca_file.is_file():
+        received = f"{ca_file}, which is no file"
         raise FileNotFoundError(
-            f"ca_file: expected a PEM file of certificates, received {ca_file}, which is no file"
+            f"ca_file: expected a PEM file of certificates, received {received}"
         )
     sent = _headers(headers or {}, token)
     endpoint = Endpoint(
@@ -138,9 +139,8 @@ def parse_endpoint(
     )
     scheme = endpoint.scheme
     if ca_file is not None and not endpoint.is_secure:
-        raise ValueError(
-            f"ca_file: expected an encrypted address, received {scheme}://; use {scheme}s://"
-        )
+        received = f"{scheme}://; use {scheme}s://"
+        raise ValueError(f"ca_file: expected an encrypted address, received {received}")
     if "authorization" in sent and not (endpoint.is_secure or _is_loopback(endpoint.host)):
         logger.warning("the token goes unencrypted to %s; use %ss://", endpoint.target, scheme)
     return endpoint
@@ -151,10 +151,9 @@ def _split(url: str) -> dict[str, Any]:
     example = "such as http://host:8501 or grpc://host:8500"
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in _PORTS:
-        raise ValueError(
-            f"url: expected one of {', '.join(f'{s}://' for s in _PORTS)}, {example}, received "
-            f"{parts.scheme + '://' if '://' in url else repr(url)}"
-        )
+        known = ", ".join(f"{scheme}://" for scheme in _PORTS)
+        received = f"{parts.scheme}://" if "://" in url else repr(url)
+        raise ValueError(f"url: expected one of {known}, {example}, received {received}")
     if parts.username is not None:
         raise ValueError("url: expected no user or password in it, received one; use headers")
     try:
@@ -179,9 +178,8 @@ def _headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:
     for name, value in result.items():
         # A line break would begin another header.
         if not (value.isascii() and value.isprintable() and name.replace("-", "").isalnum()):
-            raise ValueError(
-                f"header {name!r}: expected one line of ASCII characters, received something else"
-            )
+            expected = "one line of ASCII characters"
+            raise ValueError(f"header {name!r}: expected {expected}, received something else")
     return result
 
 

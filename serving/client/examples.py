@@ -29,10 +29,9 @@ def as_features(examples: npt.ArrayLike | Sequence[Example]) -> list[dict[str, l
         return [{name: _values(name, v) for name, v in example.items()} for example in dicts]
     rows = np.asarray(examples)
     if rows.ndim != 2 or rows.dtype.kind not in "buif":
-        raise ValueError(
-            "examples: expected dicts of features, or numbers of shape (n, d), received "
-            f"{rows.dtype} of shape {rows.shape}"
-        )
+        expected = "dicts of features, or numbers of shape (n, d)"
+        received = f"{rows.dtype} of shape {rows.shape}"
+        raise ValueError(f"examples: expected {expected}, received {received}")
     return [{"inputs": row} for row in rows.astype(float).tolist()]
 
 
@@ -54,7 +53,6 @@ def _values(name: str, value: Any) -> list:
             return values
         if array.dtype.kind in "SUO" and all(isinstance(v, bytes) for v in texts):
             return texts
-    raise ValueError(
-        f"examples: expected feature {name!r} to be numbers or texts in a flat list, received "
-        f"{array.dtype} of shape {array.shape}"
-    )
+    expected = f"feature {name!r} to be numbers or texts in a flat list"
+    received = f"{array.dtype} of shape {array.shape}"
+    raise ValueError(f"examples: expected {expected}, received {received}")

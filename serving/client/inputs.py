@@ -52,10 +52,8 @@ def read_inputs(
     if len(files) == 1 and files[0].suffix.lower() == ".npz":
         return _numpy(files[0])
     if len(signature.inputs) != 1:
-        raise ValueError(
-            f"--input: expected one .npz with the arrays {', '.join(sorted(signature.inputs))}, "
-            f"received {', '.join(map(str, files))}"
-        )
+        names, received = ", ".join(sorted(signature.inputs)), ", ".join(map(str, files))
+        raise ValueError(f"--input: expected one .npz with the arrays {names}, received {received}")
     (spec,) = signature.inputs.values()
     rows = [_read(file, spec, invert) for file in files]
     shapes = {row.shape[1:] for row in rows}
@@ -81,9 +79,8 @@ def _reading(file: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(
-            f"--input: expected {kind}, received {file}, which cannot be read ({error})"
-        ) from error
+        received = f"{file}, which cannot be read ({error})"
+        raise ValueError(f"--input: expected {kind}, received {received}") from error
 
 
 def _numpy(file: Path) -> npt.NDArray | dict[str, npt.NDArray]:

@@ -44,10 +44,8 @@ def decode_answer(answer: Mapping[str, Any], signature: Signature) -> dict[str, 
     values = answer["outputs"]
     if len(signature.outputs) == 1:
         values = {next(iter(signature.outputs)): values}
-    return {
-        name: decode(value, signature.outputs.get(name, TensorSpec(None, None)))
-        for name, value in values.items()
-    }
+    unknown = TensorSpec(None, None)
+    return {n: decode(value, signature.outputs.get(n, unknown)) for n, value in values.items()}
 
 
 def decode(value: Any, spec: TensorSpec) -> npt.NDArray:

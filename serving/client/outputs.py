@@ -30,9 +30,8 @@ def check_path(path: Path, *suffixes: str) -> None:
         expected = " or ".join(suffixes)
         raise ValueError(f"--output: expected a name that ends in {expected}, received {path}")
     if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(
-            f"--output: expected an existing folder, received {path.parent}; make it first"
-        )
+        received = f"{path.parent}; make it first"
+        raise FileNotFoundError(f"--output: expected an existing folder, received {received}")
 
 
 def write(path: Path, outputs: Arrays) -> None:

@@ -74,7 +74,7 @@ class RestTransport:
         self, examples: Features, signature: str, deadline: Deadline
     ) -> npt.NDArray[np.float32]:
         """One number for each example."""
-        return self._infer("regress", examples, signature, _numbers, deadline)
+        return self._infer("regress", examples, signature, lambda r: np.array(r, "f4"), deadline)
 
     def status(self, deadline: Deadline) -> list[ModelVersion]:
         """The versions that the server knows, newest first."""
@@ -133,10 +133,6 @@ class RestTransport:
 
 def _labelled(results: list) -> Labelled:
     return [[(label, float(score)) for label, score in result] for result in results]
-
-
-def _numbers(results: list) -> npt.NDArray[np.float32]:
-    return np.array(results, np.float32)
 
 
 def _metadata(answer: Any) -> ModelMetadata:

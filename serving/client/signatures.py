@@ -64,10 +64,8 @@ class Signature:
         elif len(self.inputs) == 1:
             named = {next(iter(self.inputs)): inputs}
         else:
-            raise ValueError(
-                f"inputs: expected a dict with the names {', '.join(sorted(self.inputs))}, "
-                "received one array"
-            )
+            names = ", ".join(sorted(self.inputs))
+            raise ValueError(f"inputs: expected a dict with the names {names}, received one array")
         return {name: _fitted(name, value, self.inputs.get(name)) for name, value in named.items()}
 
 

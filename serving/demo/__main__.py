@@ -81,7 +81,8 @@ async def _serve(settings: Settings, *, host: str, port: int, open_page: bool) -
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-        address = f"http://{_in_url(host)}:{runner.addresses[0][1]}/"
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{runner.addresses[0][1]}/"
         logger.info("demo at %s, models from %s; Ctrl-C ends it", address, settings.server)
         if host not in _LOOPBACK:
             logger.warning("--host %s: others who reach this machine can ask the models", host)
@@ -90,10 +91,6 @@ async def _serve(settings: Settings, *, host: str, port: int, open_page: bool) -
         await stop.wait()
     finally:
         await runner.cleanup()
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 if __name__ == "__main__":

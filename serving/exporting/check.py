@@ -153,9 +153,8 @@ def _compare(
         if not difference <= max(tolerance, 2.0 * _share(rounded[name], wanted)):
             cure = " Leave out --half." if tolerance > TOLERANCE else ""
             near = f"within {tolerance:g} of the Keras model's, as a share of the largest"
-            raise _error(
-                f"{name} of {signature!r} {near}", f"a difference of {difference:.2g}", cure
-            )
+            got = f"a difference of {difference:.2g}"
+            raise _error(f"{name} of {signature!r} {near}", got, cure)
         largest = max(largest, difference)
     return largest
 

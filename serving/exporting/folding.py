@@ -64,8 +64,10 @@ def fold(model: keras.Model) -> Chain | None:
     d, outputs = hidden.kernel.shape[0], dense.units if dense else hidden.outputs
     if outputs is None or isinstance(hidden.activation, keras.layers.Layer):
         return None
+    if dense and not (dense.activation is keras.activations.linear and is_plain(dense)):
+        return None
     scaling, units = _affine(before, d), _affine(after, outputs)
-    if scaling is None or units is None or (dense is not None and not _is_linear(dense)):
+    if scaling is None or units is None:
         return None
     scale, whole_centre = scaling
     kernel = scale[:, None] * float64_of(hidden.kernel) / np.sqrt(hidden.fan_in)
@@ -109,10 +111,6 @@ def _layers(model: keras.Model) -> list | None:
 def _is_exact(layer: Any) -> bool:
     policy = getattr(layer, "dtype_policy", None)
     return policy is not None and policy.name in ("float32", "float64")
-
-
-def _is_linear(dense: Any) -> bool:
-    return dense.activation is keras.activations.linear and is_plain(dense)
 
 
 def _affine(layers: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray] | None:

@@ -57,11 +57,8 @@ def as_network(model: keras.Model, *, half: bool = False) -> Network:
     chain = fold(model)
     if chain is not None:
         return _folded(chain, half)
-    logger.info(
-        "not folded: %s is no chain of scaling, AsymScaledDense, Dense and units; exported by its "
-        "own call",
-        model.name,
-    )
+    chains = "no chain of scaling, AsymScaledDense, Dense and units; exported by its own call"
+    logger.info("not folded: %s is %s", model.name, chains)
     return _as_it_is(model, half)
 
 
@@ -74,11 +71,7 @@ def _folded(chain: Chain, half: bool) -> Network:
     def hidden(x: Any) -> Any:
         return chain.activation(shift(kernel(centre(x))))
 
-    return Network(
-        outputs=lambda x: bias(readout(hidden(x))),
-        features=lambda x: hidden(x) * roots,
-        chain=chain,
-    )
+    return Network(lambda x: bias(readout(hidden(x))), lambda x: hidden(x) * roots, chain)
 
 
 def _as_it_is(model: keras.Model, half: bool) -> Network:
@@ -148,10 +141,8 @@ def _constant(values: Any) -> Any:
         with np.errstate(over="ignore"):
             values = values.astype("float32")
         if not np.isfinite(values).all():
-            raise ValueError(
-                "expected weights that are finite in float32, received others: the network is "
-                "damaged, or its units are too large for float32."
-            )
+            received = "others: the network is damaged, or its units are too large for float32."
+            raise ValueError(f"expected weights that are finite in float32, received {received}")
         return tf.constant(values)
     return tf.constant(keras.ops.convert_to_numpy(values))
 

@@ -54,10 +54,8 @@ class Packaged:
         card = path.with_name(f"{self.card['name']}.json")
         there = [file for file in (path, card) if file.exists()]
         if there and not overwrite:
-            raise FileExistsError(
-                f"expected no file {there[0]}, received one. Choose another name (--name), or "
-                "replace it (--overwrite)."
-            )
+            cure = "Choose another name (--name), or replace it (--overwrite)."
+            raise FileExistsError(f"expected no file {there[0]}, received one. {cure}")
         path.parent.mkdir(parents=True, exist_ok=True)
         # Neither file gets its name before both are complete.
         with atomic_path(card) as card_file, atomic_path(path) as model_file:
@@ -152,10 +150,9 @@ def _preprocessing(run: Run, recorded: dict | None, data: Dataset | None) -> Pre
         return Preprocessing.from_dict(recorded)
     # An old run has no such record, but the loader of its data still knows.
     if data is None or data.preprocessing is None:
-        raise ValueError(
-            f"{run.path}: expected data that say how they were made of raw values, received none. "
-            "Fill Dataset.preprocessing."
-        )
+        expected = "data that say how they were made of raw values"
+        cure = "Fill Dataset.preprocessing."
+        raise ValueError(f"{run.path}: expected {expected}, received none. {cure}")
     return data.preprocessing
 
 

@@ -24,11 +24,9 @@ def check_installed() -> Any:
     Raises:
         ModuleNotFoundError: It is not installed.
     """
-    return extra.load(
-        "tensorflow_serving.apis.prediction_log_pb2",
-        wanted_by="warm-up requests",
-        otherwise=", or leave the requests out (--no-warmup).",
-    )
+    module = "tensorflow_serving.apis.prediction_log_pb2"
+    otherwise = ", or leave the requests out (--no-warmup)."
+    return extra.load(module, wanted_by="warm-up requests", otherwise=otherwise)
 
 
 def warmup_requests(card: dict[str, Any], signatures: Iterable[str]) -> list:

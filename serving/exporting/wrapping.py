@@ -32,17 +32,14 @@ def with_raw_values(network: keras.Model, record: Preprocessing, *, name: str) -
     """
     dim = network.input_shape[-1]
     if record.dim not in (None, dim):
-        raise ValueError(
-            f"expected preprocessing of the network's {dim} inputs, received {record.dim}. "
-            "Take that of the run's data."
-        )
+        received = f"received {record.dim}. Take that of the run's data."
+        raise ValueError(f"expected preprocessing of the network's {dim} inputs, {received}")
     _check_range(record)
     hidden, *readout = network.layers[1:]
     if not isinstance(hidden, AsymScaledDense) or len(readout) > 1:
-        raise ValueError(
-            "expected a network of a trainer, one AsymScaledDense and at most one Dense, received "
-            f"{[type(layer).__name__ for layer in network.layers]}."
-        )
+        expected = "a network of a trainer, one AsymScaledDense and at most one Dense"
+        received = [type(layer).__name__ for layer in network.layers]
+        raise ValueError(f"expected {expected}, received {received}.")
     copies = copy_model(network, dtype="float32", compiled=False).layers[1:]
     inputs = keras.Input((dim,), dtype="float32", name="inputs")
     outputs = inputs
@@ -58,10 +55,8 @@ def _check_range(record: Preprocessing) -> None:
             if name.endswith("scale"):  # the network divides by it, too
                 numbers = np.concatenate([numbers, 1.0 / numbers, 1.0 / (1.0 / numbers)])
             if not np.isfinite(numbers).all():
-                raise ValueError(
-                    f"expected raw values that float32 holds, received {name} = "
-                    f"{getattr(record, name)}. Express the column in another unit."
-                )
+                received = f"{name} = {getattr(record, name)}. Express the column in another unit."
+                raise ValueError(f"expected raw values that float32 holds, received {received}")
 
 
 def _to_inputs(record: Preprocessing) -> list:

@@ -99,10 +99,8 @@ def _shape(model: Any) -> tuple[int, int]:
     shapes = [tuple(t.shape) for t in (*model.inputs, *model.outputs)] if one else []
     if not one or any(len(shape) != 2 or shape[1] is None for shape in shapes):
         received = " -> ".join(map(str, shapes)) or type(model).__name__
-        raise ValueError(
-            "expected a Keras model of raw values (None, d) -> (None, K), received "
-            f"{received}. Package it with serving.package."
-        )
+        expected = "expected a Keras model of raw values (None, d) -> (None, K)"
+        raise ValueError(f"{expected}, received {received}. Package it with serving.package.")
     return shapes[0][1], shapes[1][1]
 
 

@@ -58,11 +58,9 @@ def classify(
         raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
     aliases = [alias for alias in ("classes", "scores") if alias in signature.outputs]
     if not aliases:
-        raise ServingError(
-            "FAILED_PRECONDITION",
-            "Expected classification signature outputs to contain at least one of "
-            f'"classes" or "scores". Signature was: {signature}',
-        )
+        names = f'at least one of "classes" or "scores". Signature was: {signature}'
+        problem = f"Expected classification signature outputs to contain {names}"
+        raise ServingError("FAILED_PRECONDITION", problem)
     inputs = {"inputs": np.array(examples, object)}
     check(signature, inputs)
     outputs = servable.run(signature, inputs, aliases, timeout)

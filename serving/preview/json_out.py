@@ -28,9 +28,8 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> str:
             raise invalid(f"Tensor name: {alias} has no shape information ")
         count = len(array) if count is None else count
         if len(array) != count:
-            raise invalid(
-                f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {count}"
-            )
+            sizes = f"batch size: {len(array)} expecting: {count}"
+            raise invalid(f"Tensor name: {alias} has inconsistent {sizes}")
     columns = [_entries(alias, array) for alias, array in outputs.items()]
     if len(columns) == 1:
         rows = columns[0]

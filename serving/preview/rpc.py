@@ -69,13 +69,9 @@ class _Calls:
 
     def predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lease(request) as version:
-            outputs = core.predict(
-                version.servable,
-                request.model_spec.signature_name,
-                tensors.to_inputs(request),
-                output_filter=request.output_filter,
-                timeout=self._seconds(context),
-            )
+            name, inputs = request.model_spec.signature_name, tensors.to_inputs(request)
+            how: Any = {"output_filter": request.output_filter, "timeout": self._seconds(context)}
+            outputs = core.predict(version.servable, name, inputs, **how)
         response = predict_pb2.PredictResponse()
         for alias, array in outputs.items():
             tensors.fill(response.outputs[alias], array)

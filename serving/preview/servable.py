@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,8 @@ from tensorflow.core.framework import types_pb2
 
 from serving.preview.errors import from_tensorflow, invalid
 from serving.sessions import SavedModelSession
+
+Arrays: TypeAlias = Mapping[str, np.ndarray]  # by alias
 
 
 class Servable:
@@ -40,11 +42,7 @@ class Servable:
         self.signatures = dict(self._session.meta.signature_def)
 
     def run(
-        self,
-        signature: Any,
-        inputs: Mapping[str, np.ndarray],
-        outputs: Iterable[str],
-        timeout: float | None,
+        self, signature: Any, inputs: Arrays, outputs: Iterable[str], timeout: float | None
     ) -> dict[str, np.ndarray]:
         """Outputs of a signature, by the aliases given, for inputs that `check` has passed.
 
@@ -76,7 +74,7 @@ class Servable:
         self._session.close()
 
 
-def check(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
+def check(signature: Any, inputs: Arrays) -> None:
     """Compares aliases, types and shapes with the signature.
 
     TF Serving leaves shapes to the kernels, some of which end the process if a shape is wrong.
@@ -93,25 +91,19 @@ def check(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
             f"Missing but required: {{{_joined(known - given)}}}."
         )
     for alias in sorted(given - known):
-        raise invalid(
-            f"input tensor alias not found in signature: {alias}. "
-            f"Inputs expected to be in the set {{{_joined(known)}}}."
-        )
+        expected = f"Inputs expected to be in the set {{{_joined(known)}}}."
+        raise invalid(f"input tensor alias not found in signature: {alias}. {expected}")
     for place, (alias, value) in enumerate(sorted(inputs.items())):
         info = signature.inputs[alias]
-        expected = tf.dtypes.as_dtype(info.dtype)
-        if tf.dtypes.as_dtype(value.dtype) != expected:
-            raise invalid(
-                f"Expects arg[{place}] to be {type_name(info.dtype)} but "
-                f"{type_name(tf.dtypes.as_dtype(value.dtype).as_datatype_enum)} is provided"
-            )
+        dtype = tf.dtypes.as_dtype(value.dtype)
+        if dtype != tf.dtypes.as_dtype(info.dtype):
+            names = type_name(info.dtype), type_name(dtype.as_datatype_enum)
+            raise invalid("Expects arg[{}] to be {} but {} is provided".format(place, *names))
         shape = tf.TensorShape(info.tensor_shape)
         if not shape.is_compatible_with(value.shape):
             sizes = ",".join("?" if size is None else str(size) for size in shape)
-            raise invalid(
-                f"Shape of tensor {alias} [{','.join(map(str, value.shape))}] is not compatible "
-                f"with expected shape [{sizes}]."
-            )
+            given = f"tensor {alias} [{','.join(map(str, value.shape))}]"
+            raise invalid(f"Shape of {given} is not compatible with expected shape [{sizes}].")
 
 
 def type_name(dtype: int) -> str:

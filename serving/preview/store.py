@@ -68,9 +68,9 @@ class Store:
         """
         self.poll()
         if not any(self.available().values()):
+            cure = "(see the log above). Export them again with python -m serving.export"
             raise RuntimeError(
-                "expected at least one model that can be loaded, received none (see the log "
-                "above). Export them again with python -m serving.export"
+                f"expected at least one model that can be loaded, received none {cure}"
             )
         if poll_seconds:
             self._poller = threading.Thread(
