@@ -129,9 +129,8 @@ def parse_endpoint(
         raise ValueError("label: expected a name, received an empty one; leave it out")
     ca_file = None if ca_file is None else user_path(ca_file)
     if ca_file is not None and not ca_file.is_file():
-        received = f"{ca_file}, which is no file"
         raise FileNotFoundError(
-            f"ca_file: expected a PEM file of certificates, received {received}"
+            f"ca_file: expected a PEM file of certificates, received {ca_file}, which is no file"
         )
     sent = _headers(headers or {}, token)
     endpoint = Endpoint(

@@ -7,9 +7,8 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -35,10 +34,6 @@ _MODEL = (
 )
 _CALL = re.compile(_MODEL + ":(?P<method>classify|regress|predict)")
 _FACTS = re.compile(_MODEL + "(?P<metadata>/metadata)?")
-_INFER: dict[str, tuple[Callable[..., Any], Callable[[Any], str]]] = {
-    "classify": (core.classify, json_out.classifications),
-    "regress": (core.regress, json_out.regressions),
-}
 _NOT_FOUND = "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
 
 
@@ -136,9 +131,12 @@ class Rest:
         document = json_in.parse(body)
         examples = json_in.to_examples(document)
         signature_name = document.get("signature_name", "")
-        call, write = _INFER[method]
         with self._store.lease(*spec) as version:
-            return write(call(version.servable, signature_name, examples, self._timeout))
+            if method == "classify":
+                result = core.classify(version.servable, signature_name, examples, self._timeout)
+                return json_out.classifications(result)
+            result = core.regress(version.servable, signature_name, examples, self._timeout)
+            return json_out.regressions(result)
 
 
 def _spec(match: re.Match[str]) -> Spec:
