@@ -141,9 +141,8 @@ def run(program: Program, settings: Settings, announce: Callable[[Settings], Non
     Raises:
         RuntimeError: It ended by itself, or a model did not become available in time.
     """
-    ports = ("rest_port", "grpc_port")
-    chosen = {name: getattr(settings, name) or free_port() for name in ports}
-    settings = dataclasses.replace(settings, **chosen)
+    rest, grpc = settings.rest_port or free_port(), settings.grpc_port or free_port()
+    settings = dataclasses.replace(settings, rest_port=rest, grpc_port=grpc)
     try:
         with started(program, settings) as process:
             announce(settings)

@@ -46,8 +46,9 @@ class Batching:
             if value is not None and value < least:
                 raise ValueError(f"{name}: expected at least {least}, received {value}")
         if self.max_request_size < self.max_batch_size:
-            least = f"max_batch_size ({self.max_batch_size}), received {self.max_request_size}"
-            raise ValueError(f"max_request_size: expected at least {least}")
+            bound = f"max_batch_size ({self.max_batch_size})"
+            received = f"received {self.max_request_size}"
+            raise ValueError(f"max_request_size: expected at least {bound}, {received}")
 
 
 def find_models(models: str | os.PathLike) -> dict[str, list[int]]:

@@ -51,8 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     url = "http://127.0.0.1:8501"
     add("--server", default=url, metavar="URL", help=f"the model server's REST API ({url})")
     shown = "names to show (default: those in --models-dir that classify 28 x 28 images)"
-    names = {"type": lambda text: text.split(","), "default": (), "metavar": "A,B,C"}
-    add("--models", **names, help=shown)
+    add("--models", type=lambda text: text.split(","), default=(), metavar="A,B,C", help=shown)
     cards = "folder of <name>/<version>/card.json (%(default)s)"
     add("--models-dir", default="saved_models", metavar="DIR", help=cards)
     add("--open", action="store_true", help="open the page in the browser")

@@ -38,8 +38,8 @@ def with_raw_values(network: keras.Model, record: Preprocessing, *, name: str) -
     hidden, *readout = network.layers[1:]
     if not isinstance(hidden, AsymScaledDense) or len(readout) > 1:
         expected = "a network of a trainer, one AsymScaledDense and at most one Dense"
-        received = [type(layer).__name__ for layer in network.layers]
-        raise ValueError(f"expected {expected}, received {received}.")
+        kinds = [type(layer).__name__ for layer in network.layers]
+        raise ValueError(f"expected {expected}, received {kinds}.")
     copies = copy_model(network, dtype="float32", compiled=False).layers[1:]
     inputs = keras.Input((dim,), dtype="float32", name="inputs")
     outputs = inputs

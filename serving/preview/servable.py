@@ -102,8 +102,8 @@ def check(signature: Any, inputs: Arrays) -> None:
         shape = tf.TensorShape(info.tensor_shape)
         if not shape.is_compatible_with(value.shape):
             sizes = ",".join("?" if size is None else str(size) for size in shape)
-            given = f"tensor {alias} [{','.join(map(str, value.shape))}]"
-            raise invalid(f"Shape of {given} is not compatible with expected shape [{sizes}].")
+            tensor = f"tensor {alias} [{','.join(map(str, value.shape))}]"
+            raise invalid(f"Shape of {tensor} is not compatible with expected shape [{sizes}].")
 
 
 def type_name(dtype: int) -> str:
