@@ -57,10 +57,8 @@ def check_card(card: Any, *, dim: int, outputs: int) -> dict[str, Any]:
         if missing:
             raise _error(f"{part or 'the card'} to have {', '.join(missing)}", "none")
     check_name(card["name"])
-    for value, known, key in (
-        (card["task"], TASKS, "task"),
-        (card["inputs"]["kind"], KINDS, "inputs.kind"),
-    ):
+    kind = card["inputs"]["kind"]
+    for key, value, known in (("task", card["task"], TASKS), ("inputs.kind", kind, KINDS)):
         if value not in known:
             raise _error(f"{key} to be one of {', '.join(known)}", repr(value))
     if card["inputs"]["dim"] != dim:
@@ -71,7 +69,7 @@ def check_card(card: Any, *, dim: int, outputs: int) -> dict[str, Any]:
     if card["task"] == "classification" and classes is not None and len(classes) != outputs:
         raise _error(f"the names of {outputs} classes, the model's outputs", f"{len(classes)}")
     pixels = [card["inputs"][key] for key in ("low", "high")]
-    if card["inputs"]["kind"] == "image" and not _are_bytes(*pixels):
+    if kind == "image" and not _are_bytes(*pixels):
         raise _error("an image's inputs.low and inputs.high in 0..255", f"{pixels}")
     return card
 
@@ -97,9 +95,9 @@ def write_card(folder: str | os.PathLike[str], card: dict[str, Any]) -> dict[str
 def digests(folder: str | os.PathLike[str]) -> dict[str, str]:
     """SHA-256 of every file in `folder` but the card, by path with `/`."""
     folder = Path(folder)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = [path.relative_to(folder).as_posix() for path in files]
-    return {n: _sha256(path) for n, path in zip(names, files, strict=True) if n != FILE}
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / FILE)
+    sums = (hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return {p.relative_to(folder).as_posix(): digest for p, digest in zip(files, sums, strict=True)}
 
 
 def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -111,10 +109,8 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(folder) / FILE
     if not path.is_file():
-        raise FileNotFoundError(
-            f"expected a card in {path}, received no such file. Name a version that "
-            "`python -m serving.export` wrote."
-        )
+        cure = "Name a version that `python -m serving.export` wrote."
+        raise FileNotFoundError(f"expected a card in {path}, received no such file. {cure}")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -164,18 +160,12 @@ def _are_bytes(low: Any, high: Any) -> bool:
     return all(isinstance(v, (int, float)) for v in (low, high)) and 0 <= low < high <= 255
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _error(expected: str, received: str) -> ValueError:
-    return ValueError(
-        f"card: expected {expected}, received {received}. Make the card with serving.package."
-    )
+    cure = "Make the card with serving.package."
+    return ValueError(f"card: expected {expected}, received {received}. {cure}")
 
 
 def _damaged(folder: str | os.PathLike[str], received: str) -> ValueError:
-    return ValueError(
-        f"expected the files of {os.fspath(folder)} as they were exported, received {received}. "
-        "Export the model again, or put back a good copy."
-    )
+    expected = f"expected the files of {os.fspath(folder)} as they were exported"
+    cure = "Export the model again, or put back a good copy."
+    return ValueError(f"{expected}, received {received}. {cure}")

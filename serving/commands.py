@@ -13,11 +13,9 @@ from typing import Any
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     """A parser for `python -m MODULE`; its help shows `description` with the line breaks it has."""
+    lines = argparse.RawDescriptionHelpFormatter
     return argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        f"python -m {module}", description=description, formatter_class=lines, allow_abbrev=False
     )
 
 

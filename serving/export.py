@@ -76,29 +76,17 @@ def run(flags: argparse.Namespace, command: str) -> list[Path]:
     if not flags.no_warmup:
         warmup.check_installed()
     options = {"keep": flags.keep, "refit": flags.refit, "name": flags.name}
-    found = (
-        sources.presets()
-        if flags.presets
-        else [sources.load(flags.source, **options, measured=flags.half)]
-    )
-    paths = [
-        export_model(
-            source.model,
-            source.card if flags.name is None else {**source.card, "name": flags.name},
-            flags.to,
-            half=flags.half,
-            version=flags.version,
-            warmup=not flags.no_warmup,
-            command=command,
-            measure=source.measure,
-        )
-        for source in found
-    ]
+    named = None if flags.presets else sources.load(flags.source, **options, measured=flags.half)
+    found = sources.presets() if named is None else [named]
+    how = {"half": flags.half, "version": flags.version, "warmup": not flags.no_warmup}
+    paths = []
+    for source in found:
+        card = source.card if flags.name is None else {**source.card, "name": flags.name}
+        how |= {"command": command, "measure": source.measure}
+        paths.append(export_model(source.model, card, flags.to, **how))
     if not paths:
-        raise ValueError(
-            "--presets: expected presets in the package, received none. Build them with "
-            "`python -m trainers.zoo`, or name a SOURCE."
-        )
+        cure = "Build them with `python -m trainers.zoo`, or name a SOURCE."
+        raise ValueError(f"--presets: expected presets in the package, received none. {cure}")
     return paths
 
 

@@ -112,17 +112,12 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
         ValueError: The folder holds no models, or not those that the settings name.
     """
     config = model_config.build(settings.models, versions=settings.versions, labels=settings.labels)
-    for port in (settings.rest_port, settings.grpc_port):
+    ports = settings.rest_port, settings.grpc_port
+    for port in ports:
         require_free(settings.host, port)
     if not program.image and settings.host not in ("0.0.0.0", "::"):
-        logger.warning(
-            "%s listens on every address of this machine, not on %s only: close ports %d and %d "
-            "to others, or use Docker",
-            BINARY,
-            settings.host,
-            settings.rest_port,
-            settings.grpc_port,
-        )
+        listens = f"{BINARY} listens on every address of this machine, not on {settings.host} only"
+        logger.warning("%s: close ports %d and %d to others, or use Docker", listens, *ports)
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         command, stop = _command(program, settings, Path(folder))
         # In a session of its own Ctrl-C does not reach the server: `_stop` ends it, once.
@@ -146,11 +141,8 @@ def run(program: Program, settings: Settings, announce: Callable[[Settings], Non
     Raises:
         RuntimeError: It ended by itself, or a model did not become available in time.
     """
-    settings = dataclasses.replace(
-        settings,
-        rest_port=settings.rest_port or free_port(),
-        grpc_port=settings.grpc_port or free_port(),
-    )
+    rest, grpc = settings.rest_port or free_port(), settings.grpc_port or free_port()
+    settings = dataclasses.replace(settings, rest_port=rest, grpc_port=grpc)
     try:
         with started(program, settings) as process:
             announce(settings)
@@ -238,16 +230,12 @@ def _wait_until_available(
     url, end = f"http://{host}:{settings.rest_port}", time.monotonic() + settings.start_seconds
     while problems := [f"{name}: {problem}" for name in names if (problem := _problem(url, name))]:
         if process.poll() is not None:
-            raise RuntimeError(
-                f"{BINARY}: expected it to serve, received its end with code "
-                f"{process.returncode}; its log above says why"
-            )
+            received = f"its end with code {process.returncode}; its log above says why"
+            raise RuntimeError(f"{BINARY}: expected it to serve, received {received}")
         if time.monotonic() > end:
-            raise RuntimeError(
-                f"expected every model to be AVAILABLE within {settings.start_seconds:g} seconds, "
-                f"received {'; '.join(problems)}. Give more time with --start-timeout, or mend the "
-                "models"
-            )
+            within = f"within {settings.start_seconds:g} seconds, received {'; '.join(problems)}"
+            cure = "Give more time with --start-timeout, or mend the models"
+            raise RuntimeError(f"expected every model to be AVAILABLE {within}. {cure}")
         time.sleep(0.1)
 
 

@@ -46,10 +46,9 @@ class Batching:
             if value is not None and value < least:
                 raise ValueError(f"{name}: expected at least {least}, received {value}")
         if self.max_request_size < self.max_batch_size:
-            raise ValueError(
-                f"max_request_size: expected at least max_batch_size ({self.max_batch_size}), "
-                f"received {self.max_request_size}"
-            )
+            bound = f"max_batch_size ({self.max_batch_size})"
+            received = f"received {self.max_request_size}"
+            raise ValueError(f"max_request_size: expected at least {bound}, {received}")
 
 
 def find_models(models: str | os.PathLike) -> dict[str, list[int]]:
@@ -65,26 +64,22 @@ def find_models(models: str | os.PathLike) -> dict[str, list[int]]:
     """
     models = user_path(models)
     if not models.is_dir():
-        raise FileNotFoundError(
-            f"models: expected a folder, received {models}, which is none; write models into it "
-            "with python -m serving.export"
-        )
+        received = f"{models}, which is none; write models into it with python -m serving.export"
+        raise FileNotFoundError(f"models: expected a folder, received {received}")
     found = {}
     for base in sorted(models.iterdir()):
         versions = [] if base.name.startswith(".") else list(find_versions(base))
         if not versions:
             continue
         if not re.fullmatch("[A-Za-z0-9_.-]+", base.name):
+            received = f"received {base.name!r}; rename the folder"
             raise ValueError(
-                f"models: expected names of letters, digits, '_', '.' and '-', received "
-                f"{base.name!r}; rename the folder"
+                f"models: expected names of letters, digits, '_', '.' and '-', {received}"
             )
         found[base.name] = versions
     if not found:
-        raise ValueError(
-            f"models: expected folders NAME/VERSION/ in {models}, received none; write one with "
-            "python -m serving.export"
-        )
+        received = "received none; write one with python -m serving.export"
+        raise ValueError(f"models: expected folders NAME/VERSION/ in {models}, {received}")
     return found
 
 
@@ -122,12 +117,9 @@ def build(
     config = extra.load(module, wanted_by="models.config").ModelServerConfig()
     for name, numbers in found.items():
         base = f"{mount.rstrip('/')}/{name}" if mount else str(user_path(models).resolve() / name)
-        model = config.model_config_list.config.add(
-            name=name, base_path=base, model_platform="tensorflow"
-        )
-        loaded = _set_policy(
-            model.model_version_policy, policies.get(name, "latest"), name, numbers
-        )
+        model = config.model_config_list.config.add(name=name, base_path=base)
+        model.model_platform, policy = "tensorflow", policies.get(name, "latest")
+        loaded = _set_policy(model.model_version_policy, policy, name, numbers)
         for label, number in labelled.get(name, {}).items():
             if number not in loaded:
                 raise ValueError(
@@ -185,15 +177,12 @@ def _set_policy(proto: Any, text: str, name: str, numbers: Sequence[int]) -> lis
         proto.latest.num_versions = int(match[1] or 1)
         return list(numbers[-proto.latest.num_versions :])
     if not re.fullmatch("[0-9]+(,[0-9]+)*", text):
-        raise ValueError(
-            f"versions of {name}: expected 'latest', 'latest:N', 'all' or numbers such as 1,3, "
-            f"received {text!r}"
-        )
+        expected = "'latest', 'latest:N', 'all' or numbers such as 1,3"
+        raise ValueError(f"versions of {name}: expected {expected}, received {text!r}")
     chosen = sorted(set(map(int, text.split(","))))
     if missing := set(chosen) - set(numbers):
-        raise ValueError(
-            f"versions of {name}: expected some of {_listed(numbers)}, received {_listed(missing)}"
-        )
+        received = f"received {_listed(missing)}"
+        raise ValueError(f"versions of {name}: expected some of {_listed(numbers)}, {received}")
     proto.specific.versions.extend(chosen)
     return chosen
 
@@ -203,10 +192,8 @@ def _labels(labels: Iterable[str], found: Mapping[str, list[int]]) -> dict[str, 
     for text in labels:
         match = re.fullmatch("([^:=]+):([a-zA-Z0-9_]+)=([0-9]+)", text)
         if not match:
-            raise ValueError(
-                "label: expected NAME:LABEL=VERSION with letters, digits and '_' in LABEL, "
-                f"received {text!r}"
-            )
+            expected = "NAME:LABEL=VERSION with letters, digits and '_' in LABEL"
+            raise ValueError(f"label: expected {expected}, received {text!r}")
         _require_model(match[1], found, f"label {text}")
         by_model.setdefault(match[1], {})[match[2]] = int(match[3])
     return by_model

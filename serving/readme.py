@@ -45,11 +45,10 @@ def metrics_table(card: dict[str, Any]) -> str:
     cells = [
         ["network", *(_MEASURES[key] for key in measures)],
         ["---"] * (len(measures) + 1),
-        *(
-            [_NETWORKS[kind].format(**card), *(_number(row.get(key)) for key in measures)]
-            for kind, row in rows.items()
-        ),
     ]
+    for kind, row in rows.items():
+        numbers = (f"{row[key]:.4g}" if row.get(key) is not None else "" for key in measures)
+        cells.append([_NETWORKS[kind].format(**card), *numbers])
     return _table(cells)
 
 
@@ -59,12 +58,15 @@ def render(card: dict[str, Any]) -> str:
     Args:
         card: the model's, still without the SHA-256 of its files, since this is one of them.
     """
+    name = card["name"]
+    volume = f'"$PWD/saved_models/{name}:/models/{name}"'
+    server = f"docker run --rm -p 8501:8501 -v {volume} -e MODEL_NAME={name} tensorflow/serving"
     parts = [
-        f"# {card['name']}\n\n{card['title']}",
+        f"# {name}\n\n{card['title']}",
         "A network with asymmetrical node scaling (asym_keras) that was cut to its most important "
         "nodes, as a SavedModel for TensorFlow Serving.",
         _metrics(card),
-        f"## Ask it\n\n```sh\n{_docker(card)}\n{curl(card)}\n```",
+        f"## Ask it\n\n```sh\n{server}\n{curl(card)}\n```",
         f"## Signatures\n\n{_signatures(card)}",
         f"## How it was made\n\n{_origin(card)}",
         "`card.json` holds all of this for programs, and the SHA-256 of every file here; "
@@ -81,14 +83,6 @@ def _metrics(card: dict[str, Any]) -> str:
     rows = card["data"]["examples"]
     note = f"On {rows[-1]} test examples" if rows else "On the test examples"
     return f"## Metrics\n\n{note}{f'; risk: {units}' if units else ''}.\n\n{table}"
-
-
-def _docker(card: dict[str, Any]) -> str:
-    name = card["name"]
-    return (
-        f'docker run --rm -p 8501:8501 -v "$PWD/saved_models/{name}:/models/{name}" '
-        f"-e MODEL_NAME={name} tensorflow/serving"
-    )
 
 
 def _signatures(card: dict[str, Any]) -> str:
@@ -145,10 +139,6 @@ def _origin(card: dict[str, Any]) -> str:
     commands = "\n".join(card["commands"])
     table = _table([["", ""], ["---", "---"], *([name, str(fact)] for name, fact in facts)])
     return f"{table}\n\n```sh\n{commands}\n```"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
 
 
 def _table(rows: Iterable[Sequence[Any]]) -> str:

@@ -34,9 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _real(flags: argparse.Namespace) -> None:
     batching = Batching(**commands.fields_of(Batching, flags)) if flags.batching else None
-    settings = launch.Settings(
-        **commands.fields_of(launch.Settings, flags) | {"batching": batching}
-    )
+    given = commands.fields_of(launch.Settings, flags) | {"batching": batching}
+    settings = launch.Settings(**given)
     names = [model.name for model in _config(flags).model_config_list.config]
     program = launch.find_program(flags.image)
 
@@ -70,14 +69,8 @@ def _config(flags: argparse.Namespace) -> Any:
 
 
 def _announce(kind: str, host: str, rest_port: int, grpc_port: int, models: list[str]) -> None:
-    line = {
-        "ready": True,
-        "server": kind,
-        "host": host,
-        "rest_port": rest_port,
-        "grpc_port": grpc_port,
-        "models": models,
-    }
+    ports = {"rest_port": rest_port, "grpc_port": grpc_port}
+    line = {"ready": True, "server": kind, "host": host, **ports, "models": models}
     print(json.dumps(line), flush=True)
 
 
@@ -101,9 +94,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--debug", action="store_true", help="show tracebacks")
     flags = parser.parse_args(argv)
     if flags.rest_port and flags.rest_port == flags.grpc_port:
-        parser.error(
-            f"--rest-port: expected another one than --grpc-port, received {flags.rest_port}"
-        )
+        received = f"received {flags.rest_port}"
+        parser.error(f"--rest-port: expected another one than --grpc-port, {received}")
     given = {"threads": flags.threads, "timeout": flags.timeout}
     for name, value in (given | {"start-timeout": flags.start_seconds}).items():
         if value is not None and not value > 0:  # NaN is refused, too

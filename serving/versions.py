@@ -35,10 +35,8 @@ def check_name(name: str) -> str:
         'mnist_gamma0_k100'
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(
-            "expected the name of a model to be letters, digits and _, then also . and -, "
-            f"received {name!r}. Choose another --name."
-        )
+        expected = "expected the name of a model to be letters, digits and _, then also . and -"
+        raise ValueError(f"{expected}, received {name!r}. Choose another --name.")
     return name
 
 
@@ -50,9 +48,8 @@ def check_version(version: int) -> int:
     """
     whole = isinstance(version, int) and not isinstance(version, bool)
     if not whole or not 1 <= version <= MAX_VERSION:
-        raise ValueError(
-            f"--version: expected an integer from 1 to {MAX_VERSION}, received {version!r}."
-        )
+        expected = f"an integer from 1 to {MAX_VERSION}"
+        raise ValueError(f"--version: expected {expected}, received {version!r}.")
     return version
 
 
@@ -112,7 +109,9 @@ def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterat
         with _hidden_folder(folder) as temporary:
             new = NewVersion(temporary)
             yield new
-            _sync(temporary)
+            # Everything reaches the disk, so that the rename can't get there first.
+            for path in [*temporary.rglob("*"), temporary]:
+                _fsync(path)
             new.path = _publish(temporary, folder, version)
     except FileExistsError:
         raise
@@ -174,12 +173,6 @@ def _remove_abandoned(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _sync(folder: Path) -> None:
-    """Writes files and folders through to the disk, so that the rename can't get there first."""
-    for path in [*folder.rglob("*"), folder]:
-        _fsync(path)
-
-
 def _fsync(path: Path) -> None:
     with _opened(path) as handle:
         os.fsync(handle)
@@ -190,7 +183,8 @@ def _publish(temporary: Path, folder: Path, version: int | None) -> Path:
     while True:
         if version is not None:
             _refuse_existing(folder, version)
-        number = check_version(version or _largest_number(folder) + 1)
+        taken = (int(p.name) for p in folder.iterdir() if _is_number(p.name))  # files, too
+        number = check_version(version or max(taken, default=0) + 1)
         path = folder / str(number)
         try:
             os.rename(temporary, path)  # fails if the name is taken by a folder with files
@@ -200,8 +194,3 @@ def _publish(temporary: Path, folder: Path, version: int | None) -> Path:
             continue
         _fsync(folder)
         return path
-
-
-def _largest_number(folder: Path) -> int:
-    """The largest number that is a name here, even of something that is no folder; else 0."""
-    return max((int(p.name) for p in folder.iterdir() if _is_number(p.name)), default=0)

@@ -39,11 +39,9 @@ def _predict(arguments: argparse.Namespace) -> None:
     if path is not None:
         outputs.check_path(path, ".npz", ".json")
     with _client(arguments) as client:
-        signature = client.signature(arguments.signature)
-        rows = inputs.read_inputs(arguments.input, signature, invert=arguments.invert)
-        answers = client.predict(
-            rows, signature=arguments.signature, batch_size=arguments.batch_size
-        )
+        name = arguments.signature
+        rows = inputs.read_inputs(arguments.input, client.signature(name), invert=arguments.invert)
+        answers = client.predict(rows, signature=name, batch_size=arguments.batch_size)
     if path is None:
         sys.stdout.write(outputs.as_json(answers))
         return

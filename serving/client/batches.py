@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from serving.client.signatures import Arrays
 
-def split(
-    arrays: Mapping[str, npt.NDArray], batch_size: int | None
-) -> Iterator[dict[str, npt.NDArray]]:
+
+def split(arrays: Arrays, batch_size: int | None) -> Iterator[Arrays]:
     """Parts of at most `batch_size` rows, in order. Inputs without rows make one part.
 
     Raises:
         ValueError: `batch_size` is below 1, or the inputs do not have equally many rows.
     """
     if batch_size is None:
-        yield dict(arrays)
+        yield arrays
         return
     if batch_size < 1:
         raise ValueError(f"batch_size: expected at least 1, received {batch_size}")
     rows = {name: array.shape[0] if array.ndim else None for name, array in arrays.items()}
-    counts = set(rows.values())
-    if len(counts) != 1 or None in counts:
-        raise ValueError(
-            f"batch_size: expected inputs with equally many rows, received {rows}; leave "
-            "batch_size out to send them as they are"
-        )
-    count = next(iter(rows.values())) or 0
+    count = next(iter(rows.values()), None)
+    if count is None or set(rows.values()) != {count}:
+        received = f"received {rows}; leave batch_size out to send them as they are"
+        raise ValueError(f"batch_size: expected inputs with equally many rows, {received}")
     for start in range(0, max(count, 1), batch_size):
         yield {name: array[start : start + batch_size] for name, array in arrays.items()}
 
 
-def join(
-    parts: Sequence[Mapping[str, npt.NDArray]], sizes: Sequence[int]
-) -> dict[str, npt.NDArray]:
+def join(parts: Sequence[Arrays], sizes: Sequence[int]) -> dict[str, npt.NDArray]:
     """Outputs of all parts, one below the other.
 
     Args:

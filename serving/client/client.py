@@ -124,16 +124,10 @@ class Client:
             dtype('int64')
         """
         deadline = self._deadline(timeout)
-        specification = self._signature(signature, deadline)
-        arrays = specification.arrays(inputs)
-
-        def answer(part: Mapping[str, npt.NDArray]) -> dict[str, npt.NDArray]:
-            return self._send(
-                lambda: self._transport.predict(part, signature, specification, deadline), deadline
-            )
-
-        parts = list(batches.split(arrays, batch_size))
-        answers = [answer(part) for part in parts]
+        spec = self._signature(signature, deadline)
+        parts = list(batches.split(spec.arrays(inputs), batch_size))
+        predict = self._transport.predict
+        answers = [self._send(deadline, predict, part, signature, spec) for part in parts]
         if len(parts) == 1:
             return answers[0]
         return batches.join(answers, [len(next(iter(part.values()))) for part in parts])
@@ -161,7 +155,7 @@ class Client:
             ServingError: The server refused, or did not answer in time.
         """
         deadline, features = self._deadline(timeout), as_features(examples)
-        return self._send(lambda: self._transport.classify(features, signature, deadline), deadline)
+        return self._send(deadline, self._transport.classify, features, signature)
 
     def regress(
         self,
@@ -184,7 +178,7 @@ class Client:
             ServingError: The server refused, or did not answer in time.
         """
         deadline, features = self._deadline(timeout), as_features(examples)
-        return self._send(lambda: self._transport.regress(features, signature, deadline), deadline)
+        return self._send(deadline, self._transport.regress, features, signature)
 
     def status(self, *, timeout: float | None = None) -> list[ModelVersion]:
         """State of the model's versions, newest first, or of the client's version alone.
@@ -192,8 +186,7 @@ class Client:
         Raises:
             ServingError: No such model, or no answer in time.
         """
-        deadline = self._deadline(timeout)
-        return self._send(lambda: self._transport.status(deadline), deadline)
+        return self._send(self._deadline(timeout), self._transport.status)
 
     def metadata(self, *, timeout: float | None = None) -> dict[str, Any]:
         """The model's inputs and outputs, as plain data, read anew from the server.
@@ -206,11 +199,8 @@ class Client:
             ServingError: No such model, or no answer in time.
         """
         known = self._metadata(self._deadline(timeout))
-        return {
-            "model": self.endpoint.model,
-            "version": known.version,
-            "signatures": {name: s.plain() for name, s in sorted(known.signatures.items())},
-        }
+        signatures = {name: s.plain() for name, s in sorted(known.signatures.items())}
+        return {"model": self.endpoint.model, "version": known.version, "signatures": signatures}
 
     def signature(
         self, name: str = "serving_default", *, timeout: float | None = None
@@ -243,19 +233,19 @@ class Client:
         if known is None or name not in known.signatures:
             known = self._metadata(deadline)
         if name not in known.signatures:
-            names = ", ".join(sorted(known.signatures))
-            raise self.endpoint.error(
-                "FAILED_PRECONDITION", f"expected a signature of {names}, received {name!r}"
-            )
+            problem = f"expected a signature of {', '.join(sorted(known.signatures))}"
+            raise self.endpoint.error("FAILED_PRECONDITION", f"{problem}, received {name!r}")
         return known.signatures[name]
 
     def _metadata(self, deadline: Deadline) -> ModelMetadata:
-        self._known = known = self._send(lambda: self._transport.metadata(deadline), deadline)
+        self._known = known = self._send(deadline, self._transport.metadata)
         return known
 
-    def _send(self, call: Callable[[], _Result], deadline: Deadline) -> _Result:
+    def _send(self, deadline: Deadline, call: Callable[..., _Result], *arguments: Any) -> _Result:
         try:
-            return with_retries(call, deadline=deadline, retries=self._retries)
+            return with_retries(
+                lambda: call(*arguments, deadline), deadline=deadline, retries=self._retries
+            )
         except ServingError as error:
             if error.code in _STALE:
                 self._known = None

@@ -52,7 +52,7 @@ def with_retries(call: Callable[[], _Result], *, deadline: Deadline, retries: in
     """
     tenacity = extra.load("tenacity", wanted_by="retries")
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_is_retryable),
+        retry=tenacity.retry_if_exception(lambda e: isinstance(e, ServingError) and e.retryable),
         wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT),
         stop=lambda state: (
             state.attempt_number > retries or state.upcoming_sleep >= deadline.remaining()
@@ -60,7 +60,3 @@ def with_retries(call: Callable[[], _Result], *, deadline: Deadline, retries: in
         reraise=True,
     )
     return retrying(call)
-
-
-def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, ServingError) and error.retryable

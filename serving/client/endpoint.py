@@ -132,22 +132,15 @@ def parse_endpoint(
         raise FileNotFoundError(
             f"ca_file: expected a PEM file of certificates, received {ca_file}, which is no file"
         )
+    sent = _headers(headers or {}, token)
     endpoint = Endpoint(
-        **address,
-        model=model,
-        version=version,
-        label=label,
-        headers=_headers(headers or {}, token),
-        ca_file=ca_file,
+        **address, model=model, version=version, label=label, headers=sent, ca_file=ca_file
     )
     scheme = endpoint.scheme
     if ca_file is not None and not endpoint.is_secure:
-        raise ValueError(
-            f"ca_file: expected an encrypted address, received {scheme}://; use {scheme}s://"
-        )
-    if "authorization" in endpoint.headers and not (
-        endpoint.is_secure or _is_loopback(endpoint.host)
-    ):
+        received = f"{scheme}://; use {scheme}s://"
+        raise ValueError(f"ca_file: expected an encrypted address, received {received}")
+    if "authorization" in sent and not (endpoint.is_secure or _is_loopback(endpoint.host)):
         logger.warning("the token goes unencrypted to %s; use %ss://", endpoint.target, scheme)
     return endpoint
 
@@ -157,10 +150,9 @@ def _split(url: str) -> dict[str, Any]:
     example = "such as http://host:8501 or grpc://host:8500"
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in _PORTS:
-        raise ValueError(
-            f"url: expected one of {', '.join(f'{s}://' for s in _PORTS)}, {example}, received "
-            f"{parts.scheme + '://' if '://' in url else repr(url)}"
-        )
+        known = ", ".join(f"{scheme}://" for scheme in _PORTS)
+        received = f"{parts.scheme}://" if "://" in url else repr(url)
+        raise ValueError(f"url: expected one of {known}, {example}, received {received}")
     if parts.username is not None:
         raise ValueError("url: expected no user or password in it, received one; use headers")
     try:
@@ -172,8 +164,8 @@ def _split(url: str) -> dict[str, Any]:
     prefix = parts.path.rstrip("/")
     if parts.query or parts.fragment or (prefix and parts.scheme in ("grpc", "grpcs")):
         raise ValueError(f"url: expected an address alone, {example}, received {url!r}")
-    address = {"scheme": parts.scheme, "host": parts.hostname, "prefix": prefix}
-    return {**address, "port": port or _PORTS[parts.scheme]}
+    port = port or _PORTS[parts.scheme]
+    return {"scheme": parts.scheme, "host": parts.hostname, "port": port, "prefix": prefix}
 
 
 def _headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:
@@ -185,9 +177,8 @@ def _headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:
     for name, value in result.items():
         # A line break would begin another header.
         if not (value.isascii() and value.isprintable() and name.replace("-", "").isalnum()):
-            raise ValueError(
-                f"header {name!r}: expected one line of ASCII characters, received something else"
-            )
+            expected = "one line of ASCII characters"
+            raise ValueError(f"header {name!r}: expected {expected}, received something else")
     return result
 
 

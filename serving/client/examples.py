@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 Example = Mapping[str, Any]  # by feature: a number, text or bytes, or a flat sequence of them
+Features: TypeAlias = Sequence[Mapping[str, list]]  # of each example, from `as_features`
+Labelled: TypeAlias = list[list[tuple[str, float]]]  # for each example, label and score by class
 _LISTS = {bytes: "bytes_list", int: "int64_list", float: "float_list"}  # of a tf.train.Feature
 
 
@@ -27,10 +29,9 @@ def as_features(examples: npt.ArrayLike | Sequence[Example]) -> list[dict[str, l
         return [{name: _values(name, v) for name, v in example.items()} for example in dicts]
     rows = np.asarray(examples)
     if rows.ndim != 2 or rows.dtype.kind not in "buif":
-        raise ValueError(
-            "examples: expected dicts of features, or numbers of shape (n, d), received "
-            f"{rows.dtype} of shape {rows.shape}"
-        )
+        expected = "dicts of features, or numbers of shape (n, d)"
+        received = f"{rows.dtype} of shape {rows.shape}"
+        raise ValueError(f"examples: expected {expected}, received {received}")
     return [{"inputs": row} for row in rows.astype(float).tolist()]
 
 
@@ -52,7 +53,6 @@ def _values(name: str, value: Any) -> list:
             return values
         if array.dtype.kind in "SUO" and all(isinstance(v, bytes) for v in texts):
             return texts
-    raise ValueError(
-        f"examples: expected feature {name!r} to be numbers or texts in a flat list, received "
-        f"{array.dtype} of shape {array.shape}"
-    )
+    expected = f"feature {name!r} to be numbers or texts in a flat list"
+    received = f"{array.dtype} of shape {array.shape}"
+    raise ValueError(f"examples: expected {expected}, received {received}")

@@ -51,32 +51,22 @@ def endpoint(arguments: argparse.Namespace, model: str) -> Endpoint:
 def add_connection(command: argparse.ArgumentParser) -> None:
     """Adds the flags that `endpoint` needs, and --timeout and --debug."""
     add = command.add_argument
-    add(
-        "--url",
-        default=DEFAULT_URL,
-        help=f"http://, https://, grpc:// or grpcs:// HOST:PORT ({DEFAULT_URL})",
-    )
+    url = f"http://, https://, grpc:// or grpcs:// HOST:PORT ({DEFAULT_URL})"
+    add("--url", default=DEFAULT_URL, help=url)
     add("--version", type=int, help="a version's number (the newest)")
     add("--label", help="a version's label, such as stable")
     add("--timeout", type=float, default=30.0, help="seconds for a call (30)")
     add("--ca-file", metavar="PEM", help="authorities to trust (the system's)")
-    add(
-        "--token",
-        help=f"sent as Authorization: Bearer; better in ${TOKEN}, which no list of processes shows",
-    )
+    better = f"better in ${TOKEN}, which no list of processes shows"
+    add("--token", help=f"sent as Authorization: Bearer; {better}")
     add("--header", action="append", default=[], metavar="NAME:VALUE", help="sent too; repeatable")
     add("--debug", action="store_true", help="show tracebacks")
 
 
 def _add_predict(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add(
-        "--input",
-        required=True,
-        nargs="+",
-        metavar="FILE",
-        help=".npy, .npz, .csv or images, which are made grey and scaled to the model's size",
-    )
+    kinds = ".npy, .npz, .csv or images, which are made grey and scaled to the model's size"
+    add("--input", required=True, nargs="+", metavar="FILE", help=kinds)
     add("--invert", action="store_true", help="turn images' black and white")
     add("--signature", default="serving_default", help="(serving_default)")
     add("--batch-size", type=int, help="rows in one request (all)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,18 +45,15 @@ def read_inputs(
     files = [user_path(path) for path in paths]
     for file in files:
         if not file.is_file():
-            raise FileNotFoundError(
-                f"--input: expected a file, received {file.absolute()}, which is none"
-            )
+            received = f"{file.absolute()}, which is none"
+            raise FileNotFoundError(f"--input: expected a file, received {received}")
         if file.suffix.lower() not in (".npy", ".npz", ".csv", *_IMAGES):
             raise ValueError(f"--input: expected {_KINDS}, received {file}")
     if len(files) == 1 and files[0].suffix.lower() == ".npz":
         return _numpy(files[0])
     if len(signature.inputs) != 1:
-        raise ValueError(
-            f"--input: expected one .npz with the arrays {', '.join(sorted(signature.inputs))}, "
-            f"received {', '.join(map(str, files))}"
-        )
+        names, received = ", ".join(sorted(signature.inputs)), ", ".join(map(str, files))
+        raise ValueError(f"--input: expected one .npz with the arrays {names}, received {received}")
     (spec,) = signature.inputs.values()
     rows = [_read(file, spec, invert) for file in files]
     shapes = {row.shape[1:] for row in rows}
@@ -81,9 +79,8 @@ def _reading(file: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(
-            f"--input: expected {kind}, received {file}, which cannot be read ({error})"
-        ) from error
+        received = f"{file}, which cannot be read ({error})"
+        raise ValueError(f"--input: expected {kind}, received {received}") from error
 
 
 def _numpy(file: Path) -> npt.NDArray | dict[str, npt.NDArray]:
@@ -98,9 +95,8 @@ def _csv(file: Path) -> npt.NDArray[np.float64]:
         if lines and not all(map(csv_table.is_number, lines[0][1])):
             del lines[0]
         for number, cells in lines:
-            for cell in cells:
-                if not csv_table.is_number(cell):
-                    raise ValueError(f"{cell!r} in line {number}")
+            for odd in itertools.filterfalse(csv_table.is_number, cells):
+                raise ValueError(f"{odd!r} in line {number}")
         rows = np.array([cells for _, cells in lines], dtype=float)
     if rows.ndim != 2:
         raise ValueError(f"--input: expected a line of numbers for each row, {file} has none")
@@ -123,8 +119,7 @@ def _image(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray[np.uint8]:
             raise ValueError(str(error)) from error
         paper = Image.new("RGBA", picture.size, "white")
         grey = Image.alpha_composite(paper, picture).convert("L")
-    if grey.size != (width, height):
-        grey = grey.resize((width, height), Image.Resampling.BILINEAR)
+    grey = grey.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(ImageOps.invert(grey) if invert else grey)
     assert spec.shape is not None
     return pixels.reshape([n or 1 for n in spec.shape[1:]])

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from asym_keras.files import atomic_path, write_text
 from serving.client import json_tensors
+from serving.client.signatures import Arrays
 
 
-def as_json(outputs: Mapping[str, npt.NDArray]) -> str:
+def as_json(outputs: Arrays) -> str:
     """Nested lists by name; NaN and the infinities as bare tokens, bytes in base 64."""
-    lines = (
-        f"{json.dumps(name)}: {json_tensors.encode(array)}"
-        for name, array in sorted(outputs.items())
-    )
+    items = sorted(outputs.items())
+    lines = (f"{json.dumps(name)}: {json_tensors.encode(array)}" for name, array in items)
     return "{" + ",\n ".join(lines) + "}\n"
 
 
@@ -33,12 +30,11 @@ def check_path(path: Path, *suffixes: str) -> None:
         expected = " or ".join(suffixes)
         raise ValueError(f"--output: expected a name that ends in {expected}, received {path}")
     if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(
-            f"--output: expected an existing folder, received {path.parent}; make it first"
-        )
+        received = f"{path.parent}; make it first"
+        raise FileNotFoundError(f"--output: expected an existing folder, received {received}")
 
 
-def write(path: Path, outputs: Mapping[str, npt.NDArray]) -> None:
+def write(path: Path, outputs: Arrays) -> None:
     """Writes a `.json` or `.npz` file; the latter holds strings as bytes of one length."""
     if path.suffix == ".json":
         write_text(path, as_json(outputs))

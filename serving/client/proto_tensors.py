@@ -21,9 +21,8 @@ def to_proto(array: npt.NDArray, protos: Any) -> Any:
     """
     name = _TYPE_NAMES.get(array.dtype.name)
     if name is None:
-        raise ValueError(
-            f"inputs: expected numbers, booleans or strings, received {array.dtype}; convert them"
-        )
+        received = f"{array.dtype}; convert them"
+        raise ValueError(f"inputs: expected numbers, booleans or strings, received {received}")
     proto = protos.tensor.TensorProto(dtype=protos.types.DataType.Value(name))
     for length in array.shape:
         proto.tensor_shape.dim.add(size=length)

@@ -37,9 +37,8 @@ def load() -> types.SimpleNamespace:
     """
     extra.load("grpc", wanted_by="gRPC")
     with contextlib.nullcontext() if "tensorflow" in sys.modules else _bare_tensorflow():
-        return types.SimpleNamespace(
-            **{name: extra.load(path, wanted_by="gRPC") for name, path in _NAMES.items()}
-        )
+        modules = {name: extra.load(path, wanted_by="gRPC") for name, path in _NAMES.items()}
+    return types.SimpleNamespace(**modules)
 
 
 @contextlib.contextmanager
@@ -47,10 +46,8 @@ def _bare_tensorflow() -> Iterator[None]:
     """Puts an empty package in the place of `tensorflow`, with the folder of the real one."""
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or spec.submodule_search_locations is None:
-        raise ModuleNotFoundError(
-            "gRPC: expected the package tensorflow, whose messages it shares, received none. "
-            "Install it with: pip install tensorflow"
-        )
+        expected = "gRPC: expected the package tensorflow, whose messages it shares, received none."
+        raise ModuleNotFoundError(f"{expected} Install it with: pip install tensorflow")
     bare = types.ModuleType("tensorflow")
     bare.__path__ = list(spec.submodule_search_locations)
     before = set(sys.modules)

@@ -6,8 +6,8 @@ import contextlib
 import json
 import ssl
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,12 @@ from serving import extra
 from serving.client import json_tensors
 from serving.client.deadlines import Deadline
 from serving.client.endpoint import Endpoint
-from serving.client.signatures import ModelMetadata, Signature, signatures_from_json
+from serving.client.examples import Features, Labelled
+from serving.client.signatures import Arrays, ModelMetadata, Signature, signatures_from_json
 from serving.client.status import ModelVersion, versions_from_json
 from serving.codes import code_of_status
 
+_Read: TypeAlias = Callable[[Any], Any]  # from a parsed answer, or its results, to Python's values
 _SHOWN = 300  # characters that a message repeats of an answer that is not TF Serving's
 
 
@@ -57,83 +59,64 @@ class RestTransport:
         self._path = model_path(endpoint)
 
     def predict(
-        self, arrays: Mapping[str, npt.NDArray], name: str, signature: Signature, deadline: Deadline
+        self, arrays: Arrays, name: str, signature: Signature, deadline: Deadline
     ) -> dict[str, npt.NDArray]:
         """Outputs by name, in the dtypes of `signature`."""
         body = json_tensors.encode_request(arrays, signature=name)
-        answer = self._answer("POST", f"{self._path}:predict", deadline, body)
-        with self._reading():
-            return json_tensors.decode_answer(answer, signature)
+        path = f"{self._path}:predict"
+        return self._ask(path, lambda a: json_tensors.decode_answer(a, signature), deadline, body)
 
-    def classify(
-        self, examples: Sequence[Mapping[str, list]], signature: str, deadline: Deadline
-    ) -> list[list[tuple[str, float]]]:
+    def classify(self, examples: Features, signature: str, deadline: Deadline) -> Labelled:
         """Label and score of every class, for each example."""
-        results = self._results("classify", examples, signature, deadline)
-        with self._reading():
-            return [[(label, float(score)) for label, score in result] for result in results]
+        return self._infer("classify", examples, signature, _labelled, deadline)
 
     def regress(
-        self, examples: Sequence[Mapping[str, list]], signature: str, deadline: Deadline
+        self, examples: Features, signature: str, deadline: Deadline
     ) -> npt.NDArray[np.float32]:
         """One number for each example."""
-        results = self._results("regress", examples, signature, deadline)
-        with self._reading():
-            return np.array(results, np.float32)
+        return self._infer("regress", examples, signature, lambda r: np.array(r, "f4"), deadline)
 
     def status(self, deadline: Deadline) -> list[ModelVersion]:
         """The versions that the server knows, newest first."""
-        answer = self._answer("GET", self._path, deadline)
-        with self._reading():
-            return versions_from_json(answer)
+        return self._ask(self._path, versions_from_json, deadline)
 
     def metadata(self, deadline: Deadline) -> ModelMetadata:
         """Version and signatures."""
-        answer = self._answer("GET", f"{self._path}/metadata", deadline)
-        with self._reading():
-            definitions = answer["metadata"]["signature_def"]["signature_def"]
-            return signatures_from_json(answer["model_spec"]["version"], definitions)
+        return self._ask(f"{self._path}/metadata", _metadata, deadline)
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
 
-    def _results(
-        self,
-        method: str,
-        examples: Sequence[Mapping[str, list]],
-        signature: str,
-        deadline: Deadline,
-    ) -> list:
+    def _infer(
+        self, method: str, examples: Features, signature: str, read: _Read, deadline: Deadline
+    ) -> Any:
         body = {"signature_name": signature, "examples": examples}
         content = json.dumps(body, default=json_tensors.encode_bytes).encode()
-        answer = self._answer("POST", f"{self._path}:{method}", deadline, content)
-        with self._reading():
-            return answer["results"]
+        return self._ask(f"{self._path}:{method}", lambda a: read(a["results"]), deadline, content)
 
-    def _answer(self, method: str, path: str, deadline: Deadline, body: bytes | None = None) -> Any:
-        status, content = self._exchange(method, path, deadline, body)
-        if status == 200:
-            with self._reading():
-                return json.loads(content)
-        raise self._endpoint.error(
-            code_of_status(status), _reason(status, content), retryable=status == 503
-        )
+    def _ask(self, path: str, read: _Read, deadline: Deadline, body: bytes | None = None) -> Any:
+        status, content = self._exchange(path, deadline, body)
+        if status != 200:
+            raise self._endpoint.error(
+                code_of_status(status), _reason(status, content), retryable=status == 503
+            )
+        try:
+            return read(json.loads(content))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            message = f"the answer is not in TF Serving's form: {error!r}"
+            raise self._endpoint.error("UNKNOWN", message) from error
 
-    def _exchange(
-        self, method: str, path: str, deadline: Deadline, body: bytes | None
-    ) -> tuple[int, bytes]:
+    def _exchange(self, path: str, deadline: Deadline, body: bytes | None) -> tuple[int, bytes]:
         httpx, endpoint = self._httpx, self._endpoint
+        method = "GET" if body is None else "POST"
         headers = {} if body is None else {"content-type": "application/json"}
         request = self._client.build_request(
             method, path, content=body, headers=headers, timeout=endpoint.seconds_left(deadline)
         )
         try:
-            response = self._client.send(request, stream=True)
-            try:
+            with contextlib.closing(self._client.send(request, stream=True)) as response:
                 return response.status_code, b"".join(self._chunks(request, response, deadline))
-            finally:
-                response.close()
         except httpx.TimeoutException as error:
             raise endpoint.late(deadline) from error
         except httpx.TransportError as error:
@@ -147,14 +130,14 @@ class RestTransport:
             yield chunk
             self._endpoint.seconds_left(deadline)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Turns the errors of reading an answer of another form into a `ServingError`."""
-        try:
-            yield
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            message = f"the answer is not in TF Serving's form: {error!r}"
-            raise self._endpoint.error("UNKNOWN", message) from error
+
+def _labelled(results: list) -> Labelled:
+    return [[(label, float(score)) for label, score in result] for result in results]
+
+
+def _metadata(answer: Any) -> ModelMetadata:
+    definitions = answer["metadata"]["signature_def"]["signature_def"]
+    return signatures_from_json(answer["model_spec"]["version"], definitions)
 
 
 def _reason(status: int, content: bytes) -> str:

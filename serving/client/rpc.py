@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from serving.client import examples as example_features
 from serving.client import proto_tensors, protos
 from serving.client.deadlines import Deadline
 from serving.client.endpoint import Endpoint
-from serving.client.signatures import ModelMetadata, Signature, signatures_from_json
+from serving.client.examples import Features, Labelled
+from serving.client.signatures import Arrays, ModelMetadata, Signature, signatures_from_json
 from serving.client.status import ModelVersion, versions_from_json
 
 CHANNEL_OPTIONS = (
@@ -48,33 +48,28 @@ class GrpcTransport:
         self._models = self._protos.model_service.ModelServiceStub(self._channel)
 
     def predict(
-        self, arrays: Mapping[str, npt.NDArray], name: str, signature: Signature, deadline: Deadline
+        self, arrays: Arrays, name: str, signature: Signature, deadline: Deadline
     ) -> dict[str, npt.NDArray]:
         """Outputs by name, in the dtypes that the server sends."""
         request = predict_request(self._protos, self._endpoint, arrays, signature=name)
-        answer = self._call(self._prediction.Predict, request, deadline)
-        return {
-            alias: proto_tensors.from_proto(tensor, self._protos)
-            for alias, tensor in answer.outputs.items()
-        }
+        outputs = self._call(self._prediction.Predict, request, deadline).outputs
+        return {n: proto_tensors.from_proto(t, self._protos) for n, t in outputs.items()}
 
-    def classify(
-        self, examples: Sequence[Mapping[str, list]], signature: str, deadline: Deadline
-    ) -> list[list[tuple[str, float]]]:
+    def classify(self, examples: Features, signature: str, deadline: Deadline) -> Labelled:
         """Label and score of every class, for each example."""
         request = self._protos.classification.ClassificationRequest()
         self._fill(request, examples, signature)
-        answer = self._call(self._prediction.Classify, request, deadline)
-        return [[(c.label, c.score) for c in row.classes] for row in answer.result.classifications]
+        result = self._call(self._prediction.Classify, request, deadline).result
+        return [[(c.label, c.score) for c in row.classes] for row in result.classifications]
 
     def regress(
-        self, examples: Sequence[Mapping[str, list]], signature: str, deadline: Deadline
+        self, examples: Features, signature: str, deadline: Deadline
     ) -> npt.NDArray[np.float32]:
         """One number for each example."""
         request = self._protos.regression.RegressionRequest()
         self._fill(request, examples, signature)
-        answer = self._call(self._prediction.Regress, request, deadline)
-        return np.array([row.value for row in answer.result.regressions], np.float32)
+        result = self._call(self._prediction.Regress, request, deadline).result
+        return np.array([row.value for row in result.regressions], np.float32)
 
     def status(self, deadline: Deadline) -> list[ModelVersion]:
         """The versions that the server knows, newest first."""
@@ -98,7 +93,7 @@ class GrpcTransport:
         """Closes the channel."""
         self._channel.close()
 
-    def _fill(self, request: Any, examples: Sequence[Mapping[str, list]], signature: str) -> None:
+    def _fill(self, request: Any, examples: Features, signature: str) -> None:
         fill_spec(request.model_spec, self._endpoint, signature)
         for features in examples:
             example_features.to_proto(features, request.input.example_list.examples.add())
@@ -108,15 +103,12 @@ class GrpcTransport:
         try:
             return method(request, timeout=seconds, metadata=self._headers)
         except self._grpc.RpcError as error:
-            code = error.code().name
-            raise self._endpoint.error(
-                code, error.details() or "", retryable=code == "UNAVAILABLE"
-            ) from error
+            code, details = error.code().name, error.details() or ""
+            retryable = code == "UNAVAILABLE"
+            raise self._endpoint.error(code, details, retryable=retryable) from error
 
 
-def predict_request(
-    protos: Any, endpoint: Endpoint, arrays: Mapping[str, npt.NDArray], *, signature: str
-) -> Any:
+def predict_request(protos: Any, endpoint: Endpoint, arrays: Arrays, *, signature: str) -> Any:
     """The PredictRequest for `arrays`."""
     request = protos.predict.PredictRequest()
     fill_spec(request.model_spec, endpoint, signature)

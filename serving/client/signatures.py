@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from serving.codes import NUMPY_DTYPES
+
+Arrays: TypeAlias = Mapping[str, npt.NDArray]  # by the name of an input or output
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +64,8 @@ class Signature:
         elif len(self.inputs) == 1:
             named = {next(iter(self.inputs)): inputs}
         else:
-            raise ValueError(
-                f"inputs: expected a dict with the names {', '.join(sorted(self.inputs))}, "
-                "received one array"
-            )
+            names = ", ".join(sorted(self.inputs))
+            raise ValueError(f"inputs: expected a dict with the names {names}, received one array")
         return {name: _fitted(name, value, self.inputs.get(name)) for name, value in named.items()}
 
 
@@ -79,26 +79,23 @@ class ModelMetadata:
 
 def signatures_from_json(version: int | str, definitions: Mapping[str, Any]) -> ModelMetadata:
     """The `signature_def` of a `SignatureDefMap` as JSON, which is how TF Serving writes it."""
-    return ModelMetadata(
-        version=int(version),
-        signatures={
-            name: Signature(
-                {alias: _spec(info) for alias, info in definition["inputs"].items()},
-                {alias: _spec(info) for alias, info in definition["outputs"].items()},
-                definition["method_name"],
-            )
-            for name, definition in definitions.items()
-            if name != "__saved_model_init_op"  # an export by TensorFlow 2 lists its initialiser
-        },
-    )
+    signatures = {
+        name: Signature(_specs(of["inputs"]), _specs(of["outputs"]), of["method_name"])
+        for name, of in definitions.items()
+        if name != "__saved_model_init_op"  # an export by TensorFlow 2 lists its initialiser
+    }
+    return ModelMetadata(int(version), signatures)
 
 
-def _spec(info: Mapping[str, Any]) -> TensorSpec:
-    dtype, shape = NUMPY_DTYPES.get(info["dtype"]), info["tensor_shape"]
-    if shape.get("unknown_rank"):
-        return TensorSpec(dtype, None)
-    sizes = [int(dim["size"]) for dim in shape["dim"]]
-    return TensorSpec(dtype, tuple(None if size < 0 else size for size in sizes))
+def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    specs = {}
+    for alias, info in infos.items():
+        dtype, shape = NUMPY_DTYPES.get(info["dtype"]), info["tensor_shape"]
+        unranked = shape.get("unknown_rank")
+        sizes = [int(dim["size"]) for dim in ([] if unranked else shape["dim"])]
+        free = tuple(None if size < 0 else size for size in sizes)
+        specs[alias] = TensorSpec(dtype, None if unranked else free)
+    return specs
 
 
 def _fitted(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.NDArray:

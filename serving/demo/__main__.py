@@ -50,13 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine only)")
     url = "http://127.0.0.1:8501"
     add("--server", default=url, metavar="URL", help=f"the model server's REST API ({url})")
-    add(
-        "--models",
-        type=lambda text: text.split(","),
-        default=(),
-        metavar="A,B,C",
-        help="names to show (default: those in --models-dir that classify 28 x 28 images)",
-    )
+    shown = "names to show (default: those in --models-dir that classify 28 x 28 images)"
+    add("--models", type=lambda text: text.split(","), default=(), metavar="A,B,C", help=shown)
     cards = "folder of <name>/<version>/card.json (%(default)s)"
     add("--models-dir", default="saved_models", metavar="DIR", help=cards)
     add("--open", action="store_true", help="open the page in the browser")
@@ -85,7 +80,8 @@ async def _serve(settings: Settings, *, host: str, port: int, open_page: bool) -
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-        address = f"http://{_in_url(host)}:{runner.addresses[0][1]}/"
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{runner.addresses[0][1]}/"
         logger.info("demo at %s, models from %s; Ctrl-C ends it", address, settings.server)
         if host not in _LOOPBACK:
             logger.warning("--host %s: others who reach this machine can ask the models", host)
@@ -94,10 +90,6 @@ async def _serve(settings: Settings, *, host: str, port: int, open_page: bool) -
         await stop.wait()
     finally:
         await runner.cleanup()
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 if __name__ == "__main__":

@@ -90,12 +90,8 @@ async def _pass_on(request: web.Request) -> web.Response:
     except UpstreamError as error:
         return _error(error.status, str(error))
     milliseconds = 1e3 * (time.perf_counter() - start)
-    return web.Response(
-        status=answer.status,
-        body=answer.body,
-        content_type=answer.content_type,
-        headers={"Server-Timing": f"server;dur={milliseconds:.3f}"},
-    )
+    headers = {"Server-Timing": f"server;dur={milliseconds:.3f}"}
+    return web.Response(**answer._asdict(), headers=headers)
 
 
 async def _body(request: web.Request) -> bytes:

@@ -24,32 +24,23 @@ async def catalogue(settings: Settings, upstream: Upstream) -> dict[str, Any]:
     """
     cards = find_models(settings.models_dir)
     names = settings.models or tuple(cards)
-    content: dict[str, Any] = {
-        "server": settings.server,
-        "start": START.format(models=settings.models_dir),
-        "problem": None,
-        "models": [],
-    }
+    models: list[dict[str, Any]] = []
+    start, problem = START.format(models=settings.models_dir), None
     try:
-        content["models"] = await asyncio.gather(
-            *(_describe(name, cards.get(name), upstream) for name in names)
-        )
+        asked = (_describe(name, cards.get(name), upstream) for name in names)
+        models = await asyncio.gather(*asked)
     except UpstreamError as error:
-        content["problem"] = str(error)
+        problem = str(error)
     except (AttributeError, KeyError, TypeError, ValueError):  # JSON of another form
-        content["problem"] = f"what answers at {settings.server} is no TF Serving REST server"
-    return content
+        problem = f"what answers at {settings.server} is no TF Serving REST server"
+    return {"server": settings.server, "start": start, "problem": problem, "models": models}
 
 
 async def _describe(name: str, facts: Facts | None, upstream: Upstream) -> dict[str, Any]:
     content = await upstream.ask_json(f"/v1/models/{name}")
-    versions = [
-        int(entry["version"])
-        for entry in content.get("model_version_status", ())
-        if entry["state"] == "AVAILABLE"
-    ]
-    version = max(versions, default=None)
-    problem = None
+    entries = content.get("model_version_status", ())
+    available = (int(entry["version"]) for entry in entries if entry["state"] == "AVAILABLE")
+    version, problem = max(available, default=None), None
     if version is None:
         problem = content.get("error", "no version of it is available")
     elif facts is None:

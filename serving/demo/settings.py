@@ -35,10 +35,8 @@ class Settings:
         object.__setattr__(self, "server", _checked_url(self.server))
         for name in self.models:
             if not re.fullmatch(NAME, name):
-                raise ValueError(
-                    "--models: expected names of letters, digits and _ . - separated by commas, "
-                    f"received {name!r}."
-                )
+                expected = "names of letters, digits and _ . - separated by commas"
+                raise ValueError(f"--models: expected {expected}, received {name!r}.")
 
 
 def _checked_url(text: str) -> str:
@@ -48,8 +46,6 @@ def _checked_url(text: str) -> str:
     except ValueError:  # the port is no number
         known = False
     if not known or url.query or url.fragment or url.username is not None:
-        raise ValueError(
-            "--server: expected a URL such as http://127.0.0.1:8501, without user, query or "
-            f"fragment, received {text!r}."
-        )
+        expected = "a URL such as http://127.0.0.1:8501, without user, query or fragment"
+        raise ValueError(f"--server: expected {expected}, received {text!r}.")
     return text.rstrip("/")

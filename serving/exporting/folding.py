@@ -64,18 +64,20 @@ def fold(model: keras.Model) -> Chain | None:
     d, outputs = hidden.kernel.shape[0], dense.units if dense else hidden.outputs
     if outputs is None or isinstance(hidden.activation, keras.layers.Layer):
         return None
+    if dense and not (dense.activation is keras.activations.linear and is_plain(dense)):
+        return None
     scaling, units = _affine(before, d), _affine(after, outputs)
-    if scaling is None or units is None or (dense is not None and not _is_linear(dense)):
+    if scaling is None or units is None:
         return None
     scale, whole_centre = scaling
-    kernel = scale[:, None] * _numpy(hidden.kernel) / np.sqrt(hidden.fan_in)
+    kernel = scale[:, None] * float64_of(hidden.kernel) / np.sqrt(hidden.fan_in)
     centre = whole_centre.astype("float32").astype("float64")
-    roots, bias = _numpy(hidden.sqrt_scalings), np.zeros(outputs)
+    roots, bias = float64_of(hidden.sqrt_scalings), np.zeros(outputs)
     weights = [] if hidden.outputs is None else [hidden.readout]
     weights += [] if dense is None else [dense.kernel]
-    readout = roots[:, None] * functools.reduce(np.matmul, map(_numpy, weights))
+    readout = roots[:, None] * functools.reduce(np.matmul, map(float64_of, weights))
     if dense is not None and dense.use_bias:
-        bias = _numpy(dense.bias)
+        bias = float64_of(dense.bias)
     gain, origin = units
     with np.errstate(invalid="ignore"):  # `as_network` refuses weights that are not finite
         shift = (centre - whole_centre) @ kernel
@@ -111,10 +113,6 @@ def _is_exact(layer: Any) -> bool:
     return policy is not None and policy.name in ("float32", "float64")
 
 
-def _is_linear(dense: Any) -> bool:
-    return dense.activation is keras.activations.linear and is_plain(dense)
-
-
 def _affine(layers: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray] | None:
     """`scale` and `centre`, each (size,), of `scale (x - centre)`; None for other layers."""
     scale, centre = np.ones(size), np.zeros(size)
@@ -125,9 +123,9 @@ def _affine(layers: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray] |
                 return None
             middle = -offset / factor
         elif type(layer) is keras.layers.Normalization and not layer.invert:
-            deviation = np.sqrt(_numpy(layer.variance))
+            deviation = np.sqrt(float64_of(layer.variance))
             factor = 1.0 / np.maximum(deviation, keras.config.epsilon())
-            middle = _numpy(layer.mean)
+            middle = float64_of(layer.mean)
         else:
             return None
         if any(a.size not in (1, size) for a in (factor, middle)):
@@ -138,5 +136,6 @@ def _affine(layers: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray] |
     return scale, centre
 
 
-def _numpy(weight: Any) -> np.ndarray:
+def float64_of(weight: Any) -> np.ndarray:
+    """A variable's values, float64."""
     return ops.convert_to_numpy(weight).astype("float64")

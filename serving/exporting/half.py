@@ -32,10 +32,8 @@ def measure_of(run: Run) -> Callable[[Callable], dict[str, float]]:
     data = reload_data(run)
     record = data.preprocessing
     if record is None:
-        raise ValueError(
-            f"--half: expected data of {run.path} that say how they were made of raw values, "
-            "received none. Export without --half."
-        )
+        expected = f"data of {run.path} that say how they were made of raw values"
+        raise ValueError(f"--half: expected {expected}, received none. Export without --half.")
     raw = (data.x_test * np.asarray(record.scale) + np.asarray(record.shift)).astype("float32")
 
     def measure(outputs: Callable[[np.ndarray], Any]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from asym_keras.graphs import is_graph, steps_of
 from asym_keras.importance import find_layer
-from serving.exporting.folding import Chain, fold
+from serving.exporting.folding import Chain, float64_of, fold
 
 logger = logging.getLogger("serving.export")
 
@@ -57,11 +57,8 @@ def as_network(model: keras.Model, *, half: bool = False) -> Network:
     chain = fold(model)
     if chain is not None:
         return _folded(chain, half)
-    logger.info(
-        "not folded: %s is no chain of scaling, AsymScaledDense, Dense and units; exported by its "
-        "own call",
-        model.name,
-    )
+    chains = "no chain of scaling, AsymScaledDense, Dense and units; exported by its own call"
+    logger.info("not folded: %s is %s", model.name, chains)
     return _as_it_is(model, half)
 
 
@@ -74,11 +71,7 @@ def _folded(chain: Chain, half: bool) -> Network:
     def hidden(x: Any) -> Any:
         return chain.activation(shift(kernel(centre(x))))
 
-    return Network(
-        outputs=lambda x: bias(readout(hidden(x))),
-        features=lambda x: hidden(x) * roots,
-        chain=chain,
-    )
+    return Network(lambda x: bias(readout(hidden(x))), lambda x: hidden(x) * roots, chain)
 
 
 def _as_it_is(model: keras.Model, half: bool) -> Network:
@@ -87,7 +80,7 @@ def _as_it_is(model: keras.Model, half: bool) -> Network:
     model(np.zeros((1, inputs.shape[1]), inputs.dtype), training=False)
     # That call made the variables of layers within layers, such as an activation with weights.
     constants = [
-        _halved(_float64(v), v.dtype) if half and _is_matrix(v) else (_constant(v), None)
+        _halved(float64_of(v), v.dtype) if half and _is_matrix(v) else (_constant(v), None)
         for v in model.variables
     ]
 
@@ -101,12 +94,11 @@ def _as_it_is(model: keras.Model, half: bool) -> Network:
     def outputs(x: Any) -> Any:
         return call(lambda x: model(x, training=False), x)
 
-    found = _tap(model)
-    if found is None:
+    tap = _tap(model)
+    if tap is None:
         logger.info("no signature features: %s has no one AsymScaledDense to tap", model.name)
         return Network(outputs, None, None)
-    layer, tensor = found
-    before = keras.Model(model.inputs, tensor)
+    layer, before = tap[0], keras.Model(model.inputs, tap[1])
 
     def features(x: Any) -> Any:
         return call(lambda x: layer.features(before(x, training=False)), x)
@@ -120,9 +112,8 @@ def _tap(model: keras.Model) -> tuple | None:
         layer = find_layer(model)
     except ValueError:
         return None
-    if not is_graph(model):
-        return None
-    calls = [step.inputs for step in steps_of(model) if step.operation is layer]
+    steps = steps_of(model) if is_graph(model) else []
+    calls = [step.inputs for step in steps if step.operation is layer]
     return (layer, calls[0][0]) if len(calls) == 1 else None
 
 
@@ -150,10 +141,8 @@ def _constant(values: Any) -> Any:
         with np.errstate(over="ignore"):
             values = values.astype("float32")
         if not np.isfinite(values).all():
-            raise ValueError(
-                "expected weights that are finite in float32, received others: the network is "
-                "damaged, or its units are too large for float32."
-            )
+            received = "others: the network is damaged, or its units are too large for float32."
+            raise ValueError(f"expected weights that are finite in float32, received {received}")
         return tf.constant(values)
     return tf.constant(keras.ops.convert_to_numpy(values))
 
@@ -166,10 +155,6 @@ def _halved(matrix: np.ndarray, dtype: str = "float32") -> tuple[Any, Any]:
     largest = np.abs(matrix).max(axis=tuple(range(matrix.ndim - 1)))
     largest[largest == 0.0] = 1.0
     return tf.constant(matrix / largest, tf.float16), tf.constant(largest, dtype)
-
-
-def _float64(variable: Any) -> np.ndarray:
-    return keras.ops.convert_to_numpy(variable).astype("float64")
 
 
 def _is_matrix(variable: Any) -> bool:

@@ -54,17 +54,14 @@ class Packaged:
         card = path.with_name(f"{self.card['name']}.json")
         there = [file for file in (path, card) if file.exists()]
         if there and not overwrite:
-            raise FileExistsError(
-                f"expected no file {there[0]}, received one. Choose another name (--name), or "
-                "replace it (--overwrite)."
-            )
+            cure = "Choose another name (--name), or replace it (--overwrite)."
+            raise FileExistsError(f"expected no file {there[0]}, received one. {cure}")
         path.parent.mkdir(parents=True, exist_ok=True)
         # Neither file gets its name before both are complete.
         with atomic_path(card) as card_file, atomic_path(path) as model_file:
             self.model.save(model_file)
-            card_file.write_text(
-                json.dumps(self.card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            text = json.dumps(self.card, indent=2, ensure_ascii=False) + "\n"
+            card_file.write_text(text, encoding="utf-8")
         return path
 
 
@@ -109,7 +106,10 @@ def package(
     from serving.exporting.wrapping import with_raw_values
 
     run = run if isinstance(run, Run) else ak.load_run(user_path(run))
-    name = _checked_name(name, run, keep)
+    if name is None:
+        task = re.sub(r"[^A-Za-z0-9_.-]+", "_", run.task)
+        name = f"{task}_gamma{run.config['gamma']:g}_k{keep}"
+    check_name(name)
     whole = run.load_model()
     rule = {"importance": PROTOCOL_RULES[run.config["protocol"]], "seed": run.config["seed"]}
     pruned = ak.prune(whole, keep, **rule)
@@ -133,13 +133,6 @@ def package(
     return Packaged(model, _card(run, record, model, keep, refit, metrics))
 
 
-def _checked_name(name: str | None, run: Run, keep: int) -> str:
-    if name is None:
-        task = re.sub(r"[^A-Za-z0-9_.-]+", "_", run.task)
-        name = f"{task}_gamma{run.config['gamma']:g}_k{keep}"
-    return check_name(name)
-
-
 def _reload(run: Run) -> Dataset:
     try:
         return reload_data(run)
@@ -157,10 +150,9 @@ def _preprocessing(run: Run, recorded: dict | None, data: Dataset | None) -> Pre
         return Preprocessing.from_dict(recorded)
     # An old run has no such record, but the loader of its data still knows.
     if data is None or data.preprocessing is None:
-        raise ValueError(
-            f"{run.path}: expected data that say how they were made of raw values, received none. "
-            "Fill Dataset.preprocessing."
-        )
+        expected = "data that say how they were made of raw values"
+        cure = "Fill Dataset.preprocessing."
+        raise ValueError(f"{run.path}: expected {expected}, received none. {cure}")
     return data.preprocessing
 
 
@@ -191,12 +183,7 @@ def _classifies(run: Run) -> bool:
 
 
 def _card(
-    run: Run,
-    record: Preprocessing,
-    model: keras.Model,
-    keep: int,
-    refit: bool,
-    metrics: dict[str, Any],
+    run: Run, record: Preprocessing, model: keras.Model, keep: int, refit: bool, metrics: dict
 ) -> dict[str, Any]:
     facts, recorded = run.facts["dataset"], record.to_dict()
     flags = ["--keep", str(keep), *["--refit"] * refit, "--name", model.name, "--to", "."]

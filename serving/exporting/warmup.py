@@ -24,11 +24,9 @@ def check_installed() -> Any:
     Raises:
         ModuleNotFoundError: It is not installed.
     """
-    return extra.load(
-        "tensorflow_serving.apis.prediction_log_pb2",
-        wanted_by="warm-up requests",
-        otherwise=", or leave the requests out (--no-warmup).",
-    )
+    module = "tensorflow_serving.apis.prediction_log_pb2"
+    otherwise = ", or leave the requests out (--no-warmup)."
+    return extra.load(module, wanted_by="warm-up requests", otherwise=otherwise)
 
 
 def warmup_requests(card: dict[str, Any], signatures: Iterable[str]) -> list:
@@ -44,19 +42,23 @@ def warmup_requests(card: dict[str, Any], signatures: Iterable[str]) -> list:
     Raises:
         ModuleNotFoundError: TensorFlow Serving's messages are not installed.
     """
+    import tensorflow as tf
+
     log = check_installed().PredictionLog
+    low, high = (card["inputs"].get(key) for key in ("low", "high"))
+    middle = 0.0 if low is None or high is None else float(round((low + high) / 2))
+    dim = card["inputs"]["dim"]
     requests = []
     for name in signatures:
-        request: dict[str, Any] = {
-            "model_spec": {"name": card["name"], "signature_name": name},
-        }
-        if name in _DTYPES:
-            for rows in BATCHES:
-                request["inputs"] = {"inputs": _tensor(card, _DTYPES[name], rows)}
-                requests.append(log(predict_log={"request": request}))
+        request: dict[str, Any] = {"model_spec": {"name": card["name"], "signature_name": name}}
+        if dtype := _DTYPES.get(name):
+            value = int(middle) if dtype == "uint8" else middle
+            for rows in BATCHES:  # the message holds the value once, whatever the shape
+                tensor = tf.make_tensor_proto(value, dtype, [rows, dim])
+                filled = {**request, "inputs": {"inputs": tensor}}
+                requests.append(log(predict_log={"request": filled}))
         else:
-            row = [_value(card)] * card["inputs"]["dim"]
-            request["input"] = {"example_list": {"examples": [example(row)]}}
+            request["input"] = {"example_list": {"examples": [example([middle] * dim)]}}
             requests.append(log(**{f"{name}_log": {"request": request}}))
     return requests
 
@@ -82,18 +84,3 @@ def example(row: Iterable[float]) -> Any:
 
     feature = tf.train.Feature(float_list={"value": row})
     return tf.train.Example(features={"feature": {"inputs": feature}})
-
-
-def _tensor(card: dict[str, Any], dtype: str, rows: int) -> Any:
-    """A tensor of one value; the message holds it once, whatever the shape."""
-    import tensorflow as tf
-
-    value = _value(card)
-    shape = [rows, card["inputs"]["dim"]]
-    return tf.make_tensor_proto(int(value) if dtype == "uint8" else value, dtype, shape)
-
-
-def _value(card: dict[str, Any]) -> float:
-    """A raw value in the middle of the range."""
-    low, high = card["inputs"].get("low"), card["inputs"].get("high")
-    return 0.0 if low is None or high is None else float(round((low + high) / 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -30,17 +32,14 @@ def with_raw_values(network: keras.Model, record: Preprocessing, *, name: str) -
     """
     dim = network.input_shape[-1]
     if record.dim not in (None, dim):
-        raise ValueError(
-            f"expected preprocessing of the network's {dim} inputs, received {record.dim}. "
-            "Take that of the run's data."
-        )
+        received = f"received {record.dim}. Take that of the run's data."
+        raise ValueError(f"expected preprocessing of the network's {dim} inputs, {received}")
     _check_range(record)
     hidden, *readout = network.layers[1:]
     if not isinstance(hidden, AsymScaledDense) or len(readout) > 1:
-        raise ValueError(
-            "expected a network of a trainer, one AsymScaledDense and at most one Dense, received "
-            f"{[type(layer).__name__ for layer in network.layers]}."
-        )
+        expected = "a network of a trainer, one AsymScaledDense and at most one Dense"
+        kinds = [type(layer).__name__ for layer in network.layers]
+        raise ValueError(f"expected {expected}, received {kinds}.")
     copies = copy_model(network, dtype="float32", compiled=False).layers[1:]
     inputs = keras.Input((dim,), dtype="float32", name="inputs")
     outputs = inputs
@@ -56,33 +55,24 @@ def _check_range(record: Preprocessing) -> None:
             if name.endswith("scale"):  # the network divides by it, too
                 numbers = np.concatenate([numbers, 1.0 / numbers, 1.0 / (1.0 / numbers)])
             if not np.isfinite(numbers).all():
-                raise ValueError(
-                    f"expected raw values that float32 holds, received {name} = "
-                    f"{getattr(record, name)}. Express the column in another unit."
-                )
+                received = f"{name} = {getattr(record, name)}. Express the column in another unit."
+                raise ValueError(f"expected raw values that float32 holds, received {received}")
 
 
 def _to_inputs(record: Preprocessing) -> list:
     """Layers that compute `(raw - shift) / scale`."""
     if not record.rescales:
         return []
-    scale = np.asarray(record.scale)
-    if not np.any(record.shift):
-        return [
-            keras.layers.Rescaling((1.0 / scale).tolist(), dtype="float32", name="scale_inputs")
-        ]
+    scale, shift = np.asarray(record.scale), np.asarray(record.shift)
+    if not shift.any():
+        return [_rescaling("scale_inputs", (1.0 / scale).tolist())]
     # A mean of many deviations loses digits in float32, and they show. So the first layer
     # subtracts what float32 holds of it, which is exact near the mean, and the second the rest.
-    shift = np.asarray(record.shift)
     most = shift.astype("float32").astype("float64")
+    rest = ((most - shift) / scale).tolist()
     return [
-        keras.layers.Rescaling(1.0, (-most).tolist(), dtype="float32", name="centre_inputs"),
-        keras.layers.Rescaling(
-            (1.0 / scale).tolist(),
-            ((most - shift) / scale).tolist(),
-            dtype="float32",
-            name="scale_inputs",
-        ),
+        _rescaling("centre_inputs", 1.0, (-most).tolist()),
+        _rescaling("scale_inputs", (1.0 / scale).tolist(), rest),
     ]
 
 
@@ -90,5 +80,8 @@ def _to_answers(record: Preprocessing) -> list:
     """Layers that compute `target_scale g + target_shift`."""
     if (record.target_scale, record.target_shift) == (1.0, 0.0):
         return []
-    units = record.target_scale, record.target_shift
-    return [keras.layers.Rescaling(*units, dtype="float32", name="target_units")]
+    return [_rescaling("target_units", record.target_scale, record.target_shift)]
+
+
+def _rescaling(name: str, scale: Any, offset: Any = 0.0) -> keras.Layer:
+    return keras.layers.Rescaling(scale, offset, dtype="float32", name=name)

@@ -99,10 +99,8 @@ def _shape(model: Any) -> tuple[int, int]:
     shapes = [tuple(t.shape) for t in (*model.inputs, *model.outputs)] if one else []
     if not one or any(len(shape) != 2 or shape[1] is None for shape in shapes):
         received = " -> ".join(map(str, shapes)) or type(model).__name__
-        raise ValueError(
-            "expected a Keras model of raw values (None, d) -> (None, K), received "
-            f"{received}. Package it with serving.package."
-        )
+        expected = "expected a Keras model of raw values (None, d) -> (None, K)"
+        raise ValueError(f"{expected}, received {received}. Package it with serving.package.")
     return shapes[0][1], shapes[1][1]
 
 
@@ -121,12 +119,8 @@ def _with_export(
 def _versions() -> dict[str, str]:
     import asym_keras
 
-    packages = ("tensorflow", "keras", "numpy")
-    return {
-        "asym_keras": asym_keras.__version__,
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
-    }
+    own = {"asym_keras": asym_keras.__version__, "python": platform.python_version()}
+    return own | {n: importlib.metadata.version(n) for n in ("tensorflow", "keras", "numpy")}
 
 
 def _report(path: Path, card: dict[str, Any], outputs: int) -> None:
@@ -138,10 +132,8 @@ def _report(path: Path, card: dict[str, Any], outputs: int) -> None:
         "%s: %.3g MB with %d nodes in %s; the weights of all %d in float32: %.3g MB",
         *(path, size / 1e6, card["kept"], precision, card["width"], full / 1e6),
     )
-    logger.info(
-        "checked: largest difference from the Keras model %.1g of its largest output",
-        card["export"]["largest_difference"],
-    )
+    checked = "checked: largest difference from the Keras model %.1g of its largest output"
+    logger.info(checked, card["export"]["largest_difference"])
     for name, value in card["metrics"].get("half", {}).items():
         whole = card["metrics"].get("refit" if card["refit"] else "pruned", {}).get(name)
         beside = "" if whole is None else f" ({whole:.4g} with float32 ones)"

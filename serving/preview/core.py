@@ -37,17 +37,12 @@ def predict(
     seen: set[str] = set()
     for alias in output_filter:
         if alias not in signature.outputs:
-            known = ",".join(sorted(signature.outputs))
-            raise invalid(
-                f"output tensor alias not found in signature: {alias} "
-                f"Outputs expected to be in the set {{{known}}}."
-            )
+            known = f"Outputs expected to be in the set {{{','.join(sorted(signature.outputs))}}}."
+            raise invalid(f"output tensor alias not found in signature: {alias} {known}")
         if alias in seen:
             raise invalid(f"duplicate output tensor alias: {alias}")
         seen.add(alias)
-    aliases = list(output_filter) or sorted(signature.outputs)
-    values = servable.run(signature, inputs, aliases, timeout)
-    return dict(zip(aliases, values, strict=True))
+    return servable.run(signature, inputs, output_filter or sorted(signature.outputs), timeout)
 
 
 def classify(
@@ -63,12 +58,12 @@ def classify(
         raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
     aliases = [alias for alias in ("classes", "scores") if alias in signature.outputs]
     if not aliases:
-        raise ServingError(
-            "FAILED_PRECONDITION",
-            "Expected classification signature outputs to contain at least one of "
-            f'"classes" or "scores". Signature was: {signature}',
-        )
-    outputs = _run_examples(servable, signature, examples, aliases, timeout)
+        names = f'at least one of "classes" or "scores". Signature was: {signature}'
+        problem = f"Expected classification signature outputs to contain {names}"
+        raise ServingError("FAILED_PRECONDITION", problem)
+    inputs = {"inputs": np.array(examples, object)}
+    check(signature, inputs)
+    outputs = servable.run(signature, inputs, aliases, timeout)
     for alias, dtype in (("classes", "DT_STRING"), ("scores", "DT_FLOAT")):
         if alias not in outputs:
             continue
@@ -80,10 +75,8 @@ def classify(
             raise invalid(f"Expected Tensor shape: [batch_size num_classes] but got {shape}")
     labels, scores = outputs.get("classes"), outputs.get("scores")
     if labels is not None and scores is not None and labels.shape != scores.shape:
-        raise invalid(
-            "Tensors class and score should match in dim_size(1). "
-            f"Got {labels.shape[1]} vs. {scores.shape[1]}"
-        )
+        sizes = f"Got {labels.shape[1]} vs. {scores.shape[1]}"
+        raise invalid(f"Tensors class and score should match in dim_size(1). {sizes}")
     result = classification_pb2.ClassificationResult()
     for row in range(len(examples)):
         pairs = result.classifications.add().classes
@@ -108,15 +101,14 @@ def regress(
     if len(signature.outputs) != 1:
         raise invalid("Expected one output Tensor.")
     if "outputs" not in signature.outputs:
-        raise ServingError(
-            "FAILED_PRECONDITION", f"No regression outputs found in SignatureDef: {signature}"
-        )
-    (values,) = _run_examples(servable, signature, examples, ["outputs"], timeout).values()
+        problem = f"No regression outputs found in SignatureDef: {signature}"
+        raise ServingError("FAILED_PRECONDITION", problem)
+    inputs = {"inputs": np.array(examples, object)}
+    check(signature, inputs)
+    values = servable.run(signature, inputs, ["outputs"], timeout)["outputs"]
     if values.shape not in ((len(examples),), (len(examples), 1)):
-        raise invalid(
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{list(values.shape)}"
-        )
+        either = "either [batch_size] or [batch_size, 1]"
+        raise invalid(f"Expected output Tensor shape to be {either} but got {list(values.shape)}")
     if signature.outputs["outputs"].dtype != types_pb2.DT_FLOAT:
         raise invalid("Expected output Tensor of DT_FLOAT.")
     result = regression_pb2.RegressionResult()
@@ -136,23 +128,8 @@ def _example_signature(
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
     if "inputs" not in signature.inputs:
-        raise ServingError(
-            "FAILED_PRECONDITION", f"No {kind} inputs found in SignatureDef: {signature}"
-        )
+        problem = f"No {kind} inputs found in SignatureDef: {signature}"
+        raise ServingError("FAILED_PRECONDITION", problem)
     if not examples:
         raise invalid("Input is empty.")
     return signature
-
-
-def _run_examples(
-    servable: Servable,
-    signature: Any,
-    examples: Sequence[bytes],
-    aliases: Sequence[str],
-    timeout: float | None,
-) -> dict[str, np.ndarray]:
-    serialized = np.empty(len(examples), object)
-    serialized[:] = examples
-    check(signature, {"inputs": serialized})
-    values = servable.run(signature, {"inputs": serialized}, aliases, timeout)
-    return dict(zip(aliases, values, strict=True))

@@ -113,14 +113,11 @@ def _from_rows(rows: list, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
             problem = invalid(f"JSON object: does not have named input: {strange}")
             raise _in_element(place, f" key: {strange}", problem)
         if row.keys() != aliases:
-            raise invalid(
-                f"Failed to process element: {place} of 'instances' list. JSON object: "
-                f"{_shown(row)} keys must be equal to: {','.join(sorted(aliases))}"
-            )
-    return {
-        alias: _stack([row[alias] for row in rows], info.dtype, f" key: {alias}")
-        for alias, info in infos.items()
-    }
+            expected = f"keys must be equal to: {','.join(sorted(aliases))}"
+            element = f"Failed to process element: {place} of 'instances' list."
+            raise invalid(f"{element} JSON object: {_shown(row)} {expected}")
+    columns = {alias: [row[alias] for row in rows] for alias in infos}
+    return {a: _stack(column, infos[a].dtype, f" key: {a}") for a, column in columns.items()}
 
 
 def _from_columns(value: Any, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -162,10 +159,8 @@ def _stack(rows: list, dtype: int, key: str) -> np.ndarray:
 
 
 def _in_element(place: int, key: str, error: ServingError) -> ServingError:
-    return invalid(
-        f"Failed to process element: {place}{key} of 'instances' list. "
-        f"Error: {error.code}: {error.message}"
-    )
+    element = f"Failed to process element: {place}{key} of 'instances' list."
+    return invalid(f"{element} Error: {error.code}: {error.message}")
 
 
 def _array(value: Any, dtype: int) -> np.ndarray:
@@ -175,10 +170,8 @@ def _array(value: Any, dtype: int) -> np.ndarray:
         for odd in (v for v in level if not isinstance(v, list)):
             raise _misformed(odd, f"found at incorrect level: {len(shape) + 1} in the JSON DOM.")
         for odd in (v for v in level if len(v) != len(level[0])):
-            raise invalid(
-                f"Encountered list at unexpected size: {len(odd)} at level: {len(shape)} "
-                f"expected size: {len(level[0])}"
-            )
+            sizes = f"size: {len(odd)} at level: {len(shape)} expected size: {len(level[0])}"
+            raise invalid(f"Encountered list at unexpected {sizes}")
         shape.append(len(level[0]))
         level = list(chain.from_iterable(level))
     kinds = set(map(type, level))

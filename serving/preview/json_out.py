@@ -28,9 +28,8 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> str:
             raise invalid(f"Tensor name: {alias} has no shape information ")
         count = len(array) if count is None else count
         if len(array) != count:
-            raise invalid(
-                f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {count}"
-            )
+            sizes = f"batch size: {len(array)} expecting: {count}"
+            raise invalid(f"Tensor name: {alias} has inconsistent {sizes}")
     columns = [_entries(alias, array) for alias, array in outputs.items()]
     if len(columns) == 1:
         rows = columns[0]
@@ -59,13 +58,10 @@ def columns(outputs: Mapping[str, np.ndarray]) -> str:
 
 def classifications(result: Any) -> str:
     """`{"results": [[[label, score], ...], ...]}` of a `ClassificationResult`."""
-    rows = [
-        [
-            f"[{json.dumps(pair.label)}, {score}]"
-            for pair, score in zip(row.classes, _scores(row.classes, "score"), strict=True)
-        ]
-        for row in result.classifications
-    ]
+    rows = []
+    for row in result.classifications:
+        pairs = zip(row.classes, _scores(row.classes, "score"), strict=True)
+        rows.append([f"[{json.dumps(pair.label)}, {score}]" for pair, score in pairs])
     return '{"results": [' + ",\n".join(f"[{', '.join(row)}]" for row in rows) + "]}"
 
 
@@ -120,7 +116,5 @@ def _texts(alias: str, array: np.ndarray) -> list[str]:
         coded = (base64.b64encode(value).decode() for value in array.ravel())
         return [f'{{"b64": "{text}"}}' for text in coded]
     # As in TF Serving, bytes that are no UTF-8 pass unchanged.
-    return [
-        json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
-        for value in array.ravel()
-    ]
+    decoded = (value.decode("utf-8", "surrogateescape") for value in array.ravel())
+    return [json.dumps(text, ensure_ascii=False) for text in decoded]

@@ -107,9 +107,8 @@ class Rest:
     async def _call(self, request: web.Request, spec: Spec, method: str) -> str:
         body = await asyncio.wait_for(request.read(), self._timeout)
         function = self._predict if method == "predict" else self._infer
-        call = asyncio.get_running_loop().run_in_executor(
-            self._executor, function, spec, body, method
-        )
+        loop = asyncio.get_running_loop()
+        call = loop.run_in_executor(self._executor, function, spec, body, method)
         try:
             return await asyncio.wait_for(call, self._timeout)
         except TimeoutError as error:
@@ -157,12 +156,8 @@ def _error(status: int, message: str, *, close: bool = False) -> web.Response:
 def _response(
     status: int, text: str, *, content_type: str = "application/json", close: bool = False
 ) -> web.Response:
-    response = web.Response(
-        status=status,
-        body=text.encode("utf-8", "surrogateescape"),
-        content_type=content_type,
-        headers={"Server": SERVER},
-    )
+    body, headers = text.encode("utf-8", "surrogateescape"), {"Server": SERVER}
+    response = web.Response(status=status, body=body, content_type=content_type, headers=headers)
     if close:
         response.force_close()
     return response

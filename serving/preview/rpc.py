@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from tensorflow_serving.apis import (
@@ -22,6 +22,8 @@ from serving.preview.errors import ServingError, invalid
 from serving.preview.store import Store, Version
 
 logger = logging.getLogger("serving.preview")
+
+_Function: TypeAlias = Callable[..., Any]
 
 
 def make_server(store: Store, executor: Executor, *, timeout: float, max_bytes: int) -> grpc.Server:
@@ -67,21 +69,17 @@ class _Calls:
 
     def predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lease(request) as version:
-            outputs = core.predict(
-                version.servable,
-                request.model_spec.signature_name,
-                tensors.to_inputs(request),
-                output_filter=request.output_filter,
-                timeout=self._seconds(context),
-            )
+            name, inputs = request.model_spec.signature_name, tensors.to_inputs(request)
+            how: Any = {"output_filter": request.output_filter, "timeout": self._seconds(context)}
+            outputs = core.predict(version.servable, name, inputs, **how)
         response = predict_pb2.PredictResponse()
         for alias, array in outputs.items():
             tensors.fill(response.outputs[alias], array)
         return _with_spec(response, request, version)
 
     def classify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        response = classification_pb2.ClassificationResponse
-        return self._infer(core.classify, response, request, context)
+        kind = classification_pb2.ClassificationResponse
+        return self._infer(core.classify, kind, request, context)
 
     def regress(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._infer(core.regress, regression_pb2.RegressionResponse, request, context)
@@ -97,17 +95,13 @@ class _Calls:
         return describe.status(self._store, name, number)
 
     def _infer(
-        self,
-        function: Callable[..., Any],
-        response_class: Callable[..., Any],
-        request: Any,
-        context: grpc.ServicerContext,
+        self, function: _Function, response: _Function, request: Any, context: grpc.ServicerContext
     ) -> Any:
         with self._lease(request) as version:
             examples = tensors.to_examples(request.input)
             name = request.model_spec.signature_name
             result = function(version.servable, name, examples, self._seconds(context))
-        return _with_spec(response_class(result=result), request, version)
+        return _with_spec(response(result=result), request, version)
 
     def _lease(self, request: Any) -> AbstractContextManager[Version]:
         name, number, label = _spec(request)
@@ -129,7 +123,7 @@ def _spec(request: Any) -> tuple[str, int | None, str | None]:
     return spec.name, number, spec.version_label or None
 
 
-def _handler(behaviour: Callable[..., Any], request_class: Any) -> grpc.RpcMethodHandler:
+def _handler(behaviour: _Function, request_class: Any) -> grpc.RpcMethodHandler:
     def call(request: Any, context: grpc.ServicerContext) -> Any:
         try:
             return behaviour(request, context)

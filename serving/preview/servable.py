@@ -9,9 +9,9 @@ closed. A session is also faster: 0.14 ms instead of 0.20 ms a call on a small m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,8 @@ from tensorflow.core.framework import types_pb2
 
 from serving.preview.errors import from_tensorflow, invalid
 from serving.sessions import SavedModelSession
+
+Arrays: TypeAlias = Mapping[str, np.ndarray]  # by alias
 
 
 class Servable:
@@ -40,19 +42,15 @@ class Servable:
         self.signatures = dict(self._session.meta.signature_def)
 
     def run(
-        self,
-        signature: Any,
-        inputs: Mapping[str, np.ndarray],
-        outputs: Sequence[str],
-        timeout: float | None,
-    ) -> list[np.ndarray]:
-        """Values of the outputs (aliases) of a signature for inputs that `check` has passed.
+        self, signature: Any, inputs: Arrays, outputs: Iterable[str], timeout: float | None
+    ) -> dict[str, np.ndarray]:
+        """Outputs of a signature, by the aliases given, for inputs that `check` has passed.
 
         Raises:
             ServingError: TensorFlow failed, or the time in seconds is up.
         """
         feeds = {signature.inputs[alias].name: value for alias, value in inputs.items()}
-        fetches = [signature.outputs[alias].name for alias in outputs]
+        fetches = {alias: signature.outputs[alias].name for alias in outputs}
         options = None
         if timeout is not None:
             # TensorFlow takes 0 for no deadline.
@@ -64,17 +62,19 @@ class Servable:
             raise from_tensorflow(error) from error
         except (KeyError, TypeError, ValueError) as error:
             raise invalid(str(error)) from error
-        if any(value is None for value in values):
-            raise invalid(f"Tensor expected, operation received in outputs: {fetches}")
+        if any(value is None for value in values.values()):
+            names = list(fetches.values())
+            raise invalid(f"Tensor expected, operation received in outputs: {names}")
         # NumPy would drop the zeros at the end of a string without axes, which comes as bytes.
-        return [np.asarray(v, object if isinstance(v, bytes) else None) for v in values]
+        kinds = {alias: object if isinstance(v, bytes) else None for alias, v in values.items()}
+        return {alias: np.asarray(v, kinds[alias]) for alias, v in values.items()}
 
     def close(self) -> None:
         """Frees the model. No run may be under way."""
         self._session.close()
 
 
-def check(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
+def check(signature: Any, inputs: Arrays) -> None:
     """Compares aliases, types and shapes with the signature.
 
     TF Serving leaves shapes to the kernels, some of which end the process if a shape is wrong.
@@ -91,25 +91,19 @@ def check(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
             f"Missing but required: {{{_joined(known - given)}}}."
         )
     for alias in sorted(given - known):
-        raise invalid(
-            f"input tensor alias not found in signature: {alias}. "
-            f"Inputs expected to be in the set {{{_joined(known)}}}."
-        )
+        expected = f"Inputs expected to be in the set {{{_joined(known)}}}."
+        raise invalid(f"input tensor alias not found in signature: {alias}. {expected}")
     for place, (alias, value) in enumerate(sorted(inputs.items())):
         info = signature.inputs[alias]
-        expected = tf.dtypes.as_dtype(info.dtype)
-        if tf.dtypes.as_dtype(value.dtype) != expected:
-            raise invalid(
-                f"Expects arg[{place}] to be {type_name(info.dtype)} but "
-                f"{type_name(tf.dtypes.as_dtype(value.dtype).as_datatype_enum)} is provided"
-            )
+        dtype = tf.dtypes.as_dtype(value.dtype)
+        if dtype != tf.dtypes.as_dtype(info.dtype):
+            names = type_name(info.dtype), type_name(dtype.as_datatype_enum)
+            raise invalid("Expects arg[{}] to be {} but {} is provided".format(place, *names))
         shape = tf.TensorShape(info.tensor_shape)
         if not shape.is_compatible_with(value.shape):
             sizes = ",".join("?" if size is None else str(size) for size in shape)
-            raise invalid(
-                f"Shape of tensor {alias} [{','.join(map(str, value.shape))}] is not compatible "
-                f"with expected shape [{sizes}]."
-            )
+            tensor = f"tensor {alias} [{','.join(map(str, value.shape))}]"
+            raise invalid(f"Shape of {tensor} is not compatible with expected shape [{sizes}].")
 
 
 def type_name(dtype: int) -> str:

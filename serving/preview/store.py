@@ -68,9 +68,9 @@ class Store:
         """
         self.poll()
         if not any(self.available().values()):
+            cure = "(see the log above). Export them again with python -m serving.export"
             raise RuntimeError(
-                "expected at least one model that can be loaded, received none (see the log "
-                "above). Export them again with python -m serving.export"
+                f"expected at least one model that can be loaded, received none {cure}"
             )
         if poll_seconds:
             self._poller = threading.Thread(
@@ -177,11 +177,10 @@ class Store:
         try:
             servable = self._load(path)
         except Exception as error:  # a damaged model raises errors of many kinds
-            code, message = getattr(error, "code", "UNKNOWN"), str(error)
-            if not isinstance(code, str):
-                code = "UNKNOWN"
+            code = getattr(error, "code", None)
+            told = ServingError(code if isinstance(code, str) else "UNKNOWN", str(error))
             with self._lock:
-                version.state, version.error = "END", ServingError(code, message)
+                version.state, version.error = "END", told
             logger.error("%s version %d can't be loaded, others serve on: %s", name, number, error)
             return False
         with self._lock:
