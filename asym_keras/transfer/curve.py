@@ -54,10 +54,10 @@ def transfer_settings(protocol: str, *, classification: bool) -> dict:
             f"transfer_settings: expected protocol to be one of {PROTOCOLS}, received {protocol!r}."
         )
     nodes, learning_rate = (128, 1.0) if classification else (64, 0.1)
-    hidden, steps = (nodes, nodes), 10_000 if classification else 5_000
+    layers, steps = 2, 10_000 if classification else 5_000
     if protocol == "paper":
-        hidden, steps = (nodes,), 5_000 if classification else 50_000
-    return {"hidden": hidden, "steps": steps, "learning_rate": learning_rate}
+        layers, steps = 1, 5_000 if classification else 50_000
+    return {"hidden": (nodes,) * layers, "steps": steps, "learning_rate": learning_rate}
 
 
 def transfer_curve(
