@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -78,10 +79,7 @@ class Run:
         try:
             return load_model(path)
         except Exception as error:  # Keras tells of a damaged file in many ways, "not found" too
-            raise ValueError(
-                f"expected a trained model in {path}, received a file that can't be read "
-                f"({type(error).__name__}). {_CURE}."
-            ) from error
+            raise _unreadable("a trained model", path, error) from error
 
 
 def load_run(folder: str | os.PathLike) -> Run:
@@ -113,14 +111,13 @@ def load_run(folder: str | os.PathLike) -> Run:
             f"expected the records of a finished run in {folder / 'history.csv'}, received none. "
             f"{_CURE}."
         )
-    nodes = _arrays(folder / "nodes.npz", len(history))
     metrics = folder / "metrics.json"
     return Run(
         path=folder,
         config=facts.pop("config"),
         facts=facts,
         history=History(history.rows),
-        nodes=nodes,
+        nodes=_arrays(folder / "nodes.npz", len(history)),
         pruning=_table(folder / "pruning.csv", "pruned", "train_risk"),
         transfer=_table(folder / "transfer.csv", "features", "train_risk"),
         metrics=_json(metrics) if metrics.is_file() else {},
@@ -148,11 +145,9 @@ def find_runs(folder: str | os.PathLike) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    try:
-        _config(folder)
-    except (OSError, ValueError):
-        return False
-    return True
+    with contextlib.suppress(OSError, ValueError):
+        return bool(_config(folder))
+    return False
 
 
 def _config(folder: Path) -> dict:
@@ -176,9 +171,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"expected JSON in {path}, received {error}. {_CURE}.") from error
+        raise _damaged("JSON", path, str(error)) from error
     if not isinstance(content, dict):
-        raise ValueError(f"expected a JSON object in {path}, received another value. {_CURE}.")
+        raise _damaged("a JSON object", path, "another value")
     return content
 
 
@@ -189,17 +184,13 @@ def _table(path: Path, *columns: str) -> Table | None:
     try:
         table = Table.from_csv(path)
     except (ValueError, csv.Error) as error:
-        raise ValueError(
-            f"expected a table of numbers in {path}, received {error}. {_CURE}."
-        ) from error
+        raise _damaged("a table of numbers", path, str(error)) from error
     if not len(table):
-        raise ValueError(f"expected a table of numbers in {path}, received no row. {_CURE}.")
+        raise _damaged("a table of numbers", path, "no row")
     missing = [name for name in columns if name not in table[0]]
     if missing:
-        raise ValueError(
-            f"expected the columns {', '.join(columns)} in {path}, received none named "
-            f"{', '.join(missing)}. {_CURE}."
-        )
+        expected = f"the columns {', '.join(columns)}"
+        raise _damaged(expected, path, f"none named {', '.join(missing)}")
     return table
 
 
@@ -208,12 +199,9 @@ def _arrays(path: Path, records: int) -> dict[str, np.ndarray] | None:
         return None
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = dict(file)
     except Exception as error:  # a flipped bit can make NumPy and zipfile raise almost any
-        raise ValueError(
-            f"expected arrays in {path}, received a file that can't be read "
-            f"({type(error).__name__}). {_CURE}."
-        ) from error
+        raise _unreadable("arrays", path, error) from error
     changes = arrays.get("node_weight_change")
     if changes is None or changes.ndim != 2 or len(changes) != records:
         shape = "none" if changes is None else f"shape {changes.shape}"
@@ -222,3 +210,11 @@ def _arrays(path: Path, records: int) -> dict[str, np.ndarray] | None:
             f"history.csv, received {shape}. {_CURE}."
         )
     return arrays
+
+
+def _unreadable(expected: str, path: Path, error: Exception) -> ValueError:
+    return _damaged(expected, path, f"a file that can't be read ({type(error).__name__})")
+
+
+def _damaged(expected: str, path: Path, received: str) -> ValueError:
+    return ValueError(f"expected {expected} in {path}, received {received}. {_CURE}.")

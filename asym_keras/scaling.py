@@ -10,13 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from asym_keras.checks import (
-    Float64Array,
-    check_count,
-    check_gamma,
-    check_open_unit,
-    check_weights,
-)
+from asym_keras.checks import Float64Array, check_count, check_gamma, check_open_unit, check_weights
 
 
 def node_scalings(width: int, gamma: float, alpha: float) -> Float64Array:
@@ -61,8 +55,7 @@ def mix_scalings(weights: npt.ArrayLike, gamma: float) -> Float64Array:
         ValueError: The weights are not a nonempty vector, hold a negative or non-finite entry
             or only zeros; or gamma lies outside [0, 1].
     """
-    weights = check_weights(weights)
-    gamma = check_gamma(gamma)
+    weights, gamma = check_weights(weights), check_gamma(gamma)
     return gamma / weights.size + (1.0 - gamma) * _normalise(weights)
 
 
@@ -81,8 +74,7 @@ def zipf_weights(width: int, alpha: float) -> Float64Array:
         TypeError: An argument is not a number.
         ValueError: An argument lies outside its range.
     """
-    width = check_count(width, "width")
-    alpha = check_open_unit(alpha, "alpha")
+    width, alpha = check_count(width, "width"), check_open_unit(alpha, "alpha")
     with np.errstate(under="ignore"):
         return np.arange(1, width + 1, dtype=np.float64) ** (-1.0 / alpha)
 
@@ -106,8 +98,7 @@ def geometric_weights(width: int, ratio: float) -> Float64Array:
         >>> asym_keras.scaling.mix_scalings(weights, gamma=0.0).round(3)
         array([0.571, 0.286, 0.143])
     """
-    width = check_count(width, "width")
-    ratio = check_open_unit(ratio, "ratio")
+    width, ratio = check_count(width, "width"), check_open_unit(ratio, "ratio")
     with np.errstate(under="ignore"):
         return ratio ** np.arange(width, dtype=np.float64)
 
@@ -132,8 +123,7 @@ def finite_weights(width: int, nodes: int) -> Float64Array:
         >>> asym_keras.scaling.finite_weights(4, nodes=2)
         array([0.5, 0.5, 0. , 0. ])
     """
-    width = check_count(width, "width")
-    nodes = check_count(nodes, "nodes")
+    width, nodes = check_count(width, "width"), check_count(nodes, "nodes")
     if nodes > width:
         raise ValueError(
             f"nodes: expected at most width = {width}, received {nodes}; lower nodes or raise width"

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     import keras
 
 _Size = tuple[int, int]  # height, width
+_Parts = tuple[Any, Callable, dict[str, Any]]  # of a `Backbone`: network, preprocess, recipe
 
 DEFAULT_BACKBONE = "resnet_18_imagenet"
 
 # The networks of keras.applications take any size; most were trained at this one.
-_APPLICATION_SIZE = 224
+_APPLICATION_SIZE = (224, 224)
 # urllib and kagglehub would otherwise wait for minutes where packets are dropped.
 _CONNECT_SECONDS = 10.0
 _ADVICE = (
@@ -39,19 +40,13 @@ _ADVICE = (
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Backbone:
-    """A frozen network with the preprocessing that it was trained with.
+    """A frozen network with the preprocessing that it was trained with."""
 
-    Attributes:
-        name: as it was asked for.
-        network: Keras model of one input and one output, images -> features.
-        preprocess: pixels float32 in 0..255, tensor `(n, h, w, 3)` -> inputs of `network`.
-        recipe: JSON values on which the features depend: name, a fingerprint of the weights,
-            preprocessing, library versions.
-    """
-
-    name: str
-    network: keras.Model
-    preprocess: Callable
+    name: str  # as it was asked for
+    network: keras.Model  # of one input and one output, images -> features
+    preprocess: Callable  # pixels float32 in 0..255, (n, h, w, 3) -> inputs of `network`
+    # JSON values on which the features depend: name, a fingerprint of the weights, preprocessing,
+    # library versions.
     recipe: dict[str, Any]
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -67,7 +62,8 @@ class Backbone:
             dtype = tf.as_dtype(self.network.inputs[0].dtype)
             inputs = tf.cast(tf.round(inputs) if dtype.is_integer else inputs, dtype)
             outputs = self.network(inputs, training=False)
-            return tf.cast(_pooled(outputs), "float32")
+            between = list(range(1, len(outputs.shape) - 1))
+            return tf.cast(tf.reduce_mean(outputs, between), "float32")
 
         return tf.function(features, reduce_retracing=True)
 
@@ -97,8 +93,6 @@ def load_backbone(name: str = DEFAULT_BACKBONE, *, image_size: int | None = None
         ModuleNotFoundError: KerasHub is not installed.
         OSError: The weights could not be had, mostly for want of a network connection.
     """
-    import keras
-
     if image_size is not None and image_size < 1:
         raise ValueError(
             f"image_size: expected at least 1, received {image_size}; leave it out for the "
@@ -107,16 +101,16 @@ def load_backbone(name: str = DEFAULT_BACKBONE, *, image_size: int | None = None
     if name.startswith("~"):  # a file or a preset's folder
         name = str(user_path(name))
     if name.endswith(".keras"):
-        backbone = _saved(name, image_size)
-    elif name in _application_names(keras.applications):
-        backbone = _application(name, image_size)
+        load = _saved
     else:
-        backbone = _preset(name, image_size)
-    backbone.network.trainable = False
-    return backbone
+        load = _application if name in _application_names() else _preset
+    asked = None if image_size is None else (image_size, image_size)
+    network, preprocess, recipe = load(name, asked)
+    network.trainable = False
+    return Backbone(name=name, network=network, preprocess=preprocess, recipe=recipe)
 
 
-def _saved(name: str, image_size: int | None) -> Backbone:
+def _saved(name: str, asked: _Size | None) -> _Parts:
     import keras
 
     path = Path(name)
@@ -132,64 +126,30 @@ def _saved(name: str, image_size: int | None) -> Backbone:
             f"backbone: expected a saved Keras model, received {name}, which cannot be loaded "
             f"({error}); save it again with model.save"
         ) from error
-    asked = None if image_size is None else (image_size, image_size)
     size = _input_size(name, network, asked)
-    return Backbone(
-        name=name,
-        network=network,
-        preprocess=functools.partial(_resized, size=size),
-        recipe={
-            "network": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "preprocessing": f"pixels 0..255, {_resizing(size)}",
-            **_versions("keras", "tensorflow"),
-        },
-    )
+    recipe = {
+        "network": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "preprocessing": f"pixels 0..255, {_resizing(size)}",
+        **_versions("keras", "tensorflow"),
+    }
+    return network, functools.partial(_resized, size=size), recipe
 
 
-def _application(name: str, image_size: int | None) -> Backbone:
-    import keras
-
-    module, make = _constructor(keras.applications, name)
-    size = (image_size or _APPLICATION_SIZE,) * 2
+def _application(name: str, asked: _Size | None) -> _Parts:
+    module, make = _constructor(name)
+    size = asked or _APPLICATION_SIZE
     with _downloading(name):
         network = make(include_top=False, weights="imagenet", input_shape=(*size, 3))
-    return Backbone(
-        name=name,
-        network=network,
-        preprocess=lambda pixels: module.preprocess_input(_resized(pixels, size)),
-        recipe={
-            "network": f"keras.applications.{name}",
-            "weights": _fingerprint(network),
-            "preprocessing": f"{_resizing(size)}, {module.__name__}.preprocess_input",
-            **_versions("keras", "tensorflow"),
-        },
-    )
+    recipe = {
+        "network": f"keras.applications.{name}",
+        "weights": _fingerprint(network),
+        "preprocessing": f"{_resizing(size)}, {module.__name__}.preprocess_input",
+        **_versions("keras", "tensorflow"),
+    }
+    return network, lambda pixels: module.preprocess_input(_resized(pixels, size)), recipe
 
 
-def _preset(name: str, image_size: int | None) -> Backbone:
-    keras_hub = _keras_hub(name)
-    _check_preset(name, keras_hub.models.Backbone.presets)
-    with _downloading(name):
-        network = keras_hub.models.Backbone.from_preset(name)
-        converter = keras_hub.layers.ImageConverter.from_preset(name)
-    if image_size is not None:
-        converter.image_size = (image_size, image_size)
-    _input_size(name, network, converter.image_size)
-    settings = {k: v for k, v in converter.get_config().items() if k != "name"}
-    return Backbone(
-        name=name,
-        network=network,
-        preprocess=converter,
-        recipe={
-            "network": f"keras_hub {name}",
-            "weights": _fingerprint(network),
-            "preprocessing": {**settings, "image_size": converter.image_size},
-            **_versions("keras", "keras-hub", "tensorflow"),
-        },
-    )
-
-
-def _keras_hub(name: str) -> types.ModuleType:
+def _preset(name: str, asked: _Size | None) -> _Parts:
     if importlib.util.find_spec("keras_hub") is None:
         raise ModuleNotFoundError(
             f"backbone {name!r}: expected the package keras_hub, received none. Install it with: "
@@ -198,16 +158,28 @@ def _keras_hub(name: str) -> types.ModuleType:
         )
     import keras_hub
 
-    return keras_hub
+    _check_preset(name, keras_hub.models.Backbone.presets)
+    with _downloading(name):
+        network = keras_hub.models.Backbone.from_preset(name)
+        converter = keras_hub.layers.ImageConverter.from_preset(name)
+    if asked is not None:
+        converter.image_size = asked
+    _input_size(name, network, converter.image_size)
+    settings = {k: v for k, v in converter.get_config().items() if k != "name"}
+    recipe = {
+        "network": f"keras_hub {name}",
+        "weights": _fingerprint(network),
+        "preprocessing": {**settings, "image_size": converter.image_size},
+        **_versions("keras", "keras-hub", "tensorflow"),
+    }
+    return network, converter, recipe
 
 
 def _check_preset(name: str, presets: Any) -> None:
     """Refuses unknown names here: KerasHub's message does not name the near ones."""
-    import keras
-
     if name in presets or "://" in name or Path(name).is_dir():
         return
-    known = [*presets, *_application_names(keras.applications)]
+    known = [*presets, *_application_names()]
     near = difflib.get_close_matches(name, known, n=3)
     hint = f"try {' or '.join(near)}" if near else "keras_hub.models.Backbone.presets lists them"
     raise ValueError(
@@ -216,8 +188,10 @@ def _check_preset(name: str, presets: Any) -> None:
     )
 
 
-def _constructor(applications: types.ModuleType, name: str) -> tuple[types.ModuleType, Callable]:
+def _constructor(name: str) -> tuple[types.ModuleType, Callable]:
     """The module with the preprocessing of the network `name`, and what makes the network."""
+    from keras import applications
+
     for module in vars(applications).values():
         if hasattr(module, "preprocess_input") and hasattr(module, name):
             return module, getattr(module, name)
@@ -226,7 +200,9 @@ def _constructor(applications: types.ModuleType, name: str) -> tuple[types.Modul
     return getattr(applications, make.__module__.rsplit(".", 1)[-1]), make
 
 
-def _application_names(applications: types.ModuleType) -> list[str]:
+def _application_names() -> list[str]:
+    from keras import applications
+
     return [name for name in dir(applications) if name[0].isupper()]
 
 
@@ -278,13 +254,6 @@ def _resized(pixels: Any, size: _Size | None) -> Any:
 
 def _resizing(size: _Size | None) -> str:
     return "own size" if size is None else f"bilinear, antialiased to {size[0]} x {size[1]}"
-
-
-def _pooled(outputs: Any) -> Any:
-    """`(n, d)`: the mean over all axes but the first and the last."""
-    import tensorflow as tf
-
-    return tf.reduce_mean(outputs, list(range(1, len(outputs.shape) - 1)))
 
 
 def _fingerprint(network: keras.Model) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +27,10 @@ _PADDING = 4
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cifar10Images:
-    """The images in their canonical order.
+    """The images in their canonical order, and where they came from, in words."""
 
-    Attributes:
-        x_train, x_test: uint8 `(n, 32, 32, 3)`.
-        labels_train, labels_test: int64 `(n,)` in 0..9.
-        source: Where they came from, in words.
-    """
-
-    x_train: npt.NDArray[np.uint8]
-    labels_train: Int64Array
+    x_train: npt.NDArray[np.uint8]  # (n, 32, 32, 3)
+    labels_train: Int64Array  # (n,) in 0..9
     x_test: npt.NDArray[np.uint8]
     labels_test: Int64Array
     source: str
@@ -81,20 +77,14 @@ def load_cifar10(
     name = DEFAULT_BACKBONE if backbone is None else backbone
     network = load_backbone(name, image_size=image_size)  # fails before images are read
     images = load_cifar10_images(data_dir, train=train, test=test)
-
-    def features(pixels: npt.NDArray[np.uint8]) -> Float32Array:
-        return cached_features(network, pixels, cache_dir=cache_dir, progress=progress)
-
-    x_train, labels_train = images.x_train, images.labels_train
+    features = functools.partial(cached_features, network, cache_dir=cache_dir, progress=progress)
+    x_train: Iterable[npt.NDArray[np.uint8]] = [images.x_train]
     if views:
-        parts = [features(augmented(x_train, seed=view)) for view in range(views)]
-        labels_train = np.tile(labels_train, views)
-    else:
-        parts = [features(x_train)]
+        x_train = (augmented(images.x_train, seed=view) for view in range(views))
     source = f"{images.source}, features of {name}"
     return _dataset(
-        np.concatenate(parts),
-        labels_train,
+        np.concatenate([features(view) for view in x_train]),
+        np.tile(images.labels_train, views or 1),
         features(images.x_test),
         images.labels_test,
         source=f"{source}, {views} views" if views else source,
@@ -173,14 +163,9 @@ def load_cifar10_images(
 
 
 def augmented(images: npt.NDArray[np.uint8], *, seed: int) -> npt.NDArray[np.uint8]:
-    """One random view of each image: a crop of the image padded by 4 zeros, flipped or not.
+    """One random view of each image `(n, h, w, c)`: a crop of it padded by 4 zeros, flipped or not.
 
-    Args:
-        images: uint8 `(n, h, w, c)`.
-        seed: int; the same seed gives the same views.
-
-    Returns:
-        uint8 `(n, h, w, c)`.
+    The same seed gives the same views.
     """
     generator = np.random.default_rng(seed)
     count, height, width, _ = images.shape

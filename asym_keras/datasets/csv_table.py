@@ -11,35 +11,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from asym_keras.checks import Float64Array
 from asym_keras.files import user_path
-
-Float64Array = npt.NDArray[np.float64]
 
 _DELIMITERS = (",", ";", "\t")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """Named columns of finite numbers.
+    """Named columns of finite numbers."""
 
-    Attributes:
-        names: Column names, without the blanks around them.
-        values: float64 `(rows, columns)`, in the order of the file.
-    """
-
-    names: list[str]
-    values: Float64Array
+    names: list[str]  # without the blanks around them
+    values: Float64Array  # (rows, columns), in the order of the file
 
 
 def read_csv(path: Path) -> Table:
-    """The numbers of a CSV file with a header line.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: As `parse_csv`.
-    """
+    """`parse_csv` of a file; FileNotFoundError where there is none."""
     return parse_csv(*_content(path))
 
 
@@ -49,11 +37,7 @@ def read_header(path: Path) -> list[str]:
 
 
 def parse_csv(content: bytes, origin: str) -> Table:
-    """The numbers of a CSV file with a header line, from its bytes.
-
-    Args:
-        content: UTF-8, with or without byte order mark.
-        origin: Where they came from, for errors.
+    """The numbers of a CSV file with a header line; the arguments are those of `read_records`.
 
     Raises:
         ValueError: As `read_records`; a header without names for at least two columns; a line
@@ -78,10 +62,7 @@ def read_records(content: bytes, origin: str) -> Iterator[tuple[int, list[str]]]
 
     Cells are separated by commas, semicolons or tabs, and may be quoted. The first line's, which
     are names, may have line breaks in quotes; in others a line break tells of a lost quote.
-
-    Args:
-        content: UTF-8, with or without byte order mark.
-        origin: Where it came from, for errors.
+    A byte order mark may stand before all. Errors name the `origin`.
 
     Raises:
         ValueError: Not UTF-8 text, or a quote without its end: names its line.

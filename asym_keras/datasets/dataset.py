@@ -53,7 +53,12 @@ class Dataset:
         for part in ("train", "test"):
             self._check_part(part)
         for array in ("x", "y"):
-            self._check_columns(array)
+            train, test = (getattr(self, f"{array}_{part}").shape[1] for part in ("train", "test"))
+            if train != test:
+                raise self._error(
+                    f"{array}_test: expected {train} columns as in {array}_train, received {test}; "
+                    "prepare both parts in the same way"
+                )
         if (self.labels_train is None) != (self.labels_test is None):
             raise self._error(
                 "labels_train and labels_test: expected both or neither, received one; "
@@ -104,9 +109,7 @@ class Dataset:
         )
 
     def _check_part(self, part: str) -> None:
-        x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
-        self._check_floats(f"x_{part}", x)
-        self._check_floats(f"y_{part}", y)
+        x, y = (self._checked_floats(f"{array}_{part}") for array in ("x", "y"))
         if len(x) != len(y):
             raise self._error(
                 f"y_{part}: expected {len(x)} rows as in x_{part}, received {len(y)}; the first "
@@ -116,7 +119,8 @@ class Dataset:
         if labels is not None:
             self._check_labels(f"labels_{part}", labels, y.shape)
 
-    def _check_floats(self, name: str, array: Float32Array) -> None:
+    def _checked_floats(self, name: str) -> Float32Array:
+        array = getattr(self, name)
         if not _is_array(array, np.float32, rank=2):
             raise self._error(
                 f"{name}: expected a float32 array of rank 2, received {_describe(array)}; "
@@ -134,6 +138,7 @@ class Dataset:
                 f"{name}: expected finite float32 values, received {row[~np.isfinite(row)][0]} "
                 f"in row {bad[0]} ({bad.size} such rows); repair or remove those rows"
             )
+        return array
 
     def _check_labels(self, name: str, labels: Int64Array, shape: tuple[int, int]) -> None:
         rows, classes = shape
@@ -147,15 +152,6 @@ class Dataset:
             raise self._error(
                 f"{name}: expected classes 0 to {classes - 1}, received {labels[bad[0]]} in row "
                 f"{bad[0]}; number the classes from 0, one target column each"
-            )
-
-    def _check_columns(self, array: str) -> None:
-        train = getattr(self, f"{array}_train").shape[1]
-        test = getattr(self, f"{array}_test").shape[1]
-        if train != test:
-            raise self._error(
-                f"{array}_test: expected {train} columns as in {array}_train, received {test}; "
-                "prepare both parts in the same way"
             )
 
     def _check_preprocessing(self) -> None:

@@ -17,9 +17,6 @@ from asym_keras.datasets.dataset import Float32Array
 from asym_keras.datasets.folders import cache_folder, data_folder
 from asym_keras.files import atomic_path, user_path
 
-_FORMAT = "asym_keras features 1"
-_BATCH = 64
-
 
 def features_folder() -> Path:
     """Where features are kept: `features` in `ASYM_KERAS_DATA_DIR`, else in the user's cache.
@@ -34,7 +31,7 @@ def cached_features(
     images: npt.NDArray[np.uint8],
     *,
     cache_dir: str | os.PathLike[str] | None = None,
-    batch_size: int = _BATCH,
+    batch_size: int = 64,
     progress: bool = True,
 ) -> Float32Array:
     """Features of `images` under `backbone`, from the cache if it has them.
@@ -79,7 +76,7 @@ def cached_features(
 
 
 def _key(recipe: dict, images: npt.NDArray[np.uint8]) -> str:
-    facts = {"format": _FORMAT, "recipe": recipe, "images": images.shape}
+    facts = {"format": "asym_keras features 1", "recipe": recipe, "images": images.shape}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from asym_keras.datasets.dataset import Dataset, one_hot, scale_pixels
+from asym_keras.datasets.dataset import Dataset, class_targets, scale_pixels
 from asym_keras.datasets.preprocessing import pixels
 from asym_keras.datasets.tfds_images import load_tfds_images
 
@@ -45,27 +45,19 @@ def load_mnist(source: str = "bundled") -> Dataset:
     if source == "tfds":
         return load_tfds_images("mnist")
     data = _read_bundled()
-    origin = "bundled MNIST, canonical order"
-    transfer = _part(data, slice(_SPLIT, None), name="mnist-transfer", source=origin)
-    return _part(data, slice(None, _SPLIT), name="mnist", source=origin, transfer=transfer)
+    transfer = _part(data, slice(_SPLIT, None), name="mnist-transfer")
+    return _part(data, slice(None, _SPLIT), name="mnist", transfer=transfer)
 
 
-def _part(
-    data: dict[str, np.ndarray],
-    rows: slice,
-    *,
-    name: str,
-    source: str,
-    transfer: Dataset | None = None,
-) -> Dataset:
-    arrays: dict[str, Any] = {}
-    for part in ("train", "test"):
-        labels = data[f"y_{part}"][rows].astype(np.int64)
-        arrays[f"x_{part}"] = scale_pixels(data[f"x_{part}"][rows])
-        arrays[f"y_{part}"] = one_hot(labels, _CLASSES)
-        arrays[f"labels_{part}"] = labels
+def _part(data: dict[str, np.ndarray], rows: slice, **facts: Any) -> Dataset:
+    labels, labels_test = (data[key][rows].astype(np.int64) for key in ("y_train", "y_test"))
     return Dataset(
-        name=name, source=source, transfer=transfer, preprocessing=_PREPROCESSING, **arrays
+        x_train=scale_pixels(data["x_train"][rows]),
+        x_test=scale_pixels(data["x_test"][rows]),
+        **class_targets(labels, labels_test, _CLASSES),
+        source="bundled MNIST, canonical order",
+        preprocessing=_PREPROCESSING,
+        **facts,
     )
 
 

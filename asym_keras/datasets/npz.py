@@ -49,23 +49,21 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
         UserWarning: Some test labels never occur in training.
     """
     path = user_path(path)
-    arrays = _read(path)
+    x_train, y_train, x_test, y_test = _read(path)
     try:
-        x_train, x_test = _inputs(arrays["x_train"], arrays["x_test"])
-        targets = _targets(arrays["y_train"], arrays["y_test"])
         return Dataset(
             name=path.stem,
-            x_train=x_train,
-            x_test=x_test,
+            **_inputs(x_train, x_test),
+            **_targets(y_train, y_test),
             source=f"npz file {path}",
-            preprocessing=_preprocessing(arrays["x_train"]),
-            **targets,
+            preprocessing=_preprocessing(x_train),
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> list[np.ndarray]:
+    """The arrays of `_KEYS`."""
     if not path.is_file():
         raise FileNotFoundError(
             f"expected an .npz file, received {path.absolute()}, which is no file"
@@ -86,7 +84,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                 f"{path}: expected the arrays {', '.join(_KEYS)}, received "
                 f"{', '.join(file.files) or 'none'}; add {', '.join(missing)}"
             )
-        return {key: _read_array(file, key, path) for key in _KEYS}
+        return [_read_array(file, key, path) for key in _KEYS]
 
 
 def _read_array(file: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
@@ -106,7 +104,7 @@ def _read_array(file: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
     return array
 
 
-def _inputs(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _inputs(x_train: np.ndarray, x_test: np.ndarray) -> dict[str, Any]:
     if (x_train.dtype == np.uint8) != (x_test.dtype == np.uint8):
         raise ValueError(
             f"x_test: expected {x_train.dtype} as in x_train, received {x_test.dtype}; "
@@ -117,7 +115,7 @@ def _inputs(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.nda
             f"x_test: expected rows of shape {x_train.shape[1:]} as in x_train, received "
             f"{x_test.shape[1:]}; prepare both parts in the same way"
         )
-    return _vectors(x_train, "x_train"), _vectors(x_test, "x_test")
+    return {"x_train": _vectors(x_train, "x_train"), "x_test": _vectors(x_test, "x_test")}
 
 
 def _preprocessing(x: np.ndarray) -> Preprocessing:
@@ -156,13 +154,11 @@ def _targets(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
         )
     if kinds == {"labels"}:
         return _class_targets(y_train.astype(np.int64), y_test.astype(np.int64))
-    targets = {
-        "y_train": _float32(y_train[:, None] if y_train.ndim == 1 else y_train),
-        "y_test": _float32(y_test[:, None] if y_test.ndim == 1 else y_test),
-    }
-    if _is_one_hot(targets["y_train"]) and _is_one_hot(targets["y_test"]):
-        targets["labels_train"] = targets["y_train"].argmax(axis=1).astype(np.int64)
-        targets["labels_test"] = targets["y_test"].argmax(axis=1).astype(np.int64)
+    train, test = (_float32(y[:, None] if y.ndim == 1 else y) for y in (y_train, y_test))
+    targets = {"y_train": train, "y_test": test}
+    if _is_one_hot(train) and _is_one_hot(test):
+        targets["labels_train"] = train.argmax(axis=1).astype(np.int64)
+        targets["labels_test"] = test.argmax(axis=1).astype(np.int64)
     return targets
 
 

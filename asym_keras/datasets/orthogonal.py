@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from asym_keras.datasets.dataset import Dataset
-from asym_keras.datasets.preprocessing import Preprocessing
-from asym_keras.datasets.simulated import GENERATED, check_counts
+from asym_keras.datasets.simulated import check_counts, check_spread, generated
 
 
 def load_orthogonal(
@@ -40,11 +39,7 @@ def load_orthogonal(
             f"load_orthogonal: expected at most input_dim = {input_dim} examples, received "
             f"{examples}; lower examples or raise input_dim"
         )
-    if not 0.0 <= bound < float("inf"):
-        raise ValueError(
-            f"load_orthogonal: expected bound to be a number of at least 0, received {bound}; "
-            "pass the largest absolute target"
-        )
+    check_spread("load_orthogonal", "bound", bound, "the largest absolute target")
     arrays: dict[str, Any] = {}
     for part, stream in zip(("train", "test"), np.random.SeedSequence(seed).spawn(2), strict=True):
         generator = np.random.default_rng(stream)
@@ -53,9 +48,4 @@ def load_orthogonal(
         arrays[f"x_{part}"] = (q * np.sign(np.diagonal(r))).T.astype(np.float32)
         arrays[f"y_{part}"] = generator.uniform(-bound, bound, (examples, 1)).astype(np.float32)
     source = f"generated: orthonormal inputs, targets within {bound:g}, seed {seed}"
-    return Dataset(
-        name="orthogonal",
-        source=source,
-        preprocessing=Preprocessing(kind="vector", origin=source, licence=GENERATED),
-        **arrays,
-    )
+    return generated("orthogonal", source, arrays)

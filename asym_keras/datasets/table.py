@@ -8,7 +8,8 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-from asym_keras.datasets.csv_table import Float64Array, Table, read_csv
+from asym_keras.checks import Float64Array
+from asym_keras.datasets.csv_table import Table, read_csv
 from asym_keras.datasets.dataset import Dataset
 from asym_keras.datasets.preprocessing import Preprocessing
 from asym_keras.files import user_path
@@ -58,12 +59,10 @@ def load_table(
             f"{target!r}; pass one of them"
         )
     column = table.names.index(target)
+    features = [feature for feature in table.names if feature != target]
     try:
         return split_table(
-            Table(
-                [feature for feature in table.names if feature != target],
-                np.delete(table.values, column, axis=1),
-            ),
+            Table(features, np.delete(table.values, column, axis=1)),
             table.values[:, column],
             name=path.stem if name is None else name,
             source=f"CSV file {path}, target {target}, seed {seed}",
@@ -91,17 +90,8 @@ def split_table(
     the training part. Rows are taken in the order of `RandomState(seed).permutation(rows)`: the
     first 40 % train, the next 40 % are the transfer part (its first half trains, its second half
     tests), the last 20 % test. Each part ends at the whole row below its share of all rows.
-
-    Args:
-        features: `(rows, d)`. Those constant in the training part are left out: logged, and
-            told in `source`.
-        target: float64 `(rows,)`.
-        name, source: Of the dataset; "-transfer" is added to the transfer part's name.
-        seed: Of the permutation.
-        target_name, origin, licence: For the dataset's `Preprocessing`.
-
-    Returns:
-        A `Dataset`: x float32 `(n, d)`, y float32 `(n, 1)`.
+    Features constant in the training part are left out: logged, and told in `source`.
+    `target_name`, `origin` and `licence` are for the dataset's `Preprocessing`.
 
     Raises:
         ValueError: A negative seed, fewer than 5 rows, a target or all features constant in the

@@ -80,12 +80,10 @@ def load_tfds_images(
     n_train, n_test = splits["train"].num_examples, splits["test"].num_examples
     further = None
     if transfer and n_train >= 2 * train and n_test >= 2 * test:
-        further = _dataset(
-            builder, f"train[{train}:{2 * train}]", f"test[{n_test - test}:{n_test}]", None
-        )
-    return _dataset(
-        builder, f"train[:{min(train, n_train)}]", f"test[:{min(test, n_test)}]", further
-    )
+        split = f"train[{train}:{2 * train}]", f"test[{n_test - test}:{n_test}]"
+        further = _dataset(builder, *split, transfer=None)
+    split = f"train[:{min(train, n_train)}]", f"test[:{min(test, n_test)}]"
+    return _dataset(builder, *split, transfer=further)
 
 
 def builder_of(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.DatasetBuilder:

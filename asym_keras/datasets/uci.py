@@ -23,24 +23,14 @@ _TIMEOUT_SECONDS = 30.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Published:
-    """A set as UCI publishes it; columns go by position, since their names differ by source.
+    """A set as UCI publishes it; columns go by position, since their names differ by source."""
 
-    Attributes:
-        number: UCI's id.
-        rows: Examples.
-        features: Names and units of the leading columns; the next is the target, others are
-            unused.
-        target: Name and unit of the target.
-        decimals: Of each column. The other digits of a file do not count.
-        sha256: Of the numbers, rounded to these decimals, row by row: see `_digest`.
-    """
-
-    number: int
+    number: int  # UCI's id
     rows: int
-    features: tuple[str, ...]
+    features: tuple[str, ...]  # the leading columns, with units; the next one is the target
     target: str
-    decimals: tuple[int, ...]
-    sha256: str
+    decimals: tuple[int, ...]  # of each column; the other digits of a file do not count
+    sha256: str  # of the numbers, rounded to these decimals: see `_digest`
 
 
 _SETS = {

@@ -68,33 +68,20 @@ def require_features(layer: AsymScaledDense) -> None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sum:
-    """What a tensor holds that is computed from one layer's sums over nodes, and nothing else.
+    """What a tensor holds that is computed from one layer's sums over nodes, and nothing else."""
 
-    Attributes:
-        layer: the layer that sums, a reader or the `AsymScaledDense` with its own outputs.
-        tensor: what that layer returns.
-        steps: the calls of weightless operations that lead from there, in order.
-    """
-
-    layer: Any
-    tensor: Any
-    steps: tuple[Step, ...] = ()
+    layer: Any  # that sums: a reader, or the `AsymScaledDense` with its own outputs
+    tensor: Any  # what that layer returns
+    steps: tuple[Step, ...] = ()  # calls of weightless operations that lead from there, in order
 
 
 @dataclasses.dataclass(eq=False)
 class Cut:
-    """A layer that is another for fewer nodes.
-
-    Attributes:
-        layer: a reader, a normalisation or a Reshape.
-        received: the nodes that it takes.
-        returned: what it hands on; None: sums over nodes.
-        calls: int.
-    """
+    """A layer that is another for fewer nodes: a reader, a normalisation or a Reshape."""
 
     layer: Any
     received: Nodes
-    returned: Nodes | None
+    returned: Nodes | None  # what it hands on; None: sums over nodes
     calls: int = 1
 
 

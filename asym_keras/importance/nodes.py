@@ -14,17 +14,11 @@ class Obstacle(Exception):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Nodes:
-    """Entries of a tensor along one axis, each of one node or of none.
+    """Entries of a tensor along one axis, each of one node or of none."""
 
-    Attributes:
-        axis: int, that axis of the tensor, whose axis 0 is the examples'.
-        labels: int (size,), the node that each entry belongs to; -1: to none.
-        constants: float64 (size,), what each entry is where its node is masked.
-    """
-
-    axis: int
-    labels: np.ndarray
-    constants: np.ndarray
+    axis: int  # of the tensor, whose axis 0 is the examples'
+    labels: np.ndarray  # int (size,), the node that each entry belongs to; -1: to none
+    constants: np.ndarray  # float64 (size,), what each entry is where its node is masked
 
     def entries(self, nodes: Any) -> np.ndarray:
         """Places of the entries of `nodes` and of those that belong to none."""

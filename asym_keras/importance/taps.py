@@ -21,8 +21,7 @@ TILE_NUMBERS = 2**22
 def tiles(model: keras.Model, x: Any, units: int, batch_size: int | None = None) -> list[slice]:
     """Slices over the examples of `x`, of `batch_size` or as memory allows; all if they meet.
 
-    Args:
-        units: numbers an example that the caller will hold beside what the model's layers do.
+    The caller will hold `units` numbers an example beside what the model's layers do.
     """
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"Expected batch_size to be at least 1 or None, received {batch_size}.")
@@ -37,15 +36,8 @@ def tiles(model: keras.Model, x: Any, units: int, batch_size: int | None = None)
 def received(model: keras.Model, layers: list, x: Any, *, skip: bool = False) -> list[list]:
     """Inputs of each of `layers` at each of its calls while `model` runs on `x`, in inference.
 
-    Args:
-        model: built model.
-        layers: layers of it.
-        x: array or structure of arrays.
-        skip: the layers return zeros instead of what they compute. For the last layer of a
-            model, whose product nobody needs here.
-
-    Returns:
-        For each layer a list of tensors, one a call.
+    With `skip` the layers return zeros instead of what they compute: for the last layer of a
+    model, whose product nobody needs here.
     """
     notes: list[list] = [[] for _ in layers]
     with contextlib.ExitStack() as stack:

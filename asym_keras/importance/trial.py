@@ -34,9 +34,6 @@ _INSTEAD = "Let a Dense layer read the nodes first, or leave it out"
 def carried(step: Step, received: list[Nodes | None]) -> list[Nodes | None]:
     """What the outputs of a step without weights hold of the nodes that its inputs hold.
 
-    Args:
-        step: of a graph. received: for each of its inputs what it holds, None: no nodes.
-
     Raises:
         Obstacle: It mixes nodes, leaves of a masked one what is no constant, or does another
             thing to fewer nodes.
@@ -139,11 +136,10 @@ class _Trial:
             for drawn in arrays:
                 whole = np.moveaxis(drawn[key], nodes.axis, -1)
                 whole[..., places] = nodes.constants[places]
-        results: list[Nodes | None] = []
+        results: list[Nodes | None] = [None] * len(found)
         runs = list(map(self._run, arrays))
         for place, pair in enumerate(found):
             if pair is None:
-                results.append(None)
                 continue
             axis, labels = pair
             output = np.concatenate([outputs[place] for outputs in runs])
@@ -158,7 +154,7 @@ class _Trial:
                     "things, or differs by position. Concatenate the branches, or add what Dense "
                     "layers make of them"
                 )
-            results.append(Nodes(axis, labels, constants))
+            results[place] = Nodes(axis, labels, constants)
         return results
 
     def _check_cut(self, results: list[Nodes | None]) -> None:
@@ -172,21 +168,21 @@ class _Trial:
             return
         whole = self._draw(0)
         cut = {k: _taken(array, self._nodes.get(k), kept) for k, array in whole.items()}
-        change = reshaped(self._step.operation, results[0], kept)
         operation = self._step.operation
+        change = reshaped(operation, results[0], kept)
         if change is not None:
             operation = keras.layers.Reshape(change, dtype=operation.dtype_policy)
-        tied = f"{self._name}, which is tied to the number or the places of nodes"
         hint = "Use a layer that takes any number of them, such as Flatten or Reshape"
         hint = hint if len(self._tensors) == 1 else _INSTEAD
+        tied = f"{self._name}, which is tied to the number or the places of nodes. {hint}"
         try:
             received = self._run(cut, dataclasses.replace(self._step, operation=operation))
         except _FailedError as error:
-            raise Obstacle(f"{tied}. {hint}") from error
+            raise Obstacle(tied) from error
         expected = [_taken(a, n, kept) for a, n in zip(self._run(whole), results, strict=True)]
         for a, b in zip(expected, received, strict=True):
             if a.shape != b.shape or not self._close(a, b):
-                raise Obstacle(f"{tied}. {hint}")
+                raise Obstacle(tied)
 
     def _close(self, a: np.ndarray, b: np.ndarray) -> bool:
         """Whether outputs agree to rounding, beside the largest of each example."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from asym_keras.files import atomic_path, user_path
 from asym_keras.plotting.curves import QUANTITIES
 from asym_keras.tables import Table
+
+_LINE: dict[str, Any] = {"linewidth": 1.6}
+_POINTS: dict[str, Any] = {"linestyle": "none", "markersize": 2}
 
 
 def theory_bounds(folder: str | os.PathLike) -> Path:
@@ -33,52 +37,33 @@ def theory_bounds(folder: str | os.PathLike) -> Path:
     bounds = json.loads((folder / "theory.json").read_text(encoding="utf-8"))["bounds"]
     with np.load(folder / "nodes.npz", allow_pickle=False) as file:
         change, change_bound = file["node_weight_change"][-1], file["weight_change_bound"]
-    time, risk = history.column("time"), history.column("train_risk")
-    eigenvalues, ntg_change = history.column("ntg_min_eigenvalue"), history.column("ntg_change")
-    risk_bound = least = most = None
+    columns = ("time", "train_risk", "ntg_min_eigenvalue", "ntg_change")
+    time, risk, eigenvalue, ntg_change = (history.column(name) for name in columns)
+    falling = least = most = None
     if bounds["silence"] is None:
-        risk_bound = risk[0] * np.exp(-bounds["rate"] * time[1:])
+        falling = risk[0] * np.exp(-bounds["rate"] * time[1:])
         least, most = (np.full(len(time) - 1, bounds[k]) for k in ("min_eigenvalue", "ntg_change"))
+    else:
+        change_bound = None
+    moved = r"$\|\mathbf{w}_{Tj} - \mathbf{w}_{0j}\|$ at the end"
     panels = (
-        (time[1:], risk[1:], risk_bound, "(b)", "time $t$", "training risk"),
-        (
-            time[1:],
-            eigenvalues[1:],
-            least,
-            "(a)",
-            "time $t$",
-            QUANTITIES["ntg_min_eigenvalue"].text,
-        ),
-        (time[1:], ntg_change[1:], most, "(d)", "time $t$", QUANTITIES["ntg_change"].text),
-        (
-            np.arange(1, len(change) + 1),
-            change,
-            change_bound if bounds["silence"] is None else None,
-            "(c)",
-            "node $j$",
-            r"$\|\mathbf{w}_{Tj} - \mathbf{w}_{0j}\|$ at the end",
-        ),
+        ("(b)", time[1:], risk[1:], falling, "training risk"),
+        ("(a)", time[1:], eigenvalue[1:], least, QUANTITIES["ntg_min_eigenvalue"].text),
+        ("(d)", time[1:], ntg_change[1:], most, QUANTITIES["ntg_change"].text),
+        ("(c)", np.arange(1, len(change) + 1), change, change_bound, moved),
     )
+    promise = "" if bounds["promised"] else ", not promised"
     figure = Figure(figsize=(9.0, 6.4), layout="constrained")
-    for axis, (x, values, bound, name, x_label, label) in zip(
-        figure.subplots(2, 2).ravel(), panels, strict=True
-    ):
-        line = {"linewidth": 1.6, "marker": "."} if x_label[0] == "t" else {"marker": "."}
-        if x_label[0] == "n":
-            line |= {"linestyle": "none", "markersize": 2}
-        axis.plot(x, values, color="C0", **line, label="measured")
+    axes = figure.subplots(2, 2).ravel()
+    for axis, (part, x, values, bound, label) in zip(axes, panels, strict=True):
+        x_label, style = ("node $j$", _POINTS) if part == "(c)" else ("time $t$", _LINE)
+        axis.plot(x, values, color="C0", marker=".", **style, label="measured")
+        text = f"bound {part}{promise}"
         if bound is None:
-            axis.plot(
-                [], [], color="C1", linestyle="--", label=f"no bound {name}: {bounds['silence']}"
-            )
-        else:
-            promise = "" if bounds["promised"] else ", not promised"
-            axis.plot(x, bound, color="C1", linestyle="--", label=f"bound {name}{promise}")
-        axis.set_xscale("log")
-        if np.any(values > 0.0):
-            axis.set_yscale("log")
-        axis.set_xlabel(x_label)
-        axis.set_ylabel(label)
+            x, bound, text = np.empty(0), [], f"no bound {part}: {bounds['silence']}"
+        axis.plot(x, bound, color="C1", linestyle="--", label=text)
+        y_scale = "log" if np.any(values > 0.0) else "linear"
+        axis.set(xscale="log", yscale=y_scale, xlabel=x_label, ylabel=label)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     (folder / "figures").mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Quantity:
         return self.text
 
 
-def _quantities() -> list[Quantity]:
+def _quantities() -> Iterator[Quantity]:
     risks = {
         "train_risk": ("training risk", "trainrisk"),
         "test_risk": ("test risk", "testrisk"),
@@ -73,17 +74,12 @@ def _quantities() -> list[Quantity]:
         "ntg_change": (r"$\|\hat\Theta_t - \hat\Theta_0\|_2$", "ntkdiff"),
         "ntg_min_eigenvalue": (r"eig$_\min(\hat\Theta_t)$", "ntkmineig"),
     }
-    after = {"pruning": ("prune", "pruned"), "transfer": ("transfer", "transfer")}
-    return [
-        *(Quantity(name, "history", name, *of) for name, of in training.items()),
-        *(
-            Quantity(
-                f"{table}_{name}", table, name, f"{text}, {word}", f"{published_table}_{published}"
-            )
-            for table, (published_table, word) in after.items()
-            for name, (text, published) in risks.items()
-        ),
-    ]
+    for name, (text, published) in training.items():
+        yield Quantity(name, "history", name, text, published)
+    for table, short, word in (("pruning", "prune", "pruned"), ("transfer",) * 3):
+        for name, (text, published) in risks.items():
+            full = f"{table}_{name}"
+            yield Quantity(full, table, name, f"{text}, {word}", f"{short}_{published}")
 
 
 # By name: train_risk, ..., weight_change, ..., pruning_train_risk, ..., transfer_train_risk, ...
@@ -115,28 +111,18 @@ def curve(run: Run, quantity: str, *, refit: bool = False) -> tuple[np.ndarray, 
     Raises:
         ValueError: The run has no such curve.
     """
+    of = QUANTITIES[quantity]
     if not has_curve(run, quantity, refit=refit):
-        of = QUANTITIES[quantity]
         raise ValueError(
             f"expected {of.column_of(refit=refit)} in {of.table}.csv of {run.path}, received none. "
             "Run it again with the flags that record it."
         )
-    return table_curve(
-        getattr(run, QUANTITIES[quantity].table),
-        run.nodes,
-        quantity,
-        root=run.config.get("protocol") == "authors",
-        refit=refit,
-    )
+    root = run.config.get("protocol") == "authors"
+    return table_curve(getattr(run, of.table), run.nodes, quantity, root=root, refit=refit)
 
 
 def table_curve(
-    table: Table,
-    nodes: dict[str, np.ndarray] | None,
-    quantity: str,
-    *,
-    root: bool,
-    refit: bool = False,
+    table: Table, nodes: dict[str, np.ndarray] | None, quantity: str, *, root: bool, refit: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """`curve` of the tables themselves; `root` takes the square root of the NTG change."""
     of = QUANTITIES[quantity]

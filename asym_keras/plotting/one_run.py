@@ -42,20 +42,17 @@ def learning_curves(folder: str | os.PathLike) -> list[Path]:
         for name, of in QUANTITIES.items()
         if of.table in tables and of.column in tables[of.table][0]
     }
-    (folder / "figures").mkdir(exist_ok=True)
-    written = []
-    for name, group in [
-        *((name, [panel]) for name, panel in panels.items()),
-        ("learning_curves", list(panels.values())),
-    ]:
-        path = folder / "figures" / f"{name}.png"
-        draw_panels(path, group)
-        written.append(path)
-    return written
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    groups = {name: [panel] for name, panel in panels.items()}
+    groups["learning_curves"] = list(panels.values())
+    for name, group in groups.items():
+        draw_panels(figures / f"{name}.png", group)
+    return [figures / f"{name}.png" for name in groups]
 
 
 def _panel(of: Quantity, table: Table, nodes: dict[str, np.ndarray] | None) -> Panel:
-    lines = [Line(*table_curve(table, nodes, of.name, root=False))]
+    lines = [Line(*table_curve(table, nodes, of.name, root=False, refit=False))]
     if of.column_of(refit=True) in table[0]:
         refitted = table_curve(table, nodes, of.name, root=False, refit=True)
         lines.append(Line(*refitted, refitted=True))

@@ -19,30 +19,22 @@ PANEL_SIZE = (3.4, 2.6)
 _LOG_RATIO = 20.0
 _ENTRY_WIDTH = 1.9  # inches of an entry in the legend
 _MARKED = 25  # points of a curve that are shown as such, at most
-_DASHES = (0, (4, 2))
-_BAND, _PUBLISHED, _REFITTED = "± one standard deviation", "published", "readout refitted"
+_SOLID: dict[str, Any] = {"linewidth": 1.6}
+_DASHED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 2))}
+_DOTTED: dict[str, Any] = {"linewidth": 1.6, "linestyle": ":"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Line:
-    """A curve in a panel.
+    """A curve in a panel."""
 
-    Attributes:
-        x, y: float64 (points,).
-        colour: place in `COLOURS`, which start again after the last.
-        label: its name in the legend, the same in all panels.
-        std: half height of a band around it; None or nan: no band.
-        published: whether it is drawn dashed, as what others have published.
-        refitted: whether it is drawn dotted, as what a refitted readout makes of pruned nodes.
-    """
-
-    x: np.ndarray
+    x: np.ndarray  # float64 (points,), as y
     y: np.ndarray
-    colour: int = 0
-    label: str = ""
-    std: np.ndarray | None = None
-    published: bool = False
-    refitted: bool = False
+    colour: int = 0  # place in `COLOURS`, which start again after the last
+    label: str = ""  # its name in the legend, the same in all panels
+    std: np.ndarray | None = None  # half height of a band around it; None or nan: no band
+    published: bool = False  # dashed, as what others have published
+    refitted: bool = False  # dotted, as what a refitted readout makes of pruned nodes
 
     @property
     def has_band(self) -> bool:
@@ -52,19 +44,13 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """Axes with their lines.
-
-    Attributes:
-        lines: what is drawn.
-        x_label, y_label, title: texts.
-        may_be_log: draw a logarithmic y axis where the lines are positive and span decades.
-    """
+    """Axes with their lines."""
 
     lines: tuple[Line, ...]
     x_label: str
     y_label: str
     title: str = ""
-    may_be_log: bool = False
+    may_be_log: bool = False  # y, where the lines are positive and span decades
 
     def is_log(self) -> bool:
         """Whether the y axis is logarithmic."""
@@ -77,13 +63,8 @@ def draw_panels(
 ) -> None:
     """Draws panels row by row into one PNG file; where there is need, one legend serves them all.
 
-    The legend stands in the first place that is free, else below.
-
-    Args:
-        path: the file, replaced as a whole.
-        panels: at least one; None leaves a place free.
-        columns: places in a row, at most; fewer where that fills the rows better.
-        title: of the whole figure.
+    A panel None leaves its place free. The legend stands in the first free place, else below. A
+    row has at most `columns` places; fewer where that fills the rows better.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -93,35 +74,28 @@ def draw_panels(
     places = [*panels, *[None] * (rows * columns - len(panels))]
     handles = _handles([panel for panel in panels if panel is not None])
     below = bool(handles) and None not in places
-    across, lines = _legend_shape(len(handles), columns) if below else (0, 0)
-    height = PANEL_SIZE[1] * rows + 0.4 * bool(title) + 0.26 * lines
-    figure = Figure(
-        figsize=(PANEL_SIZE[0] * columns, height),
-        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06),
-    )
+    width, height = PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + 0.4 * bool(title)
+    if below:
+        lines = -(-len(handles) // max(1, int(width / _ENTRY_WIDTH)))
+        across = -(-len(handles) // lines)
+        height += 0.26 * lines
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+    figure = Figure(figsize=(width, height), layout=layout)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, panel in zip(axes, places, strict=True):
         if panel is None:
             axis.set_axis_off()
         else:
             _draw_panel(axis, panel)
+    legend = {"handles": handles, "frameon": False, "fontsize": 9}
     if below:
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=across, frameon=False, fontsize=9
-        )
+        figure.legend(loc="outside lower center", ncols=across, **legend)
     elif handles:
-        axes[places.index(None)].legend(handles=handles, loc="center", frameon=False, fontsize=9)
+        axes[places.index(None)].legend(loc="center", **legend)
     if title:
         figure.suptitle(title, fontsize=11)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
-
-
-def _legend_shape(entries: int, columns: int) -> tuple[int, int]:
-    """Entries in a row of the legend below so many panels, and its rows."""
-    most = max(1, int(PANEL_SIZE[0] * columns / _ENTRY_WIDTH))
-    rows = -(-entries // most)
-    return -(-entries // rows), rows
 
 
 def _draw_panel(axis: Any, panel: Panel) -> None:
@@ -133,15 +107,10 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
             # On a logarithmic axis a band that reaches 0 would stretch it without end.
             low = np.maximum(line.y - line.std, line.y / 10.0) if log else line.y - line.std
             axis.fill_between(line.x, low, line.y + line.std, color=colour, alpha=0.18, linewidth=0)
-        if line.published:
-            axis.plot(line.x, line.y, color=colour, linestyle=_DASHES, linewidth=1.1)
-        elif line.refitted:
-            axis.plot(line.x, line.y, color=colour, linestyle=":", linewidth=1.6)
-        else:
-            marker = "." if len(line.x) <= _MARKED else ""
-            axis.plot(line.x, line.y, color=colour, linewidth=1.6, marker=marker, markersize=5)
-    axis.set_xlabel(panel.x_label)
-    axis.set_ylabel(panel.y_label)
+        style = _DASHED if line.published else _DOTTED if line.refitted else _SOLID
+        marker = "." if style is _SOLID and len(line.x) <= _MARKED else ""
+        axis.plot(line.x, line.y, color=colour, **style, marker=marker, markersize=5)
+    axis.set(xlabel=panel.x_label, ylabel=panel.y_label)
     axis.set_title(panel.title, fontsize=10)
     axis.grid(alpha=0.3)
     axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 4))
@@ -161,11 +130,10 @@ def _handles(panels: list[Panel]) -> list:
         for label, colour in colours.items()
     ]
     if handles and any(line.has_band for line in lines):
-        handles.append(Patch(color="0.5", alpha=0.3, linewidth=0, label=_BAND))
+        text = "± one standard deviation"
+        handles.append(Patch(color="0.5", alpha=0.3, linewidth=0, label=text))
     if handles and any(line.published for line in lines):
-        handles.append(
-            Line2D([], [], color="0.3", linestyle=_DASHES, linewidth=1.1, label=_PUBLISHED)
-        )
+        handles.append(Line2D([], [], color="0.3", label="published", **_DASHED))
     if any(line.refitted for line in lines):
-        handles.append(Line2D([], [], color="0.3", linestyle=":", linewidth=1.6, label=_REFITTED))
+        handles.append(Line2D([], [], color="0.3", label="readout refitted", **_DOTTED))
     return handles

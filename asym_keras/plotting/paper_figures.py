@@ -30,42 +30,32 @@ class PaperPanel:
     quantity: str
 
 
-def _all_of(task: str, *, accuracies: bool = False) -> tuple[PaperPanel, ...]:
-    """Figures 6 to 10: training, pruning and transfer of one task."""
-    return tuple(
-        PaperPanel(task, name) for name in QUANTITIES if accuracies or "accuracy" not in name
-    )
+def _panels(task: str, names: Iterable[str]) -> tuple[PaperPanel, ...]:
+    return tuple(PaperPanel(task, name) for name in names)
 
 
-_CIFAR = tuple(
-    PaperPanel("cifar10", name)
-    for name in ("test_risk", "weight_change", "pruning_test_risk", "pruning_test_accuracy")
-)
+_SIMULATED = ("train_risk", "weight_change", "ntg_change", "ntg_min_eigenvalue")
+_CIFAR = ("test_risk", "weight_change", "pruning_test_risk", "pruning_test_accuracy")
+_REGRESSION = [name for name in QUANTITIES if "accuracy" not in name]
 # Figure 5 is drawn from a formula. The caption of Figure 10 names the panels of Figures 6 to 9
 # only; its accuracies are among the published curves.
 PAPER_FIGURES: dict[int, tuple[PaperPanel, ...]] = {
-    1: tuple(
-        PaperPanel("simulated", name)
-        for name in ("train_risk", "weight_change", "ntg_change", "ntg_min_eigenvalue")
-    ),
+    1: _panels("simulated", _SIMULATED),
     2: (
         PaperPanel("concrete", "weight_change"),
         PaperPanel("energy", "ntg_change"),
         PaperPanel("airfoil", "pruning_train_risk"),
         PaperPanel("plant", "transfer_test_risk"),
     ),
-    3: (
-        PaperPanel("mnist", "pruning_test_accuracy"),
-        PaperPanel("mnist", "transfer_test_accuracy"),
-    ),
-    4: _CIFAR,
+    3: _panels("mnist", ("pruning_test_accuracy", "transfer_test_accuracy")),
+    4: _panels("cifar10", _CIFAR),
     5: (),
-    6: _all_of("concrete"),
-    7: _all_of("energy"),
-    8: _all_of("airfoil"),
-    9: _all_of("plant"),
-    10: _all_of("mnist", accuracies=True),
-    11: _CIFAR,
+    6: _panels("concrete", _REGRESSION),
+    7: _panels("energy", _REGRESSION),
+    8: _panels("airfoil", _REGRESSION),
+    9: _panels("plant", _REGRESSION),
+    10: _panels("mnist", QUANTITIES),
+    11: _panels("cifar10", _CIFAR),
 }
 _GRID = {6: 3, 7: 3, 8: 3, 9: 3}
 _FREE = {10: 7}  # place of the legend, so that pruning and transfer have a row each

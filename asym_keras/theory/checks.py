@@ -76,10 +76,6 @@ def check_scalings(scalings: npt.ArrayLike) -> Float64Array:
 def theorem_activation(activation: Any, *, smooth: bool = False) -> Activation:
     """Description of an activation of Assumption 2.2, of its clause (b) alone where `smooth`.
 
-    Args:
-        activation: name, function or `Activation`, as for `describe_activation`.
-        smooth: refuse ReLU.
-
     Raises:
         ValueError: The activation breaks the assumption; the message says how.
     """

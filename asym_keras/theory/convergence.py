@@ -117,13 +117,9 @@ class GlobalConvergence:
         if described.assumption == "smooth":
             smooth["second_moment"] = smooth_second_moment(activation, x.shape[1])
             smooth["curvature_bound"] = described.curvature_bound
-        return cls(
-            **inputs_setting(x, activation),
-            target_bound=float(np.abs(y).max()),
-            gamma=gamma,
-            delta=delta,
-            **smooth,
-        )
+        bound = float(np.abs(y).max())
+        setting = inputs_setting(x, activation)
+        return cls(**setting, **smooth, target_bound=bound, gamma=gamma, delta=delta)
 
     @property
     def theorem(self) -> str:
@@ -146,7 +142,7 @@ class GlobalConvergence:
             second = 2**10 * n**3 / (kappa**3 * d**3) * scale
             third = 2**15 * n**4 / (kappa**4 * d**4) * scale
         share = delta / 4 if self.second_moment is None else delta / 2
-        return chernoff_width(self, share), float(second), float(third)
+        return chernoff_width(n, d, kappa, share), float(second), float(third)
 
     @property
     def required_width(self) -> float:

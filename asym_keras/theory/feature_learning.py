@@ -8,6 +8,7 @@ number of outputs drops out too, since each adds its share to a mean over all.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -178,15 +179,14 @@ def _quadrature(activation: Any, x: Any, ends: Any, step: float) -> Float64Array
     cube, weight = normal_rule(step, dims=3)
     gram = x @ ends.T
     both = np.zeros((len(ends), len(ends)))
-    for a in range(len(ends)):
-        for b in range(a, len(ends)):
-            z = _triples(x, ends[a], ends[b]) @ cube  # (n, 3, points)
-            slopes = activation.slope(z)
-            bends = activation.curvature(z[:, :2])
-            force = slopes[:, 2] * activation.function(z[:, 2])
-            forward = (bends[:, 0] * slopes[:, 1] * force) @ weight
-            backward = (bends[:, 1] * slopes[:, 0] * force) @ weight
-            both[a, b] = both[b, a] = gram[:, a] @ forward + gram[:, b] @ backward
+    for a, b in itertools.combinations_with_replacement(range(len(ends)), 2):
+        z = _triples(x, ends[a], ends[b]) @ cube  # (n, 3, points)
+        slopes = activation.slope(z)
+        bends = activation.curvature(z[:, :2])
+        force = slopes[:, 2] * activation.function(z[:, 2])
+        forward = (bends[:, 0] * slopes[:, 1] * force) @ weight
+        backward = (bends[:, 1] * slopes[:, 0] * force) @ weight
+        both[a, b] = both[b, a] = gram[:, a] @ forward + gram[:, b] @ backward
     return both
 
 

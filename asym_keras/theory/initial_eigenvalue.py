@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,21 +12,6 @@ import numpy.typing as npt
 from asym_keras.checks import Float64Array, check_examples
 from asym_keras.theory.assumptions import NORM_SLACK
 from asym_keras.theory.checks import theorem_activation
-
-
-class Setting(Protocol):
-    """What Proposition C.1 and the theorems that rest on it have in common."""
-
-    @property
-    def examples(self) -> int: ...
-    @property
-    def input_dim(self) -> int: ...
-    @property
-    def kappa_n(self) -> float: ...
-    @property
-    def gamma(self) -> float: ...
-    @property
-    def delta(self) -> float: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +50,9 @@ class InitialEigenvalueBound:
     @property
     def required_width(self) -> float:
         """`8 n log(n / delta) / (kappa_n d)`; inf if gamma or kappa_n is 0."""
-        return chernoff_width(self, self.delta) if self.gamma else math.inf
+        if not self.gamma:
+            return math.inf
+        return chernoff_width(self.examples, self.input_dim, self.kappa_n, self.delta)
 
     @property
     def min_eigenvalue(self) -> float:
@@ -93,15 +80,14 @@ def inputs_setting(x: Float64Array, activation: Any) -> dict[str, Any]:
     return {"examples": n, "input_dim": d, "kappa_n": kappa if kappa > round_off else 0.0}
 
 
-def chernoff_width(bound: Setting, failure: float) -> float:
+@np.errstate(divide="ignore", over="ignore")
+def chernoff_width(n: float, d: float, kappa: float, failure: float) -> float:
     """`8 n log(n / failure) / (kappa_n d)`: Appendix C's Chernoff bound, solved for m."""
-    n, d = bound.examples, bound.input_dim
-    with np.errstate(divide="ignore", over="ignore"):
-        return float(8 * n * math.log(n / failure) / (np.float64(bound.kappa_n) * d))
+    return float(8 * n * math.log(n / failure) / (np.float64(kappa) * d))
 
 
-def check_setting(bound: Setting) -> None:
-    """ValueError where one of the five numbers lies outside its range."""
+def check_setting(bound: Any) -> None:
+    """ValueError where one of the five numbers of Proposition C.1 lies outside its range."""
     check_field(bound, "examples", bound.examples >= 1, "at least 1")
     check_field(bound, "input_dim", bound.input_dim >= 1, "at least 1")
     check_field(bound, "kappa_n", 0.0 <= bound.kappa_n < math.inf, "a number of at least 0")

@@ -3,6 +3,5 @@
 rows = transfer_curve(model, x_train, y_train, x_test, y_test, **transfer_settings("paper", ...))
 """
 
-from asym_keras.transfer.curve import transfer_curve, transfer_settings
-
-__all__ = ["transfer_curve", "transfer_settings"]
+from asym_keras.transfer.curve import transfer_curve as transfer_curve
+from asym_keras.transfer.curve import transfer_settings as transfer_settings

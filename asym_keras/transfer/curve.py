@@ -53,12 +53,11 @@ def transfer_settings(protocol: str, *, classification: bool) -> dict:
         raise ValueError(
             f"transfer_settings: expected protocol to be one of {PROTOCOLS}, received {protocol!r}."
         )
-    nodes = 128 if classification else 64
+    nodes, learning_rate = (128, 1.0) if classification else (64, 0.1)
+    layers, steps = 2, 10_000 if classification else 5_000
     if protocol == "paper":
-        steps, learning_rate = (5000, 1.0) if classification else (50000, 0.1)
-        return {"hidden": (nodes,), "steps": steps, "learning_rate": learning_rate}
-    steps, learning_rate = (10000, 1.0) if classification else (5000, 0.1)
-    return {"hidden": (nodes, nodes), "steps": steps, "learning_rate": learning_rate}
+        layers, steps = 1, 5_000 if classification else 50_000
+    return {"hidden": (nodes,) * layers, "steps": steps, "learning_rate": learning_rate}
 
 
 def transfer_curve(
@@ -138,33 +137,20 @@ def transfer_curve(
     target = find_layer(model, layer)
     features = _check_features(features, target)
     _check_choices(hidden, steps, learning_rate, method, seed)
-    parts = {
-        "train": _Part(model, target, "train", x_train, y_train, labels_train),
-        "test": _Part(model, target, "test", x_test, y_test, labels_test),
-    }
-    _check_parts(parts["train"], parts["test"], labels_train, labels_test)
-    order = order_nodes(model, target, importance, x=parts["train"].x, seed=seed)[: max(features)]
-    phi = {name: _features(model, target, part.x, order) for name, part in parts.items()}
-    networks = TransferNetworks(
-        features, hidden, parts["train"].y.shape[1], seed=seed, dtype=str(phi["train"].dtype)
-    )
-    train_networks(
-        networks,
-        phi["train"],
-        parts["train"].y,
-        method=method,
-        steps=steps,
-        learning_rate=learning_rate,
-        progress=progress,
-    )
-    predictions = {name: networks.predict(phi[name]) for name in parts}
-    rows: list[dict] = [{"features": k} for k in features]
-    for quantity in ("risk", "accuracy"):
-        for name, part in parts.items():
-            # No values, no column: there is no accuracy without labels.
-            for row, value in zip(rows, part.score(quantity, predictions[name]), strict=False):
-                row[f"{name}_{quantity}"] = value
-    return rows
+    train = _Part(model, target, "train", x_train, y_train, labels_train)
+    test = _Part(model, target, "test", x_test, y_test, labels_test)
+    _check_parts(train, test, labels_train, labels_test)
+    order = order_nodes(model, target, importance, x=train.x, seed=seed)[: max(features)]
+    phi, phi_test = (_features(model, target, part.x, order) for part in (train, test))
+    dtype = str(phi.dtype)
+    networks = TransferNetworks(features, hidden, train.y.shape[1], seed=seed, dtype=dtype)
+    train_networks(networks, phi, train.y, method, steps, learning_rate, progress)
+    columns: dict[str, Sequence] = {"features": features}
+    scores = train.scores(networks.predict(phi)), test.scores(networks.predict(phi_test))
+    for quantity in scores[0]:
+        for name, score in zip(("train", "test"), scores, strict=True):
+            columns[f"{name}_{quantity}"] = score[quantity].tolist()
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 class _Part:
@@ -191,13 +177,12 @@ class _Part:
         if labels is not None:
             self.labels = as_labels(labels, self.y, columns, name=f"labels_{name}")
 
-    def score(self, quantity: str, predictions: np.ndarray) -> list[float]:
-        """Risk or accuracy of each network on this part; no accuracy without labels."""
-        if quantity == "risk":
-            return squared_errors(predictions, self.y).tolist()
-        if self.labels is None:
-            return []
-        return np.mean(hits(predictions, self.labels[:, None]), axis=0).tolist()
+    def scores(self, predictions: np.ndarray) -> dict[str, np.ndarray]:
+        """Risk and, with labels, accuracy of each network on this part."""
+        scores = {"risk": squared_errors(predictions, self.y)}
+        if self.labels is not None:
+            scores["accuracy"] = np.mean(hits(predictions, self.labels[:, None]), axis=0)
+        return scores
 
 
 def _outputs_of(model: keras.Model, target: AsymScaledDense, x: Any) -> int:

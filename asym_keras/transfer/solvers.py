@@ -20,27 +20,20 @@ def train_networks(
     networks: TransferNetworks,
     phi: Any,
     y: Any,
-    *,
     method: str,
     steps: int,
-    learning_rate: float,
-    progress: bool = True,
+    rate: float,
+    progress: bool,
 ) -> None:
-    """Trains `networks` in place on features and targets; see `transfer_curve`.
+    """Trains `networks` in place on features `phi` (n, largest k), best first, and targets (n, K).
 
-    Args:
-        networks: at their initial weights.
-        phi: features (n, largest k), best first.
-        y: targets (n, K).
-        method: one of `METHODS`.
-        steps, learning_rate: of the descent; a flow goes to t = steps x learning_rate.
-        progress: show a progress bar.
+    The other arguments are those of `transfer_curve`.
 
     Raises:
         TrainingError: A descent diverged; says which networks did, and what to do.
     """
     flow = method == "flow"
-    solver = GradientFlow(time_step=learning_rate) if flow else GradientDescent(learning_rate)
+    solver = GradientFlow(time_step=rate) if flow else GradientDescent(rate)
     data = networks.inputs(phi), networks.targets(y)
     objective = Objective(networks.model, *data, loss=summed_risk)
     before = networks.risks(phi, y)
@@ -50,7 +43,7 @@ def train_networks(
             objective.x,
             objective.y,
             method=solver,
-            end_time=steps * learning_rate,
+            end_time=steps * rate,
             loss=summed_risk,
             times=[0.0],
             progress=progress,
@@ -58,11 +51,11 @@ def train_networks(
     except TrainingError as error:
         if flow:
             raise
-        diverging = _diverging(networks, objective, phi, y, steps, learning_rate)
+        diverging = _diverging(networks, objective, phi, y, steps, rate)
         raise TrainingError(
             f"Transfer by gradient descent diverged for {diverging} features. Expected a "
             "learning_rate below 2 / (largest Hessian eigenvalue), received "
-            f"{learning_rate}: use a smaller one with more steps, or method='flow'."
+            f"{rate}: use a smaller one with more steps, or method='flow'."
         ) from error
     after = networks.risks(phi, y)
     worse = [k for k, a, b in zip(networks.features, after, before, strict=True) if not a <= b]
@@ -71,7 +64,7 @@ def train_networks(
             "transfer: descent at learning rate %g ended, for %s features, with a training "
             "risk above the one it began with: it is unstable there, and its risks mean "
             "nothing. Use a smaller rate with more steps, or method='flow'.",
-            learning_rate,
+            rate,
             worse,
         )
 
