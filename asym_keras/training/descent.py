@@ -45,7 +45,7 @@ class GradientDescent:
     def __post_init__(self) -> None:
         if not self.learning_rate > 0 or not np.isfinite(self.learning_rate):
             raise ValueError(
-                f"GradientDescent: expected a positive learning_rate, received "
+                "GradientDescent: expected a positive learning_rate, received "
                 f"{self.learning_rate}."
             )
         if self.batch_size is not None and not is_whole(self.batch_size, 1):
@@ -72,11 +72,13 @@ class DescentState:
     """All that a descent needs to go on. Each call returns a new one, which replaces the old one.
 
     Attributes:
+        time: t that is reached.
         step: number of steps taken.
         weights, state: tensors after them: weights, and the model's changing state.
         risk: of the examples of the last step, before that step; infinite before the first one.
     """
 
+    time: float
     step: int
     weights: list[tf.Tensor]
     state: list[tf.Tensor]
@@ -98,39 +100,18 @@ class DescentRun:
             # Each array leaves the dict as it becomes a tensor: only one exists twice at a time.
             weights = [tf.constant(arrays.pop(f"w{i}")) for i in range(len(weights))]
             state = [tf.constant(arrays.pop(f"s{i}")) for i in range(len(state))]
-        self._now = DescentState(step, weights, state, risk)
-
-    @property
-    def time(self) -> float:
-        """Time reached."""
-        return self._now.step * self._method.learning_rate
-
-    @property
-    def weights(self) -> list[tf.Tensor]:
-        """The weights at `time`."""
-        return self._now.weights
-
-    @property
-    def state(self) -> list[tf.Tensor]:
-        """The model's changing state at `time`."""
-        return self._now.state
-
-    @property
-    def risk(self) -> float:
-        """The risk of the last step's examples, before that step; infinite before the first one."""
-        return self._now.risk
+        self.now = DescentState(step * method.learning_rate, step, weights, state, risk)
 
     def fraction(self, end: float) -> float:
         """Share of the work to time `end` that is done."""
-        return self.time / end
+        return self.now.time / end
 
     def counters(self) -> dict[str, int]:
-        """Gradients computed so far."""
-        return {"gradients": self._now.step}
+        return {"gradients": self.now.step}
 
     def estimate(self, end: float) -> tuple[int, float]:
         """How many gradients are left to time `end`, and how long each took in the last call."""
-        count = round(end / self._method.learning_rate) - self._now.step
+        count = round(end / self._method.learning_rate) - self.now.step
         return max(0, count), self._seconds_per_step
 
     def advance(self, next_record: float, end: float, target_risk: float = -np.inf) -> None:
@@ -142,30 +123,32 @@ class DescentRun:
         Raises:
             TrainingError: The risk is not finite any more.
         """
-        now = self._now
-        left = round(next_record / self._method.learning_rate) - now.step
+        now, rate = self.now, self._method.learning_rate
+        left = round(next_record / rate) - now.step
         count = min(left, self._left_in_epoch(), self._affordable())
         began = time.perf_counter()
         done, risk, weights, state = self._call(now, count, target_risk)
         done, risk = int(done), float(risk)
         self._seconds_per_step = (time.perf_counter() - began) / done
-        if not (np.isfinite(risk) and _finite(weights)):
+        finite = all(bool(tf.reduce_all(tf.math.is_finite(w))) for w in weights)
+        if not (np.isfinite(risk) and finite):
             raise TrainingError(
                 f"Gradient descent diverged: the risk is {risk} at step {now.step + done - 1}. "
                 f"The state at step {now.step} is kept. Expected learning_rate below "
-                "2 / (largest Hessian eigenvalue), received "
-                f"{self._method.learning_rate}: use a smaller one, or GradientFlow."
+                f"2 / (largest Hessian eigenvalue), received {rate}: use a smaller one, or "
+                "GradientFlow."
             )
-        self._now = DescentState(now.step + done, weights, state, risk)
+        step = now.step + done
+        self.now = DescentState(step * rate, step, weights, state, risk)
 
     def at(self, when: float) -> list[tf.Tensor]:
         """Weights at the time `when`, which must be the time reached."""
-        assert abs(when - self.time) <= 1e-6 * max(1.0, when)
-        return self.weights
+        assert abs(when - self.now.time) <= 1e-6 * max(1.0, when)
+        return self.now.weights
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
         """Everything `start` needs to go on from here."""
-        now = self._now
+        now = self.now
         arrays = {f"w{i}": w for i, w in enumerate(now.weights)}
         arrays |= {f"s{i}": s for i, s in enumerate(now.state)}
         return arrays, {"step": now.step, "risk": now.risk}
@@ -183,10 +166,8 @@ class DescentRun:
         """Steps that one call may take: all whole batches of an epoch, or its smaller last one."""
         if self._batch == self._objective.examples:
             return 2**31 - 1
-        whole, done = (
-            self._objective.examples // self._batch,
-            self._now.step % self._steps_per_epoch,
-        )
+        whole = self._objective.examples // self._batch
+        done = self.now.step % self._steps_per_epoch
         return whole - done if done < whole else 1
 
     def _call(self, now: DescentState, count: int, target_risk: float):
@@ -206,23 +187,17 @@ class DescentRun:
     def _steps(self, size: int) -> Callable:
         """The steps on so many examples: all, a mini-batch, or the smaller last one of an epoch."""
         if size not in self._compiled:
-            whole = size == self._objective.examples
             self._compiled[size] = traced_once(
-                self._full_batch_steps if whole else self._many_steps,
-                jit_compile=self._objective.jit_compile,
+                self._many_steps, jit_compile=self._objective.jit_compile
             )
         return self._compiled[size]
 
-    def _full_batch_steps(self, weights, state, count, target):
-        return self._many_steps(weights, state, count, target, None)
-
-    def _many_steps(self, weights, state, count, target, rows):
+    def _many_steps(self, weights, state, count, target, rows=None):
         objective, rate = self._objective, self._method.learning_rate
 
         def step(i, _, weights, state):
-            risk, gradient, state = objective.gradient(
-                weights, state, None if rows is None else rows[i]
-            )
+            chosen = None if rows is None else rows[i]
+            risk, gradient, state = objective.gradient(weights, state, chosen)
             stepped = [w - rate * g for w, g in zip(weights, gradient, strict=True)]
             return i + 1, risk, objective.constrain(stepped), state
 
@@ -239,7 +214,3 @@ class DescentRun:
 @functools.lru_cache(maxsize=1)
 def _permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(examples).astype("int32")
-
-
-def _finite(weights) -> bool:
-    return all(bool(tf.reduce_all(tf.math.is_finite(w))) for w in weights)

@@ -9,17 +9,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.training.control import (
-    Control,
-    after_change,
-    after_estimate,
-    after_rejection,
-    after_step,
-    early_strictness,
-    error_of,
-    plan,
-    rounding_after,
-)
+from asym_keras.training import control as rules
+from asym_keras.training.control import Control
 from asym_keras.training.errors import TrainingError
 from asym_keras.training.flow_state import FlowState
 from asym_keras.training.objective import Objective
@@ -41,8 +32,6 @@ class FlowRun:
         rounding: of kinks, at the start of a run; 0: they stay sharp.
     """
 
-    state: tuple = ()
-
     def __init__(
         self, objective: Objective, snapshot=None, *, rtol: float, atol: float, rounding: float
     ):
@@ -53,18 +42,15 @@ class FlowRun:
         options = objective, rtol, atol
         self._rounded = RoundedStepper(*options) if objective.kinks else None
         self._stepper = self._rounded or Stepper(*options)
-        self._first_rounding = rounding if objective.kinks else 0.0
         # Round-off grows like the stage number squared: keep it below the tolerance.
         unit = float(np.finfo(self._dtype.as_numpy_dtype).eps)
         self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(rtol / unit))))
         self._seconds = 0.0
-        if snapshot is None:
-            self._now = self._begin(objective.weights())
-        else:
-            self._now = FlowState.restored(*snapshot)
+        rounding = rounding if objective.kinks else 0.0
+        self.now = FlowState.restored(*snapshot) if snapshot else self._begin(rounding)
 
-    def _begin(self, weights) -> FlowState:
-        rounding = self._first_rounding
+    def _begin(self, rounding: float) -> FlowState:
+        weights = self._objective.weights()
         slope, risk = self._stepper.evaluate(weights, *self._extra(rounding))
         if not np.isfinite(risk):
             raise TrainingError(
@@ -83,40 +69,25 @@ class FlowRun:
         risks = math.inf, float(risk)
         return FlowState(*here, *here, [], direction, control, *risks, rounding, gradients, steps=0)
 
-    @property
-    def time(self) -> float:
-        """The time reached so far."""
-        return self._now.time
-
-    @property
-    def weights(self) -> list[tf.Tensor]:
-        """The weights at `time`."""
-        return self._now.weights
-
-    @property
-    def risk(self) -> float:
-        """The risk at `time`; infinite before the first step."""
-        return self._now.risk
-
     def fraction(self, end: float) -> float:
         """Share of the work to time `end` that is done.
 
         Steps grow like the time reached, gradients per step like the root of the step.
         """
-        return math.sqrt(self.time / end)
+        return math.sqrt(self.now.time / end)
 
     def counters(self) -> dict[str, int]:
         """Gradients (power iterations included), accepted and rejected steps so far."""
         return {
-            "gradients": self._now.gradients,
-            "solver_steps": self._now.steps,
-            "rejected_steps": self._now.control.rejected,
+            "gradients": self.now.gradients,
+            "solver_steps": self.now.steps,
+            "rejected_steps": self.now.control.rejected,
         }
 
     def estimate(self, end: float) -> tuple[int, float]:
         """Roughly how many gradients are left to time `end`, and how many seconds one takes."""
         steps = TYPICAL_STEPS_ROUNDED if self._rounded else TYPICAL_STEPS
-        left = (end - self.time) * self._now.control.radius / self._stepper.method.stability
+        left = (end - self.now.time) * self.now.control.radius / self._stepper.method.stability
         return 2 * steps + math.ceil(math.sqrt(left * steps)), self._seconds
 
     def advance(self, next_record: float, end: float, target_risk: float = -math.inf) -> None:
@@ -129,60 +100,54 @@ class FlowRun:
             TrainingError: No step small enough is accepted.
         """
         # Nobody will ask for times before this one any more, and a step needs the memory.
-        now = self._now = dataclasses.replace(
-            self._now,
-            last_time=self._now.time,
-            last_weights=self._now.weights,
-            last_slope=self._now.slope,
+        now = self.now = dataclasses.replace(
+            self.now,
+            last_time=self.now.time,
+            last_weights=self.now.weights,
+            last_slope=self.now.slope,
             middle=[],
         )
         control, direction, gradients = now.control, now.direction, now.gradients
+        limits = self._max_stages, self._stepper.method
         while True:
-            step, stages = plan(control, end - now.time, self._max_stages, self._stepper.method)
+            step, stages = rules.plan(control, end - now.time, *limits)
             weights, slope, middle, risk, error = self._try(now, step, stages)
             gradients += stages or 3
             if error <= 1.0:
                 break
             del weights, slope, middle  # to make room for those of the next try
-            control = after_rejection(control, now.time, step, stages, error)
+            control = rules.after_rejection(control, now.time, step, stages, error)
             if control.is_stuck:
                 raise TrainingError(
                     f"Gradient flow can't go on at t = {now.time:.6g}: steps were rejected down to "
                     f"{step:.2e}. Its last good state is kept. Expected a risk that is finite and "
                     "smooth enough for rtol and atol: raise them, or use a float64 model."
                 )
-            control, direction = self._estimate(
-                control, now.weights, now.slope, direction, now.rounding
-            )
+            here = now.weights, now.slope
+            control, direction = self._estimate(control, *here, direction, now.rounding)
             gradients += 1
-        control = after_step(control, step, stages, error)
+        control = rules.after_step(control, step, stages, error)
         rounding = now.rounding
         if rounding:
-            control = after_change(control, risk - now.risk, risk, now.first_risk, self._rtol)
+            control = rules.after_change(control, risk - now.risk, risk, now.first_risk, self._rtol)
         if control.estimate_is_due:
-            rounding = self._rounding_after(now, weights, risk)
+            if self._rounded is not None:
+                rounded = self._rounded.rounded_risk(weights, *self._extra(rounding))
+                scales = risk, now.first_risk, self._rtol
+                rounding = rules.rounding_after(rounding, float(rounded), *scales)
             if rounding != now.rounding:
                 slope, _ = self._stepper.evaluate(weights, *self._extra(rounding))
                 gradients += 1
             control, direction = self._estimate(control, weights, slope, direction, rounding)
             gradients += 1
-        self._now = dataclasses.replace(
-            now,
-            time=now.time + step,
-            weights=weights,
-            slope=slope,
-            middle=middle,
-            direction=direction,
-            control=control,
-            risk=risk,
-            rounding=rounding,
-            gradients=gradients,
-            steps=now.steps + 1,
-        )
+        reached = {"time": now.time + step, "weights": weights, "slope": slope, "middle": middle}
+        reached |= {"direction": direction, "control": control, "risk": risk, "rounding": rounding}
+        steps = now.steps + 1
+        self.now = dataclasses.replace(now, **reached, gradients=gradients, steps=steps)
 
     def at(self, when: float) -> list[tf.Tensor]:
         """Weights at the time `when`, within the last step."""
-        now, step = self._now, self._now.time - self._now.last_time
+        now, step = self.now, self.now.time - self.now.last_time
         if when >= now.time or not step:
             return now.weights
         theta = (when - now.last_time) / step
@@ -191,8 +156,7 @@ class FlowRun:
         return hermite(theta, step, now.last_weights, now.last_slope, now.weights, now.slope)
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
-        """Everything `start` needs to go on from here."""
-        return self._now.snapshot()
+        return self.now.snapshot()
 
     def _extra(self, rounding: float) -> tuple:
         """The last argument of the stepper's methods, which they take where there are kinks."""
@@ -209,18 +173,11 @@ class FlowRun:
         risk = float(risk)
         if now.rounding:
             node_error, change = error.numpy().tolist()
-            node_error *= early_strictness(now.steps)
-            error = error_of(node_error, change, risk, now.first_risk, self._rtol)
+            node_error *= rules.early_strictness(now.steps)
+            error = rules.error_of(node_error, change, risk, now.first_risk, self._rtol)
         error = float(error)
         error = error if math.isfinite(risk + error) else math.inf
         return weights, slope, middle[0] if middle else [], risk, error
-
-    def _rounding_after(self, now: FlowState, weights, risk: float) -> float:
-        """By how much kinks are rounded from here on; 0: there are none."""
-        if self._rounded is None:
-            return 0.0
-        rounded_risk = self._rounded.rounded_risk(weights, *self._extra(now.rounding))
-        return rounding_after(now.rounding, float(rounded_risk), risk, now.first_risk, self._rtol)
 
     def _estimate(
         self, control: Control, weights, slope, direction, rounding: float
@@ -230,6 +187,6 @@ class FlowRun:
         radius, direction = self._stepper.power_iteration(
             weights, slope, direction, *self._extra(rounding)
         )
-        control = after_estimate(control, float(radius))
+        control = rules.after_estimate(control, float(radius))
         self._seconds = time.perf_counter() - began
         return control, direction

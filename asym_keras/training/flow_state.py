@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -42,6 +42,8 @@ class FlowState:
     rounding: float
     gradients: int
     steps: int
+
+    state: ClassVar[tuple] = ()  # of the model: one that changes has no flow
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
         """Tensors and JSON values, of which `restored` makes the state again."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -109,14 +110,8 @@ def kinks_of(function: Callable) -> tuple[tuple[float, float], ...]:
     places = np.round(-np.diff(offsets) / changes, 5)
     # Between the points, too, the function has to be what these kinks make of it.
     between = np.random.default_rng(0).uniform(-REACH, REACH, 1000)
-    expected = (
-        offsets[0]
-        + slopes[0] * between
-        + sum(
-            change * np.maximum(between - place, 0)
-            for place, change in zip(places, changes, strict=True)
-        )
-    )
+    expected = offsets[0] + slopes[0] * between
+    expected += np.maximum(between[:, None] - places, 0) @ changes
     close = np.allclose(_values(function, between), expected, rtol=1e-4, atol=1e-4)
     return tuple(zip(places.tolist(), changes.tolist(), strict=True)) if close else ()
 
@@ -206,21 +201,17 @@ def moves_of(sites: list[Site], call: Callable, weights: list[tf.Tensor], step: 
 
 def _inputs_of(sites: list[Site], call: Callable, weights) -> list[list[np.ndarray]]:
     seen: list[list[np.ndarray]] = [[] for _ in sites]
-    with contextlib.ExitStack() as stack:
-        for site, into in zip(sites, seen, strict=True):
-            stack.enter_context(replaced(site.owner, **{site.attribute: _watched(site, into)}))
-        call(weights)
-    return seen
 
-
-def _watched(site: Site, into: list) -> Callable:
-    before = getattr(site.owner, site.attribute)
-
-    def function(z, *args, **kwargs):
+    def watched(before, into, z, *args, **kwargs):
         into.append(np.asarray(z))
         return before(z, *args, **kwargs)
 
-    return function
+    with contextlib.ExitStack() as stack:
+        for site, into in zip(sites, seen, strict=True):
+            function = functools.partial(watched, getattr(site.owner, site.attribute), into)
+            stack.enter_context(replaced(site.owner, **{site.attribute: function}))
+        call(weights)
+    return seen
 
 
 def _spread(differences: list[np.ndarray]) -> float:

@@ -24,18 +24,14 @@ class Session:
 
     Args:
         method: `GradientDescent`, `GradientFlow`, or another with `time_step`, `whole_steps` and
-            `start(objective, snapshot)`; what that returns has `time`, `weights`, `state`, `risk`,
-            `fraction`, `counters`, `estimate`, `advance`, `at` and `snapshot` as a `FlowRun` has.
+            `start(objective, snapshot)`; what that returns has `now` (with `time`, `weights`,
+            `state` and `risk`), `fraction`, `counters`, `estimate`, `advance`, `at` and `snapshot`
+            as a `FlowRun` has.
         objective: the risk to reduce.
         times: record times, increasing.
-        target_risk: at or below which the run ends, with a record.
-        probes: name -> probe.
-        checkpoint: where the run is saved. None: nowhere.
         seconds: least time between two checkpoints.
-        resume: whether to go on from the checkpoint, if there is one.
-        progress: whether to show a progress bar.
-        on_record: called with the history after each record.
         workers: the processes that train the model together.
+        target_risk, probes, checkpoint, resume, progress, on_record: as of `train`.
 
     Attributes:
         history: of all records.
@@ -76,7 +72,7 @@ class Session:
         self._stopped = values["stopped"]
         self._began, self._saved = time.monotonic() - values["seconds"], time.monotonic()
         reached = self.history[-1]["time"] if len(self.history) else -1.0
-        times = _cut(times, self._run.time) if self._stopped else times
+        times = _cut(times, self._run.now.time) if self._stopped else times
         self._pending = [t for t in times if t > reached]
         self._progress = Progress(self._run, self._end, disable=not progress)
 
@@ -90,15 +86,15 @@ class Session:
             if kind is None or (issubclass(kind, (KeyboardInterrupt, TrainingError)) and not lost):
                 self._save()
         finally:
-            self._objective.assign(self._run.weights, self._run.state)
+            self._objective.assign(self._run.now.weights, self._run.now.state)
             self._progress.close()
 
     def record(self) -> bool:
         """Makes the records that are due. Returns whether more will come."""
-        run = self._run
-        if run.risk <= self._target and not self._stopped:
-            self._pending, self._stopped = _cut(self._pending, run.time), True
-        while self._pending and self._pending[0] <= run.time * (1 + 1e-12):
+        now = self._run.now
+        if now.risk <= self._target and not self._stopped:
+            self._pending, self._stopped = _cut(self._pending, now.time), True
+        while self._pending and self._pending[0] <= now.time * (1 + 1e-12):
             self._record(self._pending[0])
             del self._pending[0]
         self._progress.show(self.history)
@@ -113,10 +109,13 @@ class Session:
             self._run.advance(self._pending[0], self._end, self._target)
 
     def _record(self, at: float) -> None:
-        self._objective.assign(self._run.at(at), self._run.state)
+        self._objective.assign(self._run.at(at), self._run.now.state)
         numbers, arrays = _call_probes(self._probes, self._objective.model)
         elapsed = {"wall_seconds": round(time.monotonic() - self._began, 3)}
-        row = {"step": _whole(at / self._time_step), "time": at}
+        step = at / self._time_step
+        if abs(step - round(step)) < 1e-6:
+            step = round(step)
+        row = {"step": step, "time": at}
         self.history.append({**row, **numbers, **self._run.counters(), **elapsed}, arrays)
         if self._on_record is not None:
             self._on_record(self.history)
@@ -171,8 +170,3 @@ def _pack(history: History) -> dict[str, np.ndarray]:
 def _unpack(rows: list[dict], arrays: dict[str, np.ndarray]) -> History:
     kept = {k.split("/", 1)[1]: list(v) for k, v in arrays.items() if k.startswith("history/")}
     return History(rows, kept)
-
-
-def _whole(step: float) -> int | float:
-    """The step number as an integer, if it is one up to rounding."""
-    return round(step) if abs(step - round(step)) < 1e-6 else step

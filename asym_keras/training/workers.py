@@ -106,13 +106,20 @@ class Workers:
         if self.count == 1:
             return
         names = sorted(facts)
-        ours = np.array([_number_of(facts[name]) for name in names])
+        # 63 bits of a hash stand for each fact.
+        hashes = [hashlib.sha256(repr(facts[name]).encode()).digest() for name in names]
+        ours = np.array([int.from_bytes(digest[:8], "big") >> 1 for digest in hashes])
         theirs = traced_once(self.first, jit_compile=False)(tf.constant(ours)).numpy()
         differing = [names[i] for i in np.flatnonzero(ours != theirs)]
         marks = np.zeros(self.count, "int64")
         marks[self.index] = len(differing)
-        others = np.flatnonzero(self._totals(marks)).tolist()
-        if others:
+
+        def totals(tensor):  # over the workers
+            own = self.local[0]
+            return self.summed(lambda n, t: [t if n == own else tf.zeros_like(t)], tensor)[0]
+
+        others = np.flatnonzero(traced_once(totals, jit_compile=False)(tf.constant(marks)))
+        if others.size:
             told = f" This is worker {self.index}; it differs in: {', '.join(differing)}."
             raise ValueError(
                 "Expected the same model, data and settings on every worker, received others than "
@@ -139,17 +146,3 @@ class Workers:
                 "one). Start all workers again and resume (--resume, or resume=True): they go on "
                 "from the last checkpoint, to the same result."
             ) from error
-
-    def _totals(self, numbers: np.ndarray) -> np.ndarray:
-        """Sums over the workers, entry by entry."""
-
-        def totals(tensor):
-            own = self.local[0]
-            return self.summed(lambda n, t: [t if n == own else tf.zeros_like(t)], tensor)[0]
-
-        return traced_once(totals, jit_compile=False)(tf.constant(numbers)).numpy()
-
-
-def _number_of(fact) -> int:
-    """63 bits of a hash, which stand for the fact where workers compare it."""
-    return int.from_bytes(hashlib.sha256(repr(fact).encode()).digest()[:8], "big") >> 1
