@@ -60,9 +60,8 @@ def does_as_its_class(layer) -> bool:
 
 def is_builtin(layer) -> bool:
     """Whether `layer` is Keras's own or this package's, and does what its class does."""
-    return type(layer).__module__.split(".")[0] in ("keras", "asym_keras") and does_as_its_class(
-        layer
-    )
+    package = type(layer).__module__.split(".")[0]
+    return package in ("keras", "asym_keras") and does_as_its_class(layer)
 
 
 def is_plain(layer) -> bool:

@@ -85,14 +85,14 @@ def excess(bound: float) -> str:
 
 def _analytic(name: str, functions: tuple[Elementwise, ...], bounds: tuple) -> Activation:
     """An analytic sigma: sigma, sigma' and sigma'', and the suprema of the latter two."""
-    assumption, violation = "smooth", None
-    if bounds[0] > 1.0:
-        assumption = None
-        violation = (
-            f"|sigma'| of {name} reaches {bounds[0]:.4f}, above the bound 1 of Assumption 2.2(b) "
-            f"by {bounds[0] - 1.0:.4f}."
-        )
-    return Activation(name, *functions, assumption, violation, *bounds)
+    steepest = bounds[0]
+    if steepest <= 1.0:
+        return Activation(name, *functions, "smooth", None, *bounds)
+    violation = (
+        f"|sigma'| of {name} reaches {steepest:.4f}, above the bound 1 of Assumption 2.2(b) "
+        f"by {steepest - 1.0:.4f}."
+    )
+    return Activation(name, *functions, None, violation, *bounds)
 
 
 def _logistic_slope(z: Float64Array) -> Float64Array:

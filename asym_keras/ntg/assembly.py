@@ -130,12 +130,8 @@ def _peak(function) -> Callable:
     """
     operations = function.graph.get_operations()
     last = {t.ref(): i for i, op in enumerate(operations) for t in op.inputs}
-    made = [
-        (i, t)
-        for i, op in enumerate(operations)
-        for t in (() if op.type in _CONSTANT else op.outputs)
-        if _bytes(t)
-    ]
+    making = [(i, op.outputs) for i, op in enumerate(operations) if op.type not in _CONSTANT]
+    made = [(i, t) for i, outputs in making for t in outputs if _bytes(t)]
     powers = np.arange(1 + max((t.shape.rank for _, t in made), default=0))
     # Bytes for each power of the number of examples; first what an operation adds.
     live = np.zeros((len(operations) + 1, len(powers)))
@@ -194,10 +190,7 @@ def _joined(parts: list):
     """Factors of several tiles as those of one."""
     if len(parts) == 1:
         return parts[0]
-    return [
-        type(pieces[0])(*(tf.concat(tensors, 0) for tensors in zip(*pieces, strict=True)))
-        for pieces in zip(*parts, strict=True)
-    ]
+    return tf.nest.map_structure(lambda *pieces: tf.concat(pieces, 0), *parts)
 
 
 def _slice(factors, start: int, count: int):

@@ -66,8 +66,7 @@ def choose(model, x, output) -> Choice:
     everything = outputs_like(model, x)
     flat = keras.tree.flatten(everything)
     names = _names(model, everything, len(flat))
-    column = output
-    place = 0
+    place, column = 0, output
     if isinstance(output, tuple) and len(output) == 2:
         which, column = output
         place = _place(model, which, names)

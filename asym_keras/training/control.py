@@ -82,7 +82,6 @@ def plan(control: Control, left: float, max_stages: int, method: RKC2 = USUAL) -
     Args:
         left: time to the end, which a step never passes.
         max_stages: that round-off allows.
-        method: of the steps with stages.
     """
     radius = RADIUS_MARGIN * control.radius
     pair = min(control.pair_step, NON_STIFF_INTERVAL / radius)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import math
+import operator
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -88,10 +90,19 @@ class DescentState:
 class DescentRun:
     """A descent in progress; see `train` for how a run is driven."""
 
+    # Of the state that it is in.
+    time = property(operator.attrgetter("_now.time"))
+    weights = property(operator.attrgetter("_now.weights"))
+    state = property(operator.attrgetter("_now.state"))
+    risk = property(operator.attrgetter("_now.risk"))
+
     def __init__(self, method: GradientDescent, objective: Objective, snapshot=None):
         self._method, self._objective = method, objective
         self._batch = min(method.batch_size or objective.examples, objective.examples)
-        self._compiled: dict[int, Callable] = {}
+        # By number of examples: all, a mini-batch, or the smaller last one of an epoch.
+        self._steps: dict[int, Callable] = collections.defaultdict(
+            lambda: traced_once(self._many_steps, jit_compile=objective.jit_compile)
+        )
         self._seconds_per_step = 0.0
         weights, state, step, risk = objective.weights(), objective.state(), 0, math.inf
         if snapshot is not None:
@@ -100,18 +111,18 @@ class DescentRun:
             # Each array leaves the dict as it becomes a tensor: only one exists twice at a time.
             weights = [tf.constant(arrays.pop(f"w{i}")) for i in range(len(weights))]
             state = [tf.constant(arrays.pop(f"s{i}")) for i in range(len(state))]
-        self.now = DescentState(step * method.learning_rate, step, weights, state, risk)
+        self._now = DescentState(step * method.learning_rate, step, weights, state, risk)
 
     def fraction(self, end: float) -> float:
         """Share of the work to time `end` that is done."""
-        return self.now.time / end
+        return self.time / end
 
     def counters(self) -> dict[str, int]:
-        return {"gradients": self.now.step}
+        return {"gradients": self._now.step}
 
     def estimate(self, end: float) -> tuple[int, float]:
         """How many gradients are left to time `end`, and how long each took in the last call."""
-        count = round(end / self._method.learning_rate) - self.now.step
+        count = round(end / self._method.learning_rate) - self._now.step
         return max(0, count), self._seconds_per_step
 
     def advance(self, next_record: float, end: float, target_risk: float = -np.inf) -> None:
@@ -123,7 +134,7 @@ class DescentRun:
         Raises:
             TrainingError: The risk is not finite any more.
         """
-        now, rate = self.now, self._method.learning_rate
+        now, rate = self._now, self._method.learning_rate
         left = round(next_record / rate) - now.step
         count = min(left, self._left_in_epoch(), self._affordable())
         began = time.perf_counter()
@@ -139,16 +150,15 @@ class DescentRun:
                 "GradientFlow."
             )
         step = now.step + done
-        self.now = DescentState(step * rate, step, weights, state, risk)
+        self._now = DescentState(step * rate, step, weights, state, risk)
 
     def at(self, when: float) -> list[tf.Tensor]:
         """Weights at the time `when`, which must be the time reached."""
-        assert abs(when - self.now.time) <= 1e-6 * max(1.0, when)
-        return self.now.weights
+        assert abs(when - self.time) <= 1e-6 * max(1.0, when)
+        return self.weights
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
-        """Everything `start` needs to go on from here."""
-        now = self.now
+        now = self._now
         arrays = {f"w{i}": w for i, w in enumerate(now.weights)}
         arrays |= {f"s{i}": s for i, s in enumerate(now.state)}
         return arrays, {"step": now.step, "risk": now.risk}
@@ -167,14 +177,14 @@ class DescentRun:
         if self._batch == self._objective.examples:
             return 2**31 - 1
         whole = self._objective.examples // self._batch
-        done = self.now.step % self._steps_per_epoch
+        done = self._now.step % self._steps_per_epoch
         return whole - done if done < whole else 1
 
     def _call(self, now: DescentState, count: int, target_risk: float):
         examples, batch = self._objective.examples, self._batch
         limits = tf.constant(count), tf.constant(target_risk, self._objective.risk_dtype)
         if batch == examples:
-            return self._steps(batch)(now.weights, now.state, *limits)
+            return self._steps[batch](now.weights, now.state, *limits)
         epoch, done = divmod(now.step, self._steps_per_epoch)
         order = _permutation(self._method.seed, epoch, examples)
         size = min(batch, examples - done * batch)
@@ -182,15 +192,7 @@ class DescentRun:
         # Padded to a fixed number of rows, so that one trace serves any number of whole batches.
         padded = np.zeros((max(1, examples // batch) if size == batch else 1, size), "int32")
         padded[:count] = rows
-        return self._steps(size)(now.weights, now.state, *limits, tf.constant(padded))
-
-    def _steps(self, size: int) -> Callable:
-        """The steps on so many examples: all, a mini-batch, or the smaller last one of an epoch."""
-        if size not in self._compiled:
-            self._compiled[size] = traced_once(
-                self._many_steps, jit_compile=self._objective.jit_compile
-            )
-        return self._compiled[size]
+        return self._steps[size](now.weights, now.state, *limits, tf.constant(padded))
 
     def _many_steps(self, weights, state, count, target, rows=None):
         objective, rate = self._objective, self._method.learning_rate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import time
 
 import numpy as np
@@ -26,11 +27,15 @@ class FlowRun:
     """A flow in progress; see `train` for how a run is driven.
 
     Args:
-        objective: the risk.
         snapshot: of an earlier run, to go on from. None: the run begins at the model's weights.
-        rtol, atol: of `GradientFlow`.
         rounding: of kinks, at the start of a run; 0: they stay sharp.
     """
+
+    # Of the state that it is in.
+    time = property(operator.attrgetter("_now.time"))
+    weights = property(operator.attrgetter("_now.weights"))
+    state = property(operator.attrgetter("_now.state"))
+    risk = property(operator.attrgetter("_now.risk"))
 
     def __init__(
         self, objective: Objective, snapshot=None, *, rtol: float, atol: float, rounding: float
@@ -47,7 +52,7 @@ class FlowRun:
         self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(rtol / unit))))
         self._seconds = 0.0
         rounding = rounding if objective.kinks else 0.0
-        self.now = FlowState.restored(*snapshot) if snapshot else self._begin(rounding)
+        self._now = FlowState.restored(*snapshot) if snapshot else self._begin(rounding)
 
     def _begin(self, rounding: float) -> FlowState:
         weights = self._objective.weights()
@@ -74,20 +79,20 @@ class FlowRun:
 
         Steps grow like the time reached, gradients per step like the root of the step.
         """
-        return math.sqrt(self.now.time / end)
+        return math.sqrt(self.time / end)
 
     def counters(self) -> dict[str, int]:
         """Gradients (power iterations included), accepted and rejected steps so far."""
         return {
-            "gradients": self.now.gradients,
-            "solver_steps": self.now.steps,
-            "rejected_steps": self.now.control.rejected,
+            "gradients": self._now.gradients,
+            "solver_steps": self._now.steps,
+            "rejected_steps": self._now.control.rejected,
         }
 
     def estimate(self, end: float) -> tuple[int, float]:
         """Roughly how many gradients are left to time `end`, and how many seconds one takes."""
         steps = TYPICAL_STEPS_ROUNDED if self._rounded else TYPICAL_STEPS
-        left = (end - self.now.time) * self.now.control.radius / self._stepper.method.stability
+        left = (end - self.time) * self._now.control.radius / self._stepper.method.stability
         return 2 * steps + math.ceil(math.sqrt(left * steps)), self._seconds
 
     def advance(self, next_record: float, end: float, target_risk: float = -math.inf) -> None:
@@ -100,11 +105,11 @@ class FlowRun:
             TrainingError: No step small enough is accepted.
         """
         # Nobody will ask for times before this one any more, and a step needs the memory.
-        now = self.now = dataclasses.replace(
-            self.now,
-            last_time=self.now.time,
-            last_weights=self.now.weights,
-            last_slope=self.now.slope,
+        now = self._now = dataclasses.replace(
+            self._now,
+            last_time=self._now.time,
+            last_weights=self._now.weights,
+            last_slope=self._now.slope,
             middle=[],
         )
         control, direction, gradients = now.control, now.direction, now.gradients
@@ -143,11 +148,11 @@ class FlowRun:
         reached = {"time": now.time + step, "weights": weights, "slope": slope, "middle": middle}
         reached |= {"direction": direction, "control": control, "risk": risk, "rounding": rounding}
         steps = now.steps + 1
-        self.now = dataclasses.replace(now, **reached, gradients=gradients, steps=steps)
+        self._now = dataclasses.replace(now, **reached, gradients=gradients, steps=steps)
 
     def at(self, when: float) -> list[tf.Tensor]:
         """Weights at the time `when`, within the last step."""
-        now, step = self.now, self.now.time - self.now.last_time
+        now, step = self._now, self._now.time - self._now.last_time
         if when >= now.time or not step:
             return now.weights
         theta = (when - now.last_time) / step
@@ -156,7 +161,7 @@ class FlowRun:
         return hermite(theta, step, now.last_weights, now.last_slope, now.weights, now.slope)
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
-        return self.now.snapshot()
+        return self._now.snapshot()
 
     def _extra(self, rounding: float) -> tuple:
         """The last argument of the stepper's methods, which they take where there are kinks."""

@@ -57,19 +57,16 @@ def find_sites(model: keras.Model) -> list[Site]:
     for layer in (la for la in layers_of(model) if id(la) not in traced):
         for name, value in vars(layer).items():
             # An activation that is a layer is found by itself, among the model's layers.
-            function = callable(value) and not isinstance(value, keras.layers.Layer)
-            if function and name.endswith("activation"):
+            is_function = callable(value) and not isinstance(value, keras.layers.Layer)
+            if is_function and name.endswith("activation"):
                 found[id(layer), name] = layer, name, value
         if isinstance(layer, (keras.layers.ReLU, keras.layers.LeakyReLU)):
             found[id(layer), "call"] = layer, "call", layer.call
-        if is_graph(layer):
-            for step in steps_of(layer):
-                alone = len(step.inputs) == len(step.outputs) == 1 and not step.variables
-                if alone and not isinstance(step.operation, keras.layers.Layer):
-                    found[id(step.operation), "call"] = (
-                        *(step.operation, "call"),
-                        lambda z, step=step: perform(step, [z])[0],
-                    )
+        for step in steps_of(layer) if is_graph(layer) else []:
+            alone = len(step.inputs) == len(step.outputs) == 1 and not step.variables
+            if alone and not isinstance(step.operation, keras.layers.Layer):
+                function = functools.partial(lambda step, z: perform(step, [z])[0], step)
+                found[id(step.operation), "call"] = step.operation, "call", function
     sites = [Site(*place, kinks_of(place[2])) for place in found.values()]
     return [site for site in sites if site.kinks]
 

@@ -127,12 +127,10 @@ class Objective(Evaluator):
         """
         sharp = contextlib.nullcontext()
         with sharp if rounding is None else self.kinks.rounded(rounding, shown):
-            if rows is not None:
-                x, y = gather((self.x, self.y), rows)
-                return self._gradient(weights, state, x, y, 1.0)
-            if self.tile >= self.examples:
-                return self._gradient(weights, state, self.x, self.y, 1.0)
-            return self._tiled_gradient(weights, state)
+            if rows is None and self.tile < self.examples:
+                return self._tiled_gradient(weights, state)
+            x, y = (self.x, self.y) if rows is None else gather((self.x, self.y), rows)
+            return self._gradient(weights, state, x, y, 1.0)
 
     def constrain(self, weights: list) -> list[tf.Tensor]:
         """`weights` as the constraints of the variables make them, after a step."""

@@ -30,7 +30,7 @@ class Progress:
     def show(self, history: History) -> None:
         """Moves the bar to where the run is."""
         self._bar.n = min(1000, round(1000 * self._run.fraction(self._end)))
-        shown = {"t": f"{self._run.now.time:.6g}", "gradients": self._run.counters()["gradients"]}
+        shown = {"t": f"{self._run.time:.6g}", "gradients": self._run.counters()["gradients"]}
         if len(history):
             row = history[-1]
             shown |= {k: f"{v:.4g}" for k, v in row.items() if k.endswith(("_risk", "_accuracy"))}

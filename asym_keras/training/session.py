@@ -24,9 +24,8 @@ class Session:
 
     Args:
         method: `GradientDescent`, `GradientFlow`, or another with `time_step`, `whole_steps` and
-            `start(objective, snapshot)`; what that returns has `now` (with `time`, `weights`,
-            `state` and `risk`), `fraction`, `counters`, `estimate`, `advance`, `at` and `snapshot`
-            as a `FlowRun` has.
+            `start(objective, snapshot)`; what that returns has `time`, `weights`, `state`, `risk`,
+            `fraction`, `counters`, `estimate`, `advance`, `at` and `snapshot` as a `FlowRun` has.
         objective: the risk to reduce.
         times: record times, increasing.
         seconds: least time between two checkpoints.
@@ -72,7 +71,7 @@ class Session:
         self._stopped = values["stopped"]
         self._began, self._saved = time.monotonic() - values["seconds"], time.monotonic()
         reached = self.history[-1]["time"] if len(self.history) else -1.0
-        times = _cut(times, self._run.now.time) if self._stopped else times
+        times = _cut(times, self._run.time) if self._stopped else times
         self._pending = [t for t in times if t > reached]
         self._progress = Progress(self._run, self._end, disable=not progress)
 
@@ -86,15 +85,15 @@ class Session:
             if kind is None or (issubclass(kind, (KeyboardInterrupt, TrainingError)) and not lost):
                 self._save()
         finally:
-            self._objective.assign(self._run.now.weights, self._run.now.state)
+            self._objective.assign(self._run.weights, self._run.state)
             self._progress.close()
 
     def record(self) -> bool:
         """Makes the records that are due. Returns whether more will come."""
-        now = self._run.now
-        if now.risk <= self._target and not self._stopped:
-            self._pending, self._stopped = _cut(self._pending, now.time), True
-        while self._pending and self._pending[0] <= now.time * (1 + 1e-12):
+        run = self._run
+        if run.risk <= self._target and not self._stopped:
+            self._pending, self._stopped = _cut(self._pending, run.time), True
+        while self._pending and self._pending[0] <= run.time * (1 + 1e-12):
             self._record(self._pending[0])
             del self._pending[0]
         self._progress.show(self.history)
@@ -109,7 +108,7 @@ class Session:
             self._run.advance(self._pending[0], self._end, self._target)
 
     def _record(self, at: float) -> None:
-        self._objective.assign(self._run.at(at), self._run.now.state)
+        self._objective.assign(self._run.at(at), self._run.state)
         numbers, arrays = _call_probes(self._probes, self._objective.model)
         elapsed = {"wall_seconds": round(time.monotonic() - self._began, 3)}
         step = at / self._time_step

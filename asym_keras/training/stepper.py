@@ -19,18 +19,11 @@ MAX_STAGES = 1000
 class Stepper:
     """`dW/dt = -grad L(W)` on one objective; every method returns new tensors.
 
-    Args:
-        objective: the risk.
-        rtol, atol: tolerance.
-
-    Attributes:
-        method: of the steps with stages.
-
     One traced function serves all stage numbers: the coefficients come as a tensor, the
     stages run in a `tf.while_loop`. What a subclass adds to the arguments comes last.
     """
 
-    method: RKC2 = USUAL
+    method: RKC2 = USUAL  # of the steps with stages
 
     def __init__(self, objective: Objective, rtol: float, atol: float):
         self._objective = objective

@@ -182,7 +182,7 @@ def test_stiff_model_needs_far_fewer_gradients_than_stable_descent():
         model, x * scale, y, method=GradientFlow(), end_time=end, probes=probes, progress=False
     )
     run = GradientFlow().start(Objective(model, x * scale, y))
-    stable_descent = end * run.now.control.radius / 2
+    stable_descent = end * run._now.control.radius / 2
     assert history[-1]["gradients"] < stable_descent / 4
 
 
@@ -204,7 +204,7 @@ def test_spectral_radius_is_that_of_the_jacobian():
     )
     radius = np.abs(np.linalg.eigvalsh((jacobian + jacobian.T) / 2)).max()
     run = GradientFlow().start(Objective(model, x, y))
-    now, control, direction = run.now, run.now.control, run.now.direction
+    now, control, direction = run._now, run._now.control, run._now.direction
     for _ in range(30):
         control, direction = run._estimate(control, now.weights, now.slope, direction, 0.0)
     assert control.radius == pytest.approx(radius, rel=1e-2)
@@ -213,20 +213,20 @@ def test_spectral_radius_is_that_of_the_jacobian():
 def test_the_radius_is_estimated_again_and_again():
     run = GradientFlow(1e-3, 1e-3).start(Objective(*tanh_problem()))
     radii = set()
-    while run.now.time < END:
+    while run.time < END:
         run.advance(END, END)
-        radii.add(run.now.control.radius)
-        assert run.now.control.since_estimate < 5
-    assert len(radii) > run.now.steps / 6
+        radii.add(run._now.control.radius)
+        assert run._now.control.since_estimate < 5
+    assert len(radii) > run._now.steps / 6
 
 
 def test_a_step_to_a_risk_that_is_not_finite_is_none(monkeypatch):
     run = GradientFlow().start(Objective(*tanh_problem()))
-    weights, slope = run.now.weights, run.now.slope
+    weights, slope = run._now.weights, run._now.slope
     monkeypatch.setattr(
         run._stepper, "bogacki_shampine", lambda *_: (weights, slope, tf.constant(np.inf), 0.5)
     )
-    assert run._try(run.now, 0.1, 0)[-1] == np.inf
+    assert run._try(run._now, 0.1, 0)[-1] == np.inf
 
 
 def test_counters_count_every_gradient(monkeypatch):
@@ -242,7 +242,7 @@ def test_counters_count_every_gradient(monkeypatch):
     monkeypatch.setattr(Stepper, "_slope", counted)
     objective = Objective(model, x, y, jit_compile=False)
     run = method.start(objective)
-    while run.now.time < END:
+    while run.time < END:
         run.advance(END, END)
     assert run.counters()["gradients"] == len(calls)
     assert run.counters()["solver_steps"] > 3
@@ -271,12 +271,12 @@ def wall_problem(limit, target):
 def test_a_step_into_nan_is_rejected_and_shrunk():
     run = GradientFlow(1e-3, 1e-3).start(Objective(*wall_problem(limit=1.5, target=1.45)))
     # An Euler stage of this length from here would jump over the wall.
-    control = dataclasses.replace(run.now.control, pair_step=1.15)
-    run.now = dataclasses.replace(run.now, control=control)
-    while run.now.time < 30.0:
+    control = dataclasses.replace(run._now.control, pair_step=1.15)
+    run._now = dataclasses.replace(run._now, control=control)
+    while run.time < 30.0:
         run.advance(30.0, 30.0)
     assert run.counters()["rejected_steps"] >= 1
-    assert run.now.weights[0].numpy() == pytest.approx(1.45, abs=1e-2)
+    assert run.weights[0].numpy() == pytest.approx(1.45, abs=1e-2)
 
 
 def test_no_way_on_is_an_error_and_keeps_the_last_good_state():

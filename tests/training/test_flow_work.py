@@ -26,7 +26,7 @@ def test_steps_and_gradients_are_as_many_as_they_were(case):
     name, gamma, tolerance, end = case
     problem = tanh_problem() if name == "tanh" else relu_problem(gamma=gamma)
     run = GradientFlow(tolerance, tolerance).start(Objective(*problem))
-    while run.now.time < end:
+    while run.time < end:
         run.advance(end, end)
     counters = run.counters()
     steps, rejected, gradients = WORK[case]

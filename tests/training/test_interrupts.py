@@ -38,20 +38,20 @@ def test_an_interrupt_at_any_line_of_a_step_changes_nothing(method):
     run = method.start(Objective(*tanh_problem(), jit_compile=False))
 
     def until(end):
-        while run.now.time < end:
+        while run.time < end:
             run.advance(end, end)
 
     until(5.0)
     if isinstance(method, GradientFlow):  # the next step is one that is rejected at first
-        control = dataclasses.replace(run.now.control, pair_step=40.0, previous=None)
-        run.now = dataclasses.replace(run.now, control=control)
-    start = run.now
+        control = dataclasses.replace(run._now.control, pair_step=40.0, previous=None)
+        run._now = dataclasses.replace(run._now, control=control)
+    start = run._now
     until(30.0)
     end = run.snapshot()
     if isinstance(method, GradientFlow):
         assert run.counters()["rejected_steps"] > start.control.rejected
     for line in range(1000):
-        run.now = start
+        run._now = start
         with InterruptAtLine(type(run).advance, line) as interrupt:
             try:
                 run.advance(30.0, 30.0)
@@ -60,7 +60,7 @@ def test_an_interrupt_at_any_line_of_a_step_changes_nothing(method):
         arrays, values = run.snapshot()
         arrays = {name: array.numpy() for name, array in arrays.items()}
         resumed = method.start(run._objective, (arrays, json.loads(json.dumps(values))))
-        run.now = resumed.now
+        run._now = resumed._now
         until(30.0)
         assert json.dumps(run.snapshot()[1]) == json.dumps(end[1])
         for name, array in run.snapshot()[0].items():

@@ -123,15 +123,15 @@ def test_rounding_is_lowered_before_it_biases_a_small_risk():
     model, x, _ = relu_problem(gamma=1.0, width=300)
     y = model(x).numpy() + 1.0  # a risk that falls to nothing
     run_ = GradientFlow().start(Objective(model, x, y))
-    assert run_.now.rounding == pytest.approx(2e-3)
+    assert run_._now.rounding == pytest.approx(2e-3)
     lowered = 0
-    while run_.now.time < 2000.0:
-        before = run_.now.rounding
+    while run_.time < 2000.0:
+        before = run_._now.rounding
         run_.advance(2000.0, 2000.0)
-        now = run_.now
+        now = run_._now
         if now.rounding != before:  # the slope kept is that of the new ramps
             lowered += 1
-            slope, _ = run_._stepper.evaluate(run_.now.weights, *run_._extra(now.rounding))
+            slope, _ = run_._stepper.evaluate(run_.weights, *run_._extra(now.rounding))
             np.testing.assert_allclose(now.slope[0], slope[0], rtol=1e-9, atol=1e-14)
     assert lowered
     rounded = run_._rounded.rounded_risk(now.weights, *run_._extra(now.rounding))
@@ -142,11 +142,11 @@ def test_within_a_step_the_weights_are_on_the_way():
     model, x, y = relu_problem(width=200)
     objective = Objective(model, x, y)
     run_, before, stages = GradientFlow().start(objective), np.inf, 0
-    while run_.now.time < 20_000.0:
+    while run_.time < 20_000.0:
         counted = run_.counters()["gradients"]
         run_.advance(20_000.0, 20_000.0)
         stages = max(stages, run_.counters()["gradients"] - counted)
-        now = run_.now
+        now = run_._now
         for share in (0.1, 0.5, 0.9):
             when = now.last_time + share * (now.time - now.last_time)
             risk = float(objective.gradient(run_.at(when), [])[0])
@@ -158,9 +158,9 @@ def test_within_a_step_the_weights_are_on_the_way():
 def test_the_spectral_radius_sees_the_ramps():
     model, x, y = relu_problem()
     run_ = GradientFlow(rounding=0.05).start(Objective(model, x, y))
-    while run_.now.time < 300.0:
+    while run_.time < 300.0:
         run_.advance(300.0, 300.0)
-    now = run_.now
+    now = run_._now
     extra = run_._extra(now.rounding)
 
     def slope(flat):
@@ -245,12 +245,12 @@ def test_a_step_within_which_the_risk_rises_doubles_the_radius(monkeypatch):
 
     def rising(*args):
         weights, slope, middle, _, error = real(*args)
-        return weights, slope, middle, 1.01 * run.now.risk, error
+        return weights, slope, middle, 1.01 * run.risk, error
 
-    before = run.now.control.radius
+    before = run._now.control.radius
     run.advance(1e3, 1e3)
-    assert run.now.control.radius < 1.5 * before
+    assert run._now.control.radius < 1.5 * before
     monkeypatch.setattr(run, "_try", rising)
-    before = run.now.control.radius
+    before = run._now.control.radius
     run.advance(1e3, 1e3)
-    assert run.now.control.radius >= 0.9 * 2 * before  # an estimate has followed
+    assert run._now.control.radius >= 0.9 * 2 * before  # an estimate has followed

@@ -105,11 +105,11 @@ def test_a_flow_holds_no_step_before_last_while_it_tries_the_next(monkeypatch):
     model, x, y = tanh_problem()
     run = GradientFlow().start(Objective(model, x, y))
     run.advance(10.0, 10.0)
-    assert run.now.last_weights is not run.now.weights
+    assert run._now.last_weights is not run.weights
     tried = []
 
     def watched(now, step, stages, attempt=run._try):
-        for state in (now, run.now):
+        for state in (now, run._now):
             tried.append(state.last_weights is now.weights and state.last_slope is now.slope)
         return attempt(now, step, stages)
 
@@ -117,4 +117,4 @@ def test_a_flow_holds_no_step_before_last_while_it_tries_the_next(monkeypatch):
     run.advance(10.0, 10.0)
     assert tried
     assert all(tried)
-    assert run.now.last_weights is not run.now.weights
+    assert run._now.last_weights is not run.weights
