@@ -98,20 +98,13 @@ def mask_of(tensor):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Step:
-    """One call of an operation in a graph.
+    """One call of an operation in a graph."""
 
-    Attributes:
-        operation: layer, nested model or operation of `keras.ops`.
-        inputs, outputs: `keras.KerasTensor`s.
-        variables: variables among its arguments, as in `ops.matmul(h, layer.kernel)`.
-        arguments: all of them, as Keras keeps them; what `perform` fills in.
-    """
-
-    operation: Any
-    inputs: list
+    operation: Any  # layer, nested model or operation of `keras.ops`
+    inputs: list  # of `keras.KerasTensor`s, as `outputs`
     outputs: list
-    variables: list
-    arguments: Any = None
+    variables: list  # among its arguments, as in `ops.matmul(h, layer.kernel)`
+    arguments: Any = None  # all of them, as Keras keeps them; what `perform` fills in
 
 
 def steps_of(model) -> list[Step]:

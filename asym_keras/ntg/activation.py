@@ -12,6 +12,7 @@ from scipy.special import erf, expit, ndtr
 from asym_keras.checks import Float64Array
 
 Elementwise = Callable[[Float64Array], Float64Array]
+Derivatives = tuple[Elementwise, Elementwise, Elementwise]  # sigma, sigma', sigma''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def excess(bound: float) -> str:
     return f"; |sigma'| reaches {bound:.4f}, above the bound 1 by {bound - 1.0:.4f}"
 
 
-def _analytic(name: str, functions: tuple[Elementwise, ...], bounds: tuple) -> Activation:
+def _analytic(name: str, functions: Derivatives, bounds: tuple[float, float]) -> Activation:
     """An analytic sigma: sigma, sigma' and sigma'', and the suprema of the latter two."""
     steepest = bounds[0]
     if steepest <= 1.0:

@@ -14,17 +14,11 @@ from asym_keras.inputs import call, outputs_like, take
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One output of a model, or all columns of one.
+    """One output of a model, or all columns of one."""
 
-    Attributes:
-        place: which of the model's outputs, in flat order.
-        column: int, which of its K columns; `"trace"`, the mean over them; `"all"`, their pairs.
-        columns: K.
-    """
-
-    place: int
-    column: int | str
-    columns: int
+    place: int  # which of the model's outputs, in flat order
+    column: int | str  # of its K columns; `"trace"`, the mean over them; `"all"`, their pairs
+    columns: int  # K
 
     @property
     def last(self) -> Choice:

@@ -129,8 +129,9 @@ def empirical_ntg(
         x, x2 = (None if a is None else as_inputs(exact, a) for a in given)
     model, kept = exact, _compiled(exact)
     same = x2 is None or _sizes(x) == _sizes(x2)
-    known, key = [], ("known", *map(id, variables))
+    known: list = []
     if method != "jacobian" and same:  # asked once while the model stays what it is
+        key = ("known", *map(id, variables))
         kept[key] = known = kept[key] if key in kept else known_variables(model, variables)
     if method == "structured" and not known:
         fault = f"{model.name!r} without any" if same else f"sizes {_sizes(x)} and {_sizes(x2)}"

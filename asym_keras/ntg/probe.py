@@ -39,6 +39,6 @@ class NTGProbe:
 
     def _ntg(self, model: keras.Model) -> np.ndarray:
         closed = self._method in ("auto", "closed_form") and find_shallow_layer(model) is not None
-        options = {"output": self._output, "method": self._method}
-        dtype = "float64" if closed else None
-        return empirical_ntg(model, self._x, **options, dtype=dtype).numpy().astype("float64")
+        options: dict[str, Any] = {"output": self._output, "method": self._method}
+        options["dtype"] = "float64" if closed else None
+        return empirical_ntg(model, self._x, **options).numpy().astype("float64")

@@ -71,20 +71,13 @@ class GradientDescent:
 
 @dataclasses.dataclass(frozen=True)
 class DescentState:
-    """All that a descent needs to go on. Each call returns a new one, which replaces the old one.
-
-    Attributes:
-        time: t that is reached.
-        step: number of steps taken.
-        weights, state: tensors after them: weights, and the model's changing state.
-        risk: of the examples of the last step, before that step; infinite before the first one.
-    """
+    """All that a descent needs to go on. Each call puts a new one in the place of the old one."""
 
     time: float
-    step: int
+    step: int  # number of steps taken
     weights: list[tf.Tensor]
-    state: list[tf.Tensor]
-    risk: float
+    state: list[tf.Tensor]  # of the model, which changes
+    risk: float  # of the last step's examples, before that step; infinite before the first one
 
 
 class DescentRun:

@@ -29,19 +29,12 @@ REACH, GRID = 32.0, 0.125
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Site:
-    """A function in a model that is piecewise linear and has kinks.
+    """A function in a model that is piecewise linear and has kinks."""
 
-    Attributes:
-        owner: layer or operation.
-        attribute: the name by which it holds the function.
-        function: of a tensor, elementwise.
-        kinks: place and change of slope of each.
-    """
-
-    owner: Any
-    attribute: str
-    function: Callable
-    kinks: tuple[tuple[float, float], ...]
+    owner: Any  # layer or operation
+    attribute: str  # the name by which it holds the function
+    function: Callable  # of a tensor, elementwise
+    kinks: tuple[tuple[float, float], ...]  # place and change of slope of each
 
 
 def find_sites(model: keras.Model) -> list[Site]:

@@ -62,7 +62,8 @@ class Session:
         # Asked before the first collective operation: a worker that goes on from the checkpoint
         # and one that begins anew would wait for each other for ever.
         workers.require_equal({"checkpoint, which all read from one folder": values["seconds"]})
-        self.history = _unpack(values["rows"], arrays)
+        kept = {k.split("/", 1)[1]: list(v) for k, v in arrays.items() if k.startswith("history/")}
+        self.history = History(values["rows"], kept)
         for probe in probes.values():
             if hasattr(probe, "start"):
                 probe.start(objective.model)
@@ -164,8 +165,3 @@ def _pack(history: History) -> dict[str, np.ndarray]:
     # Ctrl-C may come when the arrays of a record have been added, and its row has not.
     rows = len(history)
     return {f"history/{k}": np.stack(v[:rows]) for k, v in history.arrays.items() if v[:rows]}
-
-
-def _unpack(rows: list[dict], arrays: dict[str, np.ndarray]) -> History:
-    kept = {k.split("/", 1)[1]: list(v) for k, v in arrays.items() if k.startswith("history/")}
-    return History(rows, kept)

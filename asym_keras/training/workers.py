@@ -33,7 +33,8 @@ class Workers:
         replicas: int, devices of all workers together.
         local: list of int, this worker's replicas; the others have the other numbers.
         count: int, number of workers.
-        index: int, of this worker. Worker 0 is the one whose clock and files count.
+        index: int, of this worker.
+        is_first: whether this is worker 0, the one whose clock and files count.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None):
@@ -47,12 +48,8 @@ class Workers:
             self.local = [int(n) for n in strategy.experimental_local_results(numbers)]
         self.count = self.replicas // len(self.local)
         self.index = self.local[0] // len(self.local)
+        self.is_first = self.index == 0
         self._agree: Callable | None = None
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is worker 0."""
-        return self.index == 0
 
     def summed(self, compute: Callable, *arguments) -> list[tf.Tensor]:
         """Adds up what each replica computes, by TensorFlow's all-reduce.
