@@ -187,12 +187,12 @@ class DescentRun:
         padded[:count] = rows
         return self._steps[size](now.weights, now.state, *limits, tf.constant(padded))
 
-    def _many_steps(self, weights, state, count, target, rows=None):
+    def _many_steps(self, weights, state, count, target, *rows):
         objective, rate = self._objective, self._method.learning_rate
 
         def step(i, _, weights, state):
-            chosen = None if rows is None else rows[i]
-            risk, gradient, state = objective.gradient(weights, state, chosen)
+            chosen = (batches[i] for batches in rows)  # none: all examples
+            risk, gradient, state = objective.gradient(weights, state, *chosen)
             stepped = [w - rate * g for w, g in zip(weights, gradient, strict=True)]
             return i + 1, risk, objective.constrain(stepped), state
 
