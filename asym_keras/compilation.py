@@ -56,11 +56,8 @@ def _compiles(model: keras.Model, one) -> bool:
     """Whether XLA compiles the model, in inference and in training, on one example."""
 
     def both(one):
-        values = [v.value for v in model.variables]
-        return [
-            stateless_call(model, model.variables, values, one, training=training)[0]
-            for training in (False, True)
-        ]
+        of_model = model, model.variables, [v.value for v in model.variables]
+        return [stateless_call(*of_model, one, training=t)[0] for t in (False, True)]
 
     try:
         traced_once(both, jit_compile=True)(one)

@@ -163,15 +163,14 @@ class _Copying:
         return keras.Input(batch_shape=shape, dtype=dtype, name=tensor.name)
 
     def _layer(self, layer):
-        if id(layer) not in self._copies:
-            if is_graph(layer):
-                return self.graph(layer)
-            if isinstance(layer, keras.layers.Layer):
-                new = made_again(layer, self._change(layer), self._dtype)
-            else:
-                new = unused(layer)
-            self._copies[id(layer)] = layer, new
-        return self._copies[id(layer)][1]
+        if id(layer) in self._copies:
+            return self._copies[id(layer)][1]
+        if is_graph(layer):
+            return self.graph(layer)
+        stateful = isinstance(layer, keras.layers.Layer)
+        new = made_again(layer, self._change(layer), self._dtype) if stateful else unused(layer)
+        self._copies[id(layer)] = layer, new
+        return new
 
     def _operation(self, operation) -> Callable:
         new = self._layer(operation)

@@ -103,17 +103,14 @@ class Evaluator:
         Raises:
             ValueError: Labels that do not fit, or with outputs that are no classes.
         """
-        classes = self.outputs[-1] if len(self.outputs) == 1 else None
-        if classes is None:
-            if labels is None:
-                return None
+        if len(self.outputs) != 1 and labels is not None:
             raise ValueError(
                 f"Expected labels for a model with outputs (n, K), received them for "
                 f"{('n', *self.outputs)}."
             )
         if labels is None:
-            return labels_in(self.y, classes)
-        return as_labels(labels, self.y, classes)
+            return labels_in(self.y, self.outputs[0]) if len(self.outputs) == 1 else None
+        return as_labels(labels, self.y, self.outputs[0])
 
     def accuracy(self, predictions: np.ndarray, labels: np.ndarray) -> float:
         """Share of examples in their class."""

@@ -60,9 +60,8 @@ def does_as_its_class(layer) -> bool:
 
 def is_builtin(layer) -> bool:
     """Whether `layer` is Keras's own or this package's, and does what its class does."""
-    return type(layer).__module__.split(".")[0] in ("keras", "asym_keras") and does_as_its_class(
-        layer
-    )
+    package = type(layer).__module__.split(".")[0]
+    return package in ("keras", "asym_keras") and does_as_its_class(layer)
 
 
 def is_plain(layer) -> bool:
@@ -99,20 +98,13 @@ def mask_of(tensor):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Step:
-    """One call of an operation in a graph.
+    """One call of an operation in a graph."""
 
-    Attributes:
-        operation: layer, nested model or operation of `keras.ops`.
-        inputs, outputs: `keras.KerasTensor`s.
-        variables: variables among its arguments, as in `ops.matmul(h, layer.kernel)`.
-        arguments: all of them, as Keras keeps them; what `perform` fills in.
-    """
-
-    operation: Any
-    inputs: list
+    operation: Any  # layer, nested model or operation of `keras.ops`
+    inputs: list  # of `keras.KerasTensor`s, as `outputs`
     outputs: list
-    variables: list
-    arguments: Any = None
+    variables: list  # among its arguments, as in `ops.matmul(h, layer.kernel)`
+    arguments: Any = None  # all of them, as Keras keeps them; what `perform` fills in
 
 
 def steps_of(model) -> list[Step]:

@@ -22,18 +22,12 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Change:
-    """What differs in the copy of a layer.
-
-    Attributes:
-        config: entries of its configuration.
-        weights: attribute name -> array, in the place of those weights of the original, or of
-            weights that the original does not have.
-        then: layer that is called on what the copy returns; None: none.
-    """
+    """What differs in the copy of a layer."""
 
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    # By attribute, in the place of weights of the original, or of some that it does not have.
     weights: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    then: keras.layers.Layer | None = None
+    then: keras.layers.Layer | None = None  # which is called on what the copy returns
 
 
 def made_again(layer, change: Change, dtype: str | None):

@@ -12,6 +12,7 @@ from scipy.special import erf, expit, ndtr
 from asym_keras.checks import Float64Array
 
 Elementwise = Callable[[Float64Array], Float64Array]
+Derivatives = tuple[Elementwise, Elementwise, Elementwise]  # sigma, sigma', sigma''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,16 +84,16 @@ def excess(bound: float) -> str:
     return f"; |sigma'| reaches {bound:.4f}, above the bound 1 by {bound - 1.0:.4f}"
 
 
-def _smooth(name: str, **parts) -> Activation:
-    return Activation(name=name, assumption="smooth", violation=None, **parts)
-
-
-def _too_steep(name: str, bound: float, **parts) -> Activation:
+def _analytic(name: str, functions: Derivatives, bounds: tuple[float, float]) -> Activation:
+    """An analytic sigma: sigma, sigma' and sigma'', and the suprema of the latter two."""
+    steepest = bounds[0]
+    if steepest <= 1.0:
+        return Activation(name, *functions, "smooth", None, *bounds)
     violation = (
-        f"|sigma'| of {name} reaches {bound:.4f}, above the bound 1 of Assumption 2.2(b) "
-        f"by {bound - 1.0:.4f}."
+        f"|sigma'| of {name} reaches {steepest:.4f}, above the bound 1 of Assumption 2.2(b) "
+        f"by {steepest - 1.0:.4f}."
     )
-    return Activation(name=name, assumption=None, violation=violation, slope_bound=bound, **parts)
+    return Activation(name, *functions, None, violation, *bounds)
 
 
 def _logistic_slope(z: Float64Array) -> Float64Array:
@@ -120,54 +121,45 @@ KNOWN = {
         piecewise_linear("relu", 0.0, 1.0),
         piecewise_linear("leaky_relu", 0.2, 1.0),
         piecewise_linear("linear", 1.0, 1.0),
-        _smooth(
+        _analytic(
             "tanh",
-            function=np.tanh,
-            slope=_sech2,
-            curvature=lambda z: -2.0 * np.tanh(z) * _sech2(z),
-            slope_bound=1.0,
-            curvature_bound=4.0 / (3.0 * math.sqrt(3.0)),
+            (np.tanh, _sech2, lambda z: -2.0 * np.tanh(z) * _sech2(z)),
+            (1.0, 4.0 / (3.0 * math.sqrt(3.0))),
         ),
-        _smooth(
-            "softplus",
-            function=lambda z: np.logaddexp(0.0, z),
-            slope=expit,
-            curvature=_logistic_slope,
-            slope_bound=1.0,
-            curvature_bound=0.25,
+        _analytic(
+            "softplus", (lambda z: np.logaddexp(0.0, z), expit, _logistic_slope), (1.0, 0.25)
         ),
-        _smooth(
+        _analytic(
             "sigmoid",
-            function=expit,
-            slope=_logistic_slope,
-            curvature=lambda z: -_logistic_slope(z) * np.tanh(0.5 * z),
-            slope_bound=0.25,
-            curvature_bound=1.0 / (6.0 * math.sqrt(3.0)),
+            (expit, _logistic_slope, lambda z: -_logistic_slope(z) * np.tanh(0.5 * z)),
+            (0.25, 1.0 / (6.0 * math.sqrt(3.0))),
         ),
-        _too_steep(
+        _analytic(
             "erf",
-            2.0 / math.sqrt(math.pi),
-            function=erf,
-            slope=_erf_slope,
-            curvature=lambda z: -2.0 * z * _erf_slope(z),
-            curvature_bound=math.sqrt(8.0 / (math.pi * math.e)),  # at z = 1 / sqrt 2
+            (erf, _erf_slope, lambda z: -2.0 * z * _erf_slope(z)),
+            (2.0 / math.sqrt(math.pi), math.sqrt(8.0 / (math.pi * math.e))),  # at 0, 1 / sqrt 2
         ),
         # sigma'' is (2 - z^2) times the normal density: |sigma'| peaks at sqrt 2, |sigma''| at 0.
-        _too_steep(
+        _analytic(
             "gelu",
-            0.5 * (1.0 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi),
-            function=lambda z: z * ndtr(z),
-            slope=lambda z: ndtr(z) + z * _normal_density(z),
-            curvature=lambda z: (2.0 - z * z) * _normal_density(z),
-            curvature_bound=math.sqrt(2.0 / math.pi),
+            (
+                lambda z: z * ndtr(z),
+                lambda z: ndtr(z) + z * _normal_density(z),
+                lambda z: (2.0 - z * z) * _normal_density(z),
+            ),
+            (
+                0.5 * (1.0 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi),
+                math.sqrt(2.0 / math.pi),
+            ),
         ),
-        _too_steep(
+        _analytic(
             "silu",
-            1.0998393201288668,  # at z = 2.39936, the root of z tanh(z / 2) = 2
-            function=lambda z: z * expit(z),
-            slope=lambda z: expit(z) * (1.0 + z * expit(-z)),
-            curvature=lambda z: _logistic_slope(z) * (2.0 - z * np.tanh(0.5 * z)),
-            curvature_bound=0.5,
+            (
+                lambda z: z * expit(z),
+                lambda z: expit(z) * (1.0 + z * expit(-z)),
+                lambda z: _logistic_slope(z) * (2.0 - z * np.tanh(0.5 * z)),
+            ),
+            (1.0998393201288668, 0.5),  # at 2.39936, the root of z tanh(z / 2) = 2, and at 0
         ),
     )
 }

@@ -48,7 +48,9 @@ class Compiled:
             rows = self.factors(x)
             return products(rows, rows)
 
-        self._later = {"products": (products, shapes, shapes), "whole": (whole, signature)}
+        # Of some examples with others; and of so few examples that no tiles are needed.
+        self.products = _when_called(products, shapes, shapes)
+        self.whole = _when_called(whole, signature)
         self.every, self._outputs = every, shapes[0][-1].shape[-2]
         # By trial: what a Jacobian needs grows with the square of the examples.
         self.batch_size, peak = _MOST_EXAMPLES, _peak(self.factors)
@@ -59,16 +61,6 @@ class Compiled:
         # Every factor's products are alive until they are added up.
         pair = (every or 1) ** 2 * sum(map(_pair_size, shapes))
         self.block = max(1, min(_BLOCK, int((TILE_BYTES / 4 / pair) ** 0.5)))
-
-    @functools.cached_property
-    def products(self) -> Callable:
-        """Inner products of the factors of some examples with those of others."""
-        return _concrete(*self._later["products"])
-
-    @functools.cached_property
-    def whole(self) -> Callable:
-        """The NTG of so few examples that no tiles are needed."""
-        return _concrete(*self._later["whole"])
 
     def of_last_output(self, x) -> tf.Tensor:
         """Inner products (n, n) of the gradients of the last of the outputs, for few examples."""
@@ -84,6 +76,12 @@ def _concrete(function: Callable, *signature):
     """`function` traced once, for this signature: any other is an error and no new trace."""
     compiled = tf.function(function, input_signature=signature, autograph=False)
     return compiled.get_concrete_function()
+
+
+def _when_called(function: Callable, *signature) -> Callable:
+    """The same, traced at the first call."""
+    made = functools.cache(lambda: _concrete(function, *signature))
+    return lambda *arguments: made()(*arguments)
 
 
 def assemble(
@@ -130,12 +128,8 @@ def _peak(function) -> Callable:
     """
     operations = function.graph.get_operations()
     last = {t.ref(): i for i, op in enumerate(operations) for t in op.inputs}
-    made = [
-        (i, t)
-        for i, op in enumerate(operations)
-        for t in (() if op.type in _CONSTANT else op.outputs)
-        if _bytes(t)
-    ]
+    making = [(i, op.outputs) for i, op in enumerate(operations) if op.type not in _CONSTANT]
+    made = [(i, t) for i, outputs in making for t in outputs if _bytes(t)]
     powers = np.arange(1 + max((t.shape.rank for _, t in made), default=0))
     # Bytes for each power of the number of examples; first what an operation adds.
     live = np.zeros((len(operations) + 1, len(powers)))
@@ -194,10 +188,7 @@ def _joined(parts: list):
     """Factors of several tiles as those of one."""
     if len(parts) == 1:
         return parts[0]
-    return [
-        type(pieces[0])(*(tf.concat(tensors, 0) for tensors in zip(*pieces, strict=True)))
-        for pieces in zip(*parts, strict=True)
-    ]
+    return tf.nest.map_structure(lambda *pieces: tf.concat(pieces, 0), *parts)
 
 
 def _slice(factors, start: int, count: int):

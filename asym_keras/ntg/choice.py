@@ -14,17 +14,11 @@ from asym_keras.inputs import call, outputs_like, take
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One output of a model, or all columns of one.
+    """One output of a model, or all columns of one."""
 
-    Attributes:
-        place: which of the model's outputs, in flat order.
-        column: int, which of its K columns; `"trace"`, the mean over them; `"all"`, their pairs.
-        columns: K.
-    """
-
-    place: int
-    column: int | str
-    columns: int
+    place: int  # which of the model's outputs, in flat order
+    column: int | str  # of its K columns; `"trace"`, the mean over them; `"all"`, their pairs
+    columns: int  # K
 
     @property
     def last(self) -> Choice:
@@ -66,8 +60,7 @@ def choose(model, x, output) -> Choice:
     everything = outputs_like(model, x)
     flat = keras.tree.flatten(everything)
     names = _names(model, everything, len(flat))
-    column = output
-    place = 0
+    place, column = 0, output
     if isinstance(output, tuple) and len(output) == 2:
         which, column = output
         place = _place(model, which, names)

@@ -101,7 +101,12 @@ def empirical_ntg(
     layer = find_shallow_layer(model) if closed else None
     given, kind = (x, x2), dtype or (layer.variable_dtype if layer else None)
     x, x2 = (None if a is None else as_inputs(model, a, dtype=kind) for a in given)
-    _require_dense(x, x2)
+    for tensor in tf.nest.flatten((x, x2)):
+        if isinstance(tensor, (tf.RaggedTensor, tf.SparseTensor)):
+            raise ValueError(
+                f"empirical_ntg: expected dense arrays, received a {type(tensor).__name__}. Pad it "
+                "(to_tensor, tf.sparse.to_dense)."
+            )
     complete(model, x)
     choice = choose(model, x, output)
     if layer is not None and not _closed_form_holds(model, layer, x, choice):
@@ -124,7 +129,10 @@ def empirical_ntg(
         x, x2 = (None if a is None else as_inputs(exact, a) for a in given)
     model, kept = exact, _compiled(exact)
     same = x2 is None or _sizes(x) == _sizes(x2)
-    known = [] if method == "jacobian" or not same else _known(kept, model, variables)
+    known: list = []
+    if method != "jacobian" and same:  # asked once while the model stays what it is
+        key = ("known", *map(id, variables))
+        kept[key] = known = kept[key] if key in kept else known_variables(model, variables)
     if method == "structured" and not known:
         fault = f"{model.name!r} without any" if same else f"sizes {_sizes(x)} and {_sizes(x2)}"
         raise ValueError(
@@ -137,14 +145,6 @@ def empirical_ntg(
     matrix = assemble(compiled, x, x2, batch_size=batch_size, columns=columns)
     several = choice.column == "trace" and choice.columns > 1
     return matrix / choice.columns if several else matrix
-
-
-def _known(kept: dict, model, variables) -> list:
-    """`known_variables`, asked once while the model stays what it is."""
-    key = ("known", *map(id, variables))
-    if key not in kept:
-        kept[key] = known_variables(model, variables)
-    return kept[key]
 
 
 def _sizes(x) -> list:
@@ -217,15 +217,6 @@ def _compile(kept: dict, model, x, choice: Choice, variables, known, method: str
     return compiled
 
 
-def _require_dense(*structures) -> None:
-    for tensor in tf.nest.flatten(structures):
-        if isinstance(tensor, (tf.RaggedTensor, tf.SparseTensor)):
-            raise ValueError(
-                f"empirical_ntg: expected dense arrays, received a {type(tensor).__name__}. Pad it "
-                "(to_tensor, tf.sparse.to_dense)."
-            )
-
-
 def _checked(model, pair, signature, choice, variables, known, method) -> Compiled:
     """The fastest way that gives, for two examples, what the definition gives."""
     every = choice.columns if choice.column == "all" else None
@@ -233,8 +224,7 @@ def _checked(model, pair, signature, choice, variables, known, method) -> Compil
     if method != "structured":
         ways += [([], True), ([], False)]
     for place, (taken, vectorised) in enumerate(ways):
-        known_ids = set(map(id, taken))
-        others = [v for v in variables if id(v) not in known_ids]
+        others = [v for v in variables if id(v) not in map(id, taken)]
         named = _describe(model, taken, others, vectorised)
         compiled = Compiled(_factors(model, choice, taken, others, vectorised), signature, every)
         if agrees(compiled.of_last_output(pair), model, pair, variables, choice):

@@ -19,8 +19,6 @@ def agrees(received, model, pair, variables, choice: Choice) -> bool:
         received: (n, n), for the examples `pair` and the column that is chosen; of several
             columns, the last.
         pair: of `pair_of`.
-        variables: what is differentiated by.
-        choice: the outputs that `received` is of.
     """
     gradients = [
         _gradient(model, take(pair, slice(i, i + 1)), variables, choice.last)

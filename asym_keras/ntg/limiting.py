@@ -97,10 +97,8 @@ def ntg_variance_constant(
         x: examples (n, d).
         activation, stddev: of `mean_ntg`, with its errors.
     """
-    x = check_examples(x, "x")
-    return _mean_and_constant(x, describe_activation(activation), check_positive(stddev, "stddev"))[
-        1
-    ]
+    x, stddev = check_examples(x, "x"), check_positive(stddev, "stddev")
+    return _mean_and_constant(x, describe_activation(activation), stddev)[1]
 
 
 def ntg_variance(

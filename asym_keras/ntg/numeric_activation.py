@@ -41,16 +41,9 @@ def differentiate(function, name: str) -> Activation:
         reason = f"whether {name} is analytic can't be checked numerically (Assumption 2.2(b))"
     else:
         reason = f"{name} has a kink near {kink:.4g}: it is neither ReLU nor analytic"
-    return Activation(
-        name=name,
-        function=value,
-        slope=slope,
-        curvature=curvature,
-        assumption=None,
-        violation=reason + excess(slope_bound) + ".",
-        slope_bound=slope_bound,
-        curvature_bound=_supremum(curvature) if kink is None else math.inf,
-    )
+    curvature_bound = _supremum(curvature) if kink is None else math.inf
+    standing = None, reason + excess(slope_bound) + "."
+    return Activation(name, value, slope, curvature, *standing, slope_bound, curvature_bound)
 
 
 def same_values(function, reference: Elementwise) -> bool:

@@ -38,10 +38,8 @@ def at_precision(model: keras.Model, dtype) -> keras.Model:
 
 def _dtypes(model) -> set[str]:
     """Dtypes of the floating-point variables, and of the computations of their layers."""
-    layers = [la for la in layers_of(model) if la.weights and not is_graph(la)]
-    return {str(v.dtype) for v in model.weights if str(v.dtype) in FLOATS} | {
-        layer.compute_dtype for layer in layers
-    }
+    computing = {la.compute_dtype for la in layers_of(model) if la.weights and not is_graph(la)}
+    return computing | {str(v.dtype) for v in model.weights if str(v.dtype) in FLOATS}
 
 
 def computes_in_less(model) -> bool:
@@ -57,11 +55,8 @@ def _rebuild(model, dtype: str) -> keras.Model:
     except ValueError as error:
         raise ValueError(f"{model.name!r} can't be rebuilt in {dtype}: {error} {hint}") from error
     if _dtypes(copy) != {dtype}:
-        kept = sorted(
-            f"{w.path} in {w.dtype}"
-            for w in copy.weights
-            if str(w.dtype) in FLOATS and w.dtype != dtype
-        )
+        others = [w for w in copy.weights if str(w.dtype) in FLOATS and w.dtype != dtype]
+        kept = sorted(f"{w.path} in {w.dtype}" for w in others)
         lora = any(getattr(la, "lora_enabled", False) for la in layers_of(copy))
         raise ValueError(
             f"Expected all of {model.name!r} to compute in {dtype} once rebuilt, received "

@@ -26,7 +26,6 @@ class NTGProbe:
         self._initial: np.ndarray | None = None
 
     def start(self, model: keras.Model) -> None:
-        """Notes the initial NTG."""
         self._initial = self._ntg(model)
 
     def __call__(self, model: keras.Model) -> dict[str, float]:
@@ -40,11 +39,6 @@ class NTGProbe:
 
     def _ntg(self, model: keras.Model) -> np.ndarray:
         closed = self._method in ("auto", "closed_form") and find_shallow_layer(model) is not None
-        ntg = empirical_ntg(
-            model,
-            self._x,
-            output=self._output,
-            method=self._method,
-            dtype="float64" if closed else None,
-        )
-        return ntg.numpy().astype("float64")
+        options: dict[str, Any] = {"output": self._output, "method": self._method}
+        options["dtype"] = "float64" if closed else None
+        return empirical_ntg(model, self._x, **options).numpy().astype("float64")

@@ -36,11 +36,9 @@ def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
     layer = only_operation(model) if is_graph(model) else None
     if type(layer) is not AsymScaledDense or not layer.outputs or not does_as_its_class(layer):
         return None
-    if list(map(id, layer.trainable_variables)) != [id(layer.kernel)]:
-        return None
-    if len(graph_of(model).outputs) != 1:
-        return None
-    return layer if _is_simple(layer) else None
+    alone = list(map(id, layer.trainable_variables)) == [id(layer.kernel)]
+    once = len(graph_of(model).outputs) == 1
+    return layer if alone and once and _is_simple(layer) else None
 
 
 def kept_for(layer: AsymScaledDense) -> dict:
@@ -160,8 +158,7 @@ def split_ntg(
             the layer's gamma and alpha give; no such output.
     """
     require_tensorflow("split_ntg")
-    scalings = layer._scalings
-    custom = layer._custom_scalings
+    scalings, custom = layer._scalings, layer._custom_scalings
     # 2 %: more than rounding to any dtype; another gamma or alpha differs by more.
     if custom or not np.allclose(layer.scalings, scalings, rtol=0.02, atol=1e-7):
         raise ValueError(
@@ -170,9 +167,8 @@ def split_ntg(
             "Build the layer with the gamma and alpha of its weights."
         )
     # As shares of the layer's own, rounded scalings: the parts sum to its NTG.
-    symmetric = np.divide(
-        layer.gamma / layer.units, scalings, out=np.zeros(layer.units), where=scalings > 0.0
-    )
+    share, none = layer.gamma / layer.units, np.zeros(layer.units)
+    symmetric = np.divide(share, scalings, out=none, where=scalings > 0.0)
     factors = _node_factors(layer, output)
     dtype = tf.as_dtype(dtype or layer.variable_dtype)
     x, slopes = _inputs_and_slopes(layer, x, dtype)

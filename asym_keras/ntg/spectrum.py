@@ -11,6 +11,7 @@ n = `CROSSOVER`, for the minimum eigenvalue from n = `MINIMUM_CROSSOVER`. Lanczo
 
 from __future__ import annotations
 
+import functools
 import logging
 
 import numpy as np
@@ -52,9 +53,8 @@ def minimum_eigenvalue(matrix: npt.ArrayLike, *, method: str = "auto") -> float:
         ValueError: The matrix is not square or not finite, or an unknown method.
     """
     array, scale = _symmetric(matrix)
-    value = None
-    if _takes_lanczos(method, len(array), 1, MINIMUM_CROSSOVER):
-        value = _minimum_by_lanczos(array)
+    lanczos = _takes_lanczos(method, len(array), 1, MINIMUM_CROSSOVER)
+    value = _minimum_by_lanczos(array) if lanczos else None
     if value is None:
         # The upper triangle: a Cholesky factor may have overwritten the lower one. All eigenvalues:
         # a subset takes as long, and LAPACK can lose it in a cluster.
@@ -105,9 +105,8 @@ def top_eigenpairs(
         raise ValueError(
             f"top_eigenpairs: expected k to be an integer from 1 to n = {n}, received {k!r}."
         )
-    pairs = None
-    if _takes_lanczos(method, n, k, CROSSOVER):
-        pairs = _lanczos(array, k, "LA", TOLERANCE)
+    lanczos = _takes_lanczos(method, n, k, CROSSOVER)
+    pairs = _lanczos(array, k, "LA", TOLERANCE) if lanczos else None
     if pairs is None:
         options = {"overwrite_a": True, "check_finite": False}
         pairs = eigh(array, subset_by_index=[n - k, n - 1], **options)
@@ -255,11 +254,8 @@ def _minimum_by_lanczos(array: np.ndarray) -> float | None:
     except np.linalg.LinAlgError:
         logger.info("Minimum eigenvalue by the direct method: the matrix is indefinite.")
     else:
-        inverse = sparse.LinearOperator(
-            array.shape,
-            matvec=lambda v: cho_solve(factor, v, check_finite=False),
-            dtype="float64",
-        )
+        solve = functools.partial(cho_solve, factor, check_finite=False)
+        inverse = sparse.LinearOperator(array.shape, matvec=solve, dtype="float64")
         pairs = _lanczos(inverse, 1, "LA", INVERSE_TOLERANCE, INVERSE_VECTORS)
     np.fill_diagonal(array, diagonal)
     return None if pairs is None else 1.0 / pairs[0][0] - shift

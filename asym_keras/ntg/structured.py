@@ -100,13 +100,12 @@ def _cotangents(tape, f: tf.Tensor, taps: list[tf.Tensor]) -> list[tf.Tensor]:
             return tape.gradient(f, taps, output_gradients=seeds, unconnected_gradients=zero)
 
         rows = tf.map_fn(backward, tf.range(outputs), fn_output_signature=[t.dtype for t in taps])
-    shaped = [
-        tf.reshape(r, [outputs, tf.shape(t)[0], -1, t.shape[-1]])
-        for r, t in zip(rows, taps, strict=True)
-    ]
-    for rows_of_tap, tap in zip(shaped, taps, strict=True):
-        rows_of_tap.set_shape([outputs, None, tap.shape[1:-1].num_elements(), tap.shape[-1]])
-    return [tf.transpose(r, [1, 2, 0, 3]) for r in shaped]
+    found = []
+    for row, tap in zip(rows, taps, strict=True):
+        row = tf.reshape(row, [outputs, tf.shape(tap)[0], -1, tap.shape[-1]])
+        row.set_shape([outputs, None, tap.shape[1:-1].num_elements(), tap.shape[-1]])
+        found.append(tf.transpose(row, [1, 2, 0, 3]))
+    return found
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from asym_keras.checks import is_whole
 from asym_keras.importance.rules import order_nodes
 from asym_keras.pruning.ending import Ending, check_regression, find_ending, fit_readouts
 from asym_keras.pruning.parts import Part, Scores
-from asym_keras.pruning.refit import TILE_ROWS
+from asym_keras.pruning.refit import row_tiles
 from asym_keras.pruning.refit_memory import require_refit
 
 STEPS = 20  # of 5 %
@@ -164,9 +164,7 @@ def _refitted_outputs(
     ending: Ending, features: np.ndarray, fits: Any
 ) -> Iterator[tuple[int, slice, np.ndarray]]:
     """Yields index of a width, slice of examples, and outputs by the refitted readouts."""
-    for first in range(0, len(features), TILE_ROWS):
-        rows = slice(first, first + TILE_ROWS)
-        tile = features[rows].astype("float64")
+    for rows, tile in row_tiles(features, features.shape[1]):
         for width, fit in enumerate(fits):
             sums = tile[:, : len(fit.kernel)] @ fit.kernel + fit.bias
             yield width, rows, ending.tail(sums)

@@ -114,9 +114,8 @@ class Ending:
         plain = self.dense is None or self.dense.activation is keras.activations.linear
         if plain and not self.steps:
             return sums
-        return _tail(
-            self.reader, self.steps, ops.convert_to_tensor(sums, self.reader.compute_dtype)
-        )
+        values = ops.convert_to_tensor(sums, self.reader.compute_dtype)
+        return _tail(self.reader, self.steps, values)
 
     def regression(self, asked: str, outputs: int) -> str:
         """What fits the sums: `"ridge"`, or the cross-entropy of `"softmax"` or `"sigmoid"`.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from asym_keras.pruning.refit import TILE_ROWS, check_refit
+from asym_keras.pruning.refit import check_refit, row_tiles
 
 logger = logging.getLogger(__name__)
 
@@ -96,17 +96,11 @@ class _Problem:
     def __init__(self, features: np.ndarray, targets: np.ndarray, link: str):
         self._features, self._targets, self._link = features, targets, link
         self._mean = features.mean(axis=0, dtype="float64")
-        squares = sum(
-            ((tile - self._mean) ** 2).sum(axis=0) for _, tile in self._tiles(features.shape[1])
-        )
+        tiles = row_tiles(features, features.shape[1])
+        squares = sum(((tile - self._mean) ** 2).sum(axis=0) for _, tile in tiles)
         deviation = np.sqrt(squares / len(targets))
         # A feature that never changes says nothing: it is zero once it is centred.
         self._scale = np.where(deviation > 1e-12 * np.abs(self._mean), deviation, np.inf)
-
-    def _tiles(self, width: int) -> Iterator[tuple[slice, np.ndarray]]:
-        for first in range(0, len(self._targets), TILE_ROWS):
-            rows = slice(first, first + TILE_ROWS)
-            yield rows, self._features[rows, :width].astype("float64")
 
     def solve(self, width: int) -> LogitRefit:
         outputs = self._targets.shape[1]
@@ -133,7 +127,7 @@ class _Problem:
         weights = flat.reshape(width + 1, -1)
         kernel, bias = self._raw(weights)
         total, products, sums = 0.0, np.zeros_like(kernel), np.zeros_like(bias)
-        for rows, tile in self._tiles(width):
+        for rows, tile in row_tiles(self._features, width):
             values, errors = _cross_entropy(tile @ kernel + bias, self._targets[rows], self._link)
             total += values
             products += tile.T @ errors

@@ -106,6 +106,13 @@ def check_refit(
     return features[:, : max(widths)], targets, widths
 
 
+def row_tiles(features: np.ndarray, width: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Slices of examples, and their first features, float64 (rows, width)."""
+    for first in range(0, len(features), TILE_ROWS):
+        rows = slice(first, first + TILE_ROWS)
+        yield rows, features[rows, :width].astype("float64")
+
+
 class _Data:
     """Features and targets, centred, and the penalties to try."""
 
@@ -121,9 +128,8 @@ class _Data:
 
     def tiles(self, width: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Slices of examples, and their first features, centred, float64 (rows, width)."""
-        for first in range(0, self.examples, TILE_ROWS):
-            rows = slice(first, first + TILE_ROWS)
-            yield rows, self._features[rows, :width] - self._mean[:width]
+        for rows, tile in row_tiles(self._features, width):
+            yield rows, tile - self._mean[:width]
 
     def column_tiles(self, width: int) -> Iterator[np.ndarray]:
         """The first features, centred, float64 (n, columns)."""

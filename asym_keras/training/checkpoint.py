@@ -68,12 +68,10 @@ class Checkpoint:
         ours = self._identity
         differing = [k for k in sorted({*theirs, *ours}) if theirs.get(k) != ours.get(k)]
         if differing:
+            told = [f"{k} ({theirs.get(k)!r} there, {ours.get(k)!r} here)" for k in differing]
             raise CheckpointError(
                 f"Expected {self.path} to be of this run, received one that differs in "
-                + ", ".join(
-                    f"{k} ({theirs.get(k)!r} there, {ours.get(k)!r} here)" for k in differing
-                )
-                + ". Resume with the settings of that run, or use another folder."
+                f"{', '.join(told)}. Resume with the settings of that run, or use another folder."
             )
         return arrays, values
 
@@ -92,7 +90,8 @@ def digest(arrays) -> str:
 def save_arrays(file, arrays: dict[str, Any], header: dict) -> None:
     """Writes arrays and JSON values as `.npz`, into a path or an open file."""
     # NumPy's files do not know bfloat16: its bits are kept as integers.
-    halves = sorted(name for name, a in arrays.items() if _dtype(a) == "bfloat16")
+    dtypes = {name: getattr(a, "dtype", None) for name, a in arrays.items()}
+    halves = sorted(name for name, d in dtypes.items() if getattr(d, "name", d) == "bfloat16")
     arrays = arrays | {name: np.asarray(arrays[name]).view("uint16") for name in halves}
     header = header | ({"bfloat16": halves} if halves else {})
     np.savez(file, **arrays, header=np.array(json.dumps(header)))
@@ -106,8 +105,3 @@ def load_arrays(file) -> tuple[dict[str, np.ndarray], dict]:
     for name in header.pop("bfloat16", ()):
         arrays[name] = arrays[name].view("bfloat16")
     return arrays, header
-
-
-def _dtype(array) -> str:
-    dtype = getattr(array, "dtype", None)
-    return str(getattr(dtype, "name", dtype))

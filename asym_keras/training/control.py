@@ -41,27 +41,17 @@ STUCK_REJECTIONS, STUCK_SHARE = 100, 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class Control:
-    """What the next step is chosen by; a new one follows each step, rejection and estimate.
+    """What the next step is chosen by; a new one follows each step, rejection and estimate."""
 
-    Attributes:
-        pair_step: the step that the error allows the pair. RKC2's is `PAIR_REACH` times smaller.
-        radius: estimated spectral radius of the flow's Jacobian.
-        previous: (step, error, whether by RKC2) of the last step, if it was accepted at once.
-        repeated: whether the next step repeats a rejected one.
-        interval: steps from one estimate of the radius to the next.
-        since_estimate: steps since the last.
-        rejected: number of rejected steps.
-        creeping: the time since when the run has hardly moved, and `rejected` then.
-    """
-
-    pair_step: float
-    radius: float = 0.0
+    pair_step: float  # that the error allows the pair; RKC2's is `PAIR_REACH` times smaller
+    radius: float = 0.0  # estimated spectral radius of the flow's Jacobian
+    # Step, error, whether by RKC2, of the last step, if it was accepted at once.
     previous: tuple[float, float, bool] | None = None
-    repeated: bool = False
-    interval: int = 1
-    since_estimate: int = 0
-    rejected: int = 0
-    creeping: tuple[float, int] = (0.0, 0)
+    repeated: bool = False  # whether the next step repeats a rejected one
+    interval: int = 1  # steps from one estimate of the radius to the next
+    since_estimate: int = 0  # steps since the last
+    rejected: int = 0  # number of rejected steps
+    creeping: tuple[float, int] = (0.0, 0)  # since when it has hardly moved, and `rejected` then
 
     @property
     def estimate_is_due(self) -> bool:
@@ -82,7 +72,6 @@ def plan(control: Control, left: float, max_stages: int, method: RKC2 = USUAL) -
     Args:
         left: time to the end, which a step never passes.
         max_stages: that round-off allows.
-        method: of the steps with stages.
     """
     radius = RADIUS_MARGIN * control.radius
     pair = min(control.pair_step, NON_STIFF_INTERVAL / radius)

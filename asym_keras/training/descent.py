@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import math
+import operator
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -45,7 +47,7 @@ class GradientDescent:
     def __post_init__(self) -> None:
         if not self.learning_rate > 0 or not np.isfinite(self.learning_rate):
             raise ValueError(
-                f"GradientDescent: expected a positive learning_rate, received "
+                "GradientDescent: expected a positive learning_rate, received "
                 f"{self.learning_rate}."
             )
         if self.batch_size is not None and not is_whole(self.batch_size, 1):
@@ -69,27 +71,31 @@ class GradientDescent:
 
 @dataclasses.dataclass(frozen=True)
 class DescentState:
-    """All that a descent needs to go on. Each call returns a new one, which replaces the old one.
+    """All that a descent needs to go on. Each call puts a new one in the place of the old one."""
 
-    Attributes:
-        step: number of steps taken.
-        weights, state: tensors after them: weights, and the model's changing state.
-        risk: of the examples of the last step, before that step; infinite before the first one.
-    """
-
-    step: int
+    time: float
+    step: int  # number of steps taken
     weights: list[tf.Tensor]
-    state: list[tf.Tensor]
-    risk: float
+    state: list[tf.Tensor]  # of the model, which changes
+    risk: float  # of the last step's examples, before that step; infinite before the first one
 
 
 class DescentRun:
     """A descent in progress; see `train` for how a run is driven."""
 
+    # Of the state that it is in.
+    time = property(operator.attrgetter("_now.time"))
+    weights = property(operator.attrgetter("_now.weights"))
+    state = property(operator.attrgetter("_now.state"))
+    risk = property(operator.attrgetter("_now.risk"))
+
     def __init__(self, method: GradientDescent, objective: Objective, snapshot=None):
         self._method, self._objective = method, objective
         self._batch = min(method.batch_size or objective.examples, objective.examples)
-        self._compiled: dict[int, Callable] = {}
+        # By number of examples: all, a mini-batch, or the smaller last one of an epoch.
+        self._steps: dict[int, Callable] = collections.defaultdict(
+            lambda: traced_once(self._many_steps, jit_compile=objective.jit_compile)
+        )
         self._seconds_per_step = 0.0
         weights, state, step, risk = objective.weights(), objective.state(), 0, math.inf
         if snapshot is not None:
@@ -98,34 +104,13 @@ class DescentRun:
             # Each array leaves the dict as it becomes a tensor: only one exists twice at a time.
             weights = [tf.constant(arrays.pop(f"w{i}")) for i in range(len(weights))]
             state = [tf.constant(arrays.pop(f"s{i}")) for i in range(len(state))]
-        self._now = DescentState(step, weights, state, risk)
-
-    @property
-    def time(self) -> float:
-        """Time reached."""
-        return self._now.step * self._method.learning_rate
-
-    @property
-    def weights(self) -> list[tf.Tensor]:
-        """The weights at `time`."""
-        return self._now.weights
-
-    @property
-    def state(self) -> list[tf.Tensor]:
-        """The model's changing state at `time`."""
-        return self._now.state
-
-    @property
-    def risk(self) -> float:
-        """The risk of the last step's examples, before that step; infinite before the first one."""
-        return self._now.risk
+        self._now = DescentState(step * method.learning_rate, step, weights, state, risk)
 
     def fraction(self, end: float) -> float:
         """Share of the work to time `end` that is done."""
         return self.time / end
 
     def counters(self) -> dict[str, int]:
-        """Gradients computed so far."""
         return {"gradients": self._now.step}
 
     def estimate(self, end: float) -> tuple[int, float]:
@@ -142,21 +127,23 @@ class DescentRun:
         Raises:
             TrainingError: The risk is not finite any more.
         """
-        now = self._now
-        left = round(next_record / self._method.learning_rate) - now.step
+        now, rate = self._now, self._method.learning_rate
+        left = round(next_record / rate) - now.step
         count = min(left, self._left_in_epoch(), self._affordable())
         began = time.perf_counter()
         done, risk, weights, state = self._call(now, count, target_risk)
         done, risk = int(done), float(risk)
         self._seconds_per_step = (time.perf_counter() - began) / done
-        if not (np.isfinite(risk) and _finite(weights)):
+        finite = all(bool(tf.reduce_all(tf.math.is_finite(w))) for w in weights)
+        if not (np.isfinite(risk) and finite):
             raise TrainingError(
                 f"Gradient descent diverged: the risk is {risk} at step {now.step + done - 1}. "
                 f"The state at step {now.step} is kept. Expected learning_rate below "
-                "2 / (largest Hessian eigenvalue), received "
-                f"{self._method.learning_rate}: use a smaller one, or GradientFlow."
+                f"2 / (largest Hessian eigenvalue), received {rate}: use a smaller one, or "
+                "GradientFlow."
             )
-        self._now = DescentState(now.step + done, weights, state, risk)
+        step = now.step + done
+        self._now = DescentState(step * rate, step, weights, state, risk)
 
     def at(self, when: float) -> list[tf.Tensor]:
         """Weights at the time `when`, which must be the time reached."""
@@ -164,7 +151,6 @@ class DescentRun:
         return self.weights
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
-        """Everything `start` needs to go on from here."""
         now = self._now
         arrays = {f"w{i}": w for i, w in enumerate(now.weights)}
         arrays |= {f"s{i}": s for i, s in enumerate(now.state)}
@@ -183,17 +169,15 @@ class DescentRun:
         """Steps that one call may take: all whole batches of an epoch, or its smaller last one."""
         if self._batch == self._objective.examples:
             return 2**31 - 1
-        whole, done = (
-            self._objective.examples // self._batch,
-            self._now.step % self._steps_per_epoch,
-        )
+        whole = self._objective.examples // self._batch
+        done = self._now.step % self._steps_per_epoch
         return whole - done if done < whole else 1
 
     def _call(self, now: DescentState, count: int, target_risk: float):
         examples, batch = self._objective.examples, self._batch
         limits = tf.constant(count), tf.constant(target_risk, self._objective.risk_dtype)
         if batch == examples:
-            return self._steps(batch)(now.weights, now.state, *limits)
+            return self._steps[batch](now.weights, now.state, *limits)
         epoch, done = divmod(now.step, self._steps_per_epoch)
         order = _permutation(self._method.seed, epoch, examples)
         size = min(batch, examples - done * batch)
@@ -201,28 +185,14 @@ class DescentRun:
         # Padded to a fixed number of rows, so that one trace serves any number of whole batches.
         padded = np.zeros((max(1, examples // batch) if size == batch else 1, size), "int32")
         padded[:count] = rows
-        return self._steps(size)(now.weights, now.state, *limits, tf.constant(padded))
+        return self._steps[size](now.weights, now.state, *limits, tf.constant(padded))
 
-    def _steps(self, size: int) -> Callable:
-        """The steps on so many examples: all, a mini-batch, or the smaller last one of an epoch."""
-        if size not in self._compiled:
-            whole = size == self._objective.examples
-            self._compiled[size] = traced_once(
-                self._full_batch_steps if whole else self._many_steps,
-                jit_compile=self._objective.jit_compile,
-            )
-        return self._compiled[size]
-
-    def _full_batch_steps(self, weights, state, count, target):
-        return self._many_steps(weights, state, count, target, None)
-
-    def _many_steps(self, weights, state, count, target, rows):
+    def _many_steps(self, weights, state, count, target, *rows):
         objective, rate = self._objective, self._method.learning_rate
 
         def step(i, _, weights, state):
-            risk, gradient, state = objective.gradient(
-                weights, state, None if rows is None else rows[i]
-            )
+            chosen = (batches[i] for batches in rows)  # none: all examples
+            risk, gradient, state = objective.gradient(weights, state, *chosen)
             stepped = [w - rate * g for w, g in zip(weights, gradient, strict=True)]
             return i + 1, risk, objective.constrain(stepped), state
 
@@ -239,7 +209,3 @@ class DescentRun:
 @functools.lru_cache(maxsize=1)
 def _permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(examples).astype("int32")
-
-
-def _finite(weights) -> bool:
-    return all(bool(tf.reduce_all(tf.math.is_finite(w))) for w in weights)

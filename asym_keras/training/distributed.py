@@ -36,6 +36,8 @@ class DistributedObjective(Objective):
             replicas.
     """
 
+    by_parts = True
+
     def __init__(
         self,
         model: keras.Model,
@@ -73,11 +75,7 @@ class DistributedObjective(Objective):
             part = tf.nest.map_structure(lambda a, rows=rows: a[rows], (self.x, self.y))
             self._replicas[number] = _Replica(model, *part, device=device, **options)
 
-    def _by_parts(self) -> bool:
-        return True
-
     def find_kinks(self, step: float) -> None:
-        """As of `Objective`, on the examples of all."""
         super().find_kinks(step)
         for replica in self._replicas.values():
             replica.kinks = self.kinks
@@ -85,10 +83,7 @@ class DistributedObjective(Objective):
     def gradient(
         self, weights: list, state: list, rows: Any = None, rounding: Any = None, shown: Any = None
     ) -> tuple[tf.Tensor, list, list]:
-        """Risk, its gradient and the (empty) state, on the examples `rows` or on all.
-
-        It may be called inside a `tf.function`, but not compiled with XLA.
-        """
+        """As of `Objective`, with an empty state; it can't be compiled with XLA."""
         count = self.examples if rows is None else int(rows.shape[0])
 
         def part(number, weights, options):
@@ -103,11 +98,9 @@ class DistributedObjective(Objective):
         return risk, gradient, []
 
     def agree(self, tensor: tf.Tensor) -> tf.Tensor:
-        """Returns the first worker's `tensor`: all must decide alike, to the last bit."""
         return self._workers.first(tensor)
 
     def agreed(self, number: int) -> int:
-        """Returns the first worker's `number`, since it is that worker's clock that counts."""
         return self._workers.agreed(number)
 
     def _share(self, replica: int, count: int) -> slice:
@@ -128,11 +121,7 @@ class _Replica(Objective):
         self._compiled: dict[tuple, Callable] = {}
 
     def partial(self, weights, options: dict, size: int, count: int) -> list:
-        """Risk and gradient of `size` examples, times `size / count`, as one list.
-
-        Args:
-            options: of `gradient`, tensors.
-        """
+        """Risk and gradient of `size` examples, times `size / count`, as one list."""
         if not size:  # a last mini-batch may have fewer examples than there are replicas
             return [tf.zeros([], self.risk_dtype), *map(tf.zeros_like, weights)]
         share = size / count

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import time
 
 import numpy as np
 import tensorflow as tf
 
-from asym_keras.training.control import (
-    Control,
-    after_change,
-    after_estimate,
-    after_rejection,
-    after_step,
-    early_strictness,
-    error_of,
-    plan,
-    rounding_after,
-)
+from asym_keras.training import control as rules
+from asym_keras.training.control import Control
 from asym_keras.training.errors import TrainingError
 from asym_keras.training.flow_state import FlowState
 from asym_keras.training.objective import Objective
@@ -35,13 +27,15 @@ class FlowRun:
     """A flow in progress; see `train` for how a run is driven.
 
     Args:
-        objective: the risk.
         snapshot: of an earlier run, to go on from. None: the run begins at the model's weights.
-        rtol, atol: of `GradientFlow`.
         rounding: of kinks, at the start of a run; 0: they stay sharp.
     """
 
-    state: tuple = ()
+    # Of the state that it is in.
+    time = property(operator.attrgetter("_now.time"))
+    weights = property(operator.attrgetter("_now.weights"))
+    state = property(operator.attrgetter("_now.state"))
+    risk = property(operator.attrgetter("_now.risk"))
 
     def __init__(
         self, objective: Objective, snapshot=None, *, rtol: float, atol: float, rounding: float
@@ -53,18 +47,15 @@ class FlowRun:
         options = objective, rtol, atol
         self._rounded = RoundedStepper(*options) if objective.kinks else None
         self._stepper = self._rounded or Stepper(*options)
-        self._first_rounding = rounding if objective.kinks else 0.0
         # Round-off grows like the stage number squared: keep it below the tolerance.
         unit = float(np.finfo(self._dtype.as_numpy_dtype).eps)
         self._max_stages = int(min(MAX_STAGES, max(2, math.sqrt(rtol / unit))))
         self._seconds = 0.0
-        if snapshot is None:
-            self._now = self._begin(objective.weights())
-        else:
-            self._now = FlowState.restored(*snapshot)
+        rounding = rounding if objective.kinks else 0.0
+        self._now = FlowState.restored(*snapshot) if snapshot else self._begin(rounding)
 
-    def _begin(self, weights) -> FlowState:
-        rounding = self._first_rounding
+    def _begin(self, rounding: float) -> FlowState:
+        weights = self._objective.weights()
         slope, risk = self._stepper.evaluate(weights, *self._extra(rounding))
         if not np.isfinite(risk):
             raise TrainingError(
@@ -82,21 +73,6 @@ class FlowRun:
         here = (0.0, weights, slope)
         risks = math.inf, float(risk)
         return FlowState(*here, *here, [], direction, control, *risks, rounding, gradients, steps=0)
-
-    @property
-    def time(self) -> float:
-        """The time reached so far."""
-        return self._now.time
-
-    @property
-    def weights(self) -> list[tf.Tensor]:
-        """The weights at `time`."""
-        return self._now.weights
-
-    @property
-    def risk(self) -> float:
-        """The risk at `time`; infinite before the first step."""
-        return self._now.risk
 
     def fraction(self, end: float) -> float:
         """Share of the work to time `end` that is done.
@@ -137,48 +113,42 @@ class FlowRun:
             middle=[],
         )
         control, direction, gradients = now.control, now.direction, now.gradients
+        limits = self._max_stages, self._stepper.method
         while True:
-            step, stages = plan(control, end - now.time, self._max_stages, self._stepper.method)
+            step, stages = rules.plan(control, end - now.time, *limits)
             weights, slope, middle, risk, error = self._try(now, step, stages)
             gradients += stages or 3
             if error <= 1.0:
                 break
             del weights, slope, middle  # to make room for those of the next try
-            control = after_rejection(control, now.time, step, stages, error)
+            control = rules.after_rejection(control, now.time, step, stages, error)
             if control.is_stuck:
                 raise TrainingError(
                     f"Gradient flow can't go on at t = {now.time:.6g}: steps were rejected down to "
                     f"{step:.2e}. Its last good state is kept. Expected a risk that is finite and "
                     "smooth enough for rtol and atol: raise them, or use a float64 model."
                 )
-            control, direction = self._estimate(
-                control, now.weights, now.slope, direction, now.rounding
-            )
+            here = now.weights, now.slope
+            control, direction = self._estimate(control, *here, direction, now.rounding)
             gradients += 1
-        control = after_step(control, step, stages, error)
+        control = rules.after_step(control, step, stages, error)
         rounding = now.rounding
         if rounding:
-            control = after_change(control, risk - now.risk, risk, now.first_risk, self._rtol)
+            control = rules.after_change(control, risk - now.risk, risk, now.first_risk, self._rtol)
         if control.estimate_is_due:
-            rounding = self._rounding_after(now, weights, risk)
+            if self._rounded is not None:
+                rounded = self._rounded.rounded_risk(weights, *self._extra(rounding))
+                scales = risk, now.first_risk, self._rtol
+                rounding = rules.rounding_after(rounding, float(rounded), *scales)
             if rounding != now.rounding:
                 slope, _ = self._stepper.evaluate(weights, *self._extra(rounding))
                 gradients += 1
             control, direction = self._estimate(control, weights, slope, direction, rounding)
             gradients += 1
-        self._now = dataclasses.replace(
-            now,
-            time=now.time + step,
-            weights=weights,
-            slope=slope,
-            middle=middle,
-            direction=direction,
-            control=control,
-            risk=risk,
-            rounding=rounding,
-            gradients=gradients,
-            steps=now.steps + 1,
-        )
+        reached = {"time": now.time + step, "weights": weights, "slope": slope, "middle": middle}
+        reached |= {"direction": direction, "control": control, "risk": risk, "rounding": rounding}
+        steps = now.steps + 1
+        self._now = dataclasses.replace(now, **reached, gradients=gradients, steps=steps)
 
     def at(self, when: float) -> list[tf.Tensor]:
         """Weights at the time `when`, within the last step."""
@@ -191,7 +161,6 @@ class FlowRun:
         return hermite(theta, step, now.last_weights, now.last_slope, now.weights, now.slope)
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
-        """Everything `start` needs to go on from here."""
         return self._now.snapshot()
 
     def _extra(self, rounding: float) -> tuple:
@@ -209,18 +178,11 @@ class FlowRun:
         risk = float(risk)
         if now.rounding:
             node_error, change = error.numpy().tolist()
-            node_error *= early_strictness(now.steps)
-            error = error_of(node_error, change, risk, now.first_risk, self._rtol)
+            node_error *= rules.early_strictness(now.steps)
+            error = rules.error_of(node_error, change, risk, now.first_risk, self._rtol)
         error = float(error)
         error = error if math.isfinite(risk + error) else math.inf
         return weights, slope, middle[0] if middle else [], risk, error
-
-    def _rounding_after(self, now: FlowState, weights, risk: float) -> float:
-        """By how much kinks are rounded from here on; 0: there are none."""
-        if self._rounded is None:
-            return 0.0
-        rounded_risk = self._rounded.rounded_risk(weights, *self._extra(now.rounding))
-        return rounding_after(now.rounding, float(rounded_risk), risk, now.first_risk, self._rtol)
 
     def _estimate(
         self, control: Control, weights, slope, direction, rounding: float
@@ -230,6 +192,6 @@ class FlowRun:
         radius, direction = self._stepper.power_iteration(
             weights, slope, direction, *self._extra(rounding)
         )
-        control = after_estimate(control, float(radius))
+        control = rules.after_estimate(control, float(radius))
         self._seconds = time.perf_counter() - began
         return control, direction

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -12,36 +12,24 @@ from asym_keras.training.control import Control
 
 @dataclasses.dataclass(frozen=True)
 class FlowState:
-    """All that a flow needs to go on. Each step makes a new one, which replaces the old one.
-
-    Attributes:
-        time: t.
-        weights, slope: tensors at t, and `-grad L` there.
-        last_time, last_weights, last_slope: the same before the last step.
-        middle: weights in the middle of the last step where kinks are rounded; else empty.
-        direction: along which the spectral radius was estimated last.
-        control: how the next step is chosen.
-        risk: at t; infinite before the first step.
-        first_risk: at the start.
-        rounding: by how much kinks are rounded, in units of the weights; 0: they are sharp.
-        gradients: computed so far, power iterations included.
-        steps: accepted so far.
-    """
+    """All that a flow needs to go on. Each step makes a new one, which replaces the old one."""
 
     time: float
     weights: list[tf.Tensor]
-    slope: list[tf.Tensor]
-    last_time: float
+    slope: list[tf.Tensor]  # -grad L
+    last_time: float  # this and the next two: before the last step
     last_weights: list[tf.Tensor]
     last_slope: list[tf.Tensor]
-    middle: list[tf.Tensor]
-    direction: list[tf.Tensor]
+    middle: list[tf.Tensor]  # weights in the middle of the last step if kinks are rounded
+    direction: list[tf.Tensor]  # along which the spectral radius was estimated last
     control: Control
-    risk: float
+    risk: float  # infinite before the first step
     first_risk: float
-    rounding: float
-    gradients: int
-    steps: int
+    rounding: float  # of kinks, in units of the weights; 0: they are sharp
+    gradients: int  # computed so far, power iterations included
+    steps: int  # accepted so far
+
+    state: ClassVar[tuple] = ()  # of the model: one that changes has no flow
 
     def snapshot(self) -> tuple[dict[str, tf.Tensor], dict]:
         """Tensors and JSON values, of which `restored` makes the state again."""

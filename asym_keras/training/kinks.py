@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,19 +29,12 @@ REACH, GRID = 32.0, 0.125
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Site:
-    """A function in a model that is piecewise linear and has kinks.
+    """A function in a model that is piecewise linear and has kinks."""
 
-    Attributes:
-        owner: layer or operation.
-        attribute: the name by which it holds the function.
-        function: of a tensor, elementwise.
-        kinks: place and change of slope of each.
-    """
-
-    owner: Any
-    attribute: str
-    function: Callable
-    kinks: tuple[tuple[float, float], ...]
+    owner: Any  # layer or operation
+    attribute: str  # the name by which it holds the function
+    function: Callable  # of a tensor, elementwise
+    kinks: tuple[tuple[float, float], ...]  # place and change of slope of each
 
 
 def find_sites(model: keras.Model) -> list[Site]:
@@ -56,19 +50,16 @@ def find_sites(model: keras.Model) -> list[Site]:
     for layer in (la for la in layers_of(model) if id(la) not in traced):
         for name, value in vars(layer).items():
             # An activation that is a layer is found by itself, among the model's layers.
-            function = callable(value) and not isinstance(value, keras.layers.Layer)
-            if function and name.endswith("activation"):
+            is_function = callable(value) and not isinstance(value, keras.layers.Layer)
+            if is_function and name.endswith("activation"):
                 found[id(layer), name] = layer, name, value
         if isinstance(layer, (keras.layers.ReLU, keras.layers.LeakyReLU)):
             found[id(layer), "call"] = layer, "call", layer.call
-        if is_graph(layer):
-            for step in steps_of(layer):
-                alone = len(step.inputs) == len(step.outputs) == 1 and not step.variables
-                if alone and not isinstance(step.operation, keras.layers.Layer):
-                    found[id(step.operation), "call"] = (
-                        *(step.operation, "call"),
-                        lambda z, step=step: perform(step, [z])[0],
-                    )
+        for step in steps_of(layer) if is_graph(layer) else []:
+            alone = len(step.inputs) == len(step.outputs) == 1 and not step.variables
+            if alone and not isinstance(step.operation, keras.layers.Layer):
+                function = functools.partial(lambda step, z: perform(step, [z])[0], step)
+                found[id(step.operation), "call"] = step.operation, "call", function
     sites = [Site(*place, kinks_of(place[2])) for place in found.values()]
     return [site for site in sites if site.kinks]
 
@@ -109,14 +100,8 @@ def kinks_of(function: Callable) -> tuple[tuple[float, float], ...]:
     places = np.round(-np.diff(offsets) / changes, 5)
     # Between the points, too, the function has to be what these kinks make of it.
     between = np.random.default_rng(0).uniform(-REACH, REACH, 1000)
-    expected = (
-        offsets[0]
-        + slopes[0] * between
-        + sum(
-            change * np.maximum(between - place, 0)
-            for place, change in zip(places, changes, strict=True)
-        )
-    )
+    expected = offsets[0] + slopes[0] * between
+    expected += np.maximum(between[:, None] - places, 0) @ changes
     close = np.allclose(_values(function, between), expected, rtol=1e-4, atol=1e-4)
     return tuple(zip(places.tolist(), changes.tolist(), strict=True)) if close else ()
 
@@ -206,21 +191,17 @@ def moves_of(sites: list[Site], call: Callable, weights: list[tf.Tensor], step: 
 
 def _inputs_of(sites: list[Site], call: Callable, weights) -> list[list[np.ndarray]]:
     seen: list[list[np.ndarray]] = [[] for _ in sites]
-    with contextlib.ExitStack() as stack:
-        for site, into in zip(sites, seen, strict=True):
-            stack.enter_context(replaced(site.owner, **{site.attribute: _watched(site, into)}))
-        call(weights)
-    return seen
 
-
-def _watched(site: Site, into: list) -> Callable:
-    before = getattr(site.owner, site.attribute)
-
-    def function(z, *args, **kwargs):
+    def watched(before, into, z, *args, **kwargs):
         into.append(np.asarray(z))
         return before(z, *args, **kwargs)
 
-    return function
+    with contextlib.ExitStack() as stack:
+        for site, into in zip(sites, seen, strict=True):
+            function = functools.partial(watched, getattr(site.owner, site.attribute), into)
+            stack.enter_context(replaced(site.owner, **{site.attribute: function}))
+        call(weights)
+    return seen
 
 
 def _spread(differences: list[np.ndarray]) -> float:

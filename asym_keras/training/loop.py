@@ -115,6 +115,8 @@ def train(
     with workers.loss_told():
         objective = _objective(model, x, y, loss, method, workers)
         times = _check_times(times, end_time, method)
+        if probes is None:
+            probes = {"train_risk": lambda _: objective.evaluate()[0]}
         identity = _identity(method, objective, times)
         workers.require_equal({**identity, "target risk": float(target_risk)})
         with Session(
@@ -122,7 +124,7 @@ def train(
             objective,
             times,
             target_risk=target_risk,
-            probes={"train_risk": _own_risk(objective)} if probes is None else dict(probes),
+            probes=dict(probes),
             checkpoint=None if checkpoint is None else Checkpoint(checkpoint, identity),
             seconds=checkpoint_seconds,
             resume=resume,
@@ -145,10 +147,7 @@ def _objective(model, x, y, loss, method, workers: Workers) -> Objective:
             type(model).__name__,
             loss,
         )
-    options = {
-        **{"loss": loss, "batch_size": method.batch_size},
-        **{"jit_compile": method.jit_compile},
-    }
+    options = {"loss": loss, "batch_size": method.batch_size, "jit_compile": method.jit_compile}
     if workers.strategy is None:
         return Objective(model, x, y, **options)
     return DistributedObjective(model, x, y, workers=workers, **options)
@@ -177,7 +176,7 @@ def _check_times(times, end_time: float, method) -> list[float]:
 
 def _identity(method, objective: Objective, times) -> dict:
     """What has to be equal if a run is to go on where another one stopped."""
-    model = objective.model
+    model, data = objective.model, (objective.x, objective.y)
     return {
         "method": {"name": type(method).__name__, **dataclasses.asdict(method)},
         "loss": objective.loss.identity,
@@ -186,11 +185,5 @@ def _identity(method, objective: Objective, times) -> dict:
         # Names are left out, because Keras numbers them within a process.
         "model": [[list(v.shape), str(v.dtype)] for v in model.variables],
         "initial weights": digest(v.value for v in model.variables),
-        "training data": digest(
-            tf.nest.flatten((objective.x, objective.y), expand_composites=True)
-        ),
+        "training data": digest(tf.nest.flatten(data, expand_composites=True)),
     }
-
-
-def _own_risk(objective: Objective) -> Callable:
-    return lambda model: objective.evaluate()[0]

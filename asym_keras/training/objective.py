@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import Any
 
 import keras
@@ -50,6 +49,8 @@ class Objective(Evaluator):
         ValueError: Nothing to train, or what `Evaluator` refuses.
     """
 
+    by_parts = False  # whether the risk is a mean over parts of the examples, few as they may be
+
     def __init__(
         self,
         model: keras.Model,
@@ -60,8 +61,7 @@ class Objective(Evaluator):
         batch_size: int | None = None,
         jit_compile: bool | str = "auto",
     ):
-        options = {"loss": loss, "batch_size": batch_size, "jit_compile": jit_compile}
-        super().__init__(model, x, y, **options)
+        super().__init__(model, x, y, loss=loss, batch_size=batch_size, jit_compile=jit_compile)
         if not model.trainable_variables:
             raise ValueError(
                 f"Expected a built model with trainable variables, received {model.name!r} "
@@ -70,15 +70,12 @@ class Objective(Evaluator):
         self.variables = list(model.trainable_variables)
         self.kinks = Kinks([], [])
         self.constrained = [v.path for v in self.variables if v.constraint is not None]
-        effects = _in_training(model, self.x)
-        self._require_listed(effects)
-        self.state_variables = [
-            v for v, c in zip(model.non_trainable_variables, effects.state, strict=True) if c
-        ]
-        self._state_index = [i for i, c in enumerate(effects.state) if c]
+        self._state_index, operations, penalties = _in_training(model, self.x)
+        self.state_variables = [model.non_trainable_variables[i] for i in self._state_index]
         self.stateful_layers = _owners(model, self.state_variables)
-        self.stateful_layers += [f"the operation {name}" for name in effects.operations]
+        self.stateful_layers += [f"the operation {name}" for name in operations]
         # Penalties of weights are the same in each part of the examples; others may sum over them.
+        by_parts = self.by_parts or self.tile < self.examples
         regularised = sum(v.regularizer is not None for v in self.variables)
         self.indivisible = None
         if self.stateful_layers:
@@ -86,32 +83,12 @@ class Objective(Evaluator):
                 f"{', '.join(self.stateful_layers)}, which draw numbers or update averages while "
                 "training"
             )
-        elif effects.penalties > regularised:
+        elif penalties > regularised:
             self.indivisible = "penalties of activations, or of add_loss in a layer"
-        elif self._by_parts() and examples_meet(model, self.x, training=True):
+        elif by_parts and examples_meet(model, self.x, training=True):
             self.indivisible = "layers in which the examples of a batch meet"
         if self.indivisible:
             self.tile = self.examples
-
-    def _by_parts(self) -> bool:
-        """Whether the risk is computed as a mean over parts of the examples."""
-        return self.tile < self.examples
-
-    def _require_listed(self, effects: _Effects) -> None:
-        """Raises ValueError if a call writes what a step would lose or be undone by."""
-        if effects.weights:
-            raise ValueError(
-                f"Expected trained weights that only steps change, received {self.model.name!r}, "
-                f"which writes {', '.join(effects.weights)} while it is called, as "
-                "SpectralNormalization does. Freeze them, or take that layer out."
-            )
-        if effects.elsewhere:
-            raise ValueError(
-                f"Expected variables that model.variables lists, received {self.model.name!r}, "
-                "which writes others while training: random numbers without a seed generator of "
-                "the layer's own, or a variable from outside. Make them attributes of a layer "
-                "(self.seed = keras.random.SeedGenerator(), self.add_weight)."
-            )
 
     def weights(self) -> list[tf.Tensor]:
         """The model's trainable weights now."""
@@ -150,12 +127,10 @@ class Objective(Evaluator):
         """
         sharp = contextlib.nullcontext()
         with sharp if rounding is None else self.kinks.rounded(rounding, shown):
-            if rows is not None:
-                x, y = gather((self.x, self.y), rows)
-                return self._gradient(weights, state, x, y, 1.0)
-            if self.tile >= self.examples:
-                return self._gradient(weights, state, self.x, self.y, 1.0)
-            return self._tiled_gradient(weights, state)
+            if rows is None and self.tile < self.examples:
+                return self._tiled_gradient(weights, state)
+            x, y = (self.x, self.y) if rows is None else gather((self.x, self.y), rows)
+            return self._gradient(weights, state, x, y, 1.0)
 
     def constrain(self, weights: list) -> list[tf.Tensor]:
         """`weights` as the constraints of the variables make them, after a step."""
@@ -173,16 +148,14 @@ class Objective(Evaluator):
         return number
 
     def _others(self) -> list:
-        """Values of the variables that are not trained."""
         return [v.value for v in self.model.non_trainable_variables]
 
     def _call(self, weights, others, x):
         """Predictions and penalties in training, and the new values of `others`."""
         variables = [*self.variables, *self.model.non_trainable_variables]
         values = [*weights, *others]
-        predictions, values, penalties = stateless_call(
-            self.model, variables, values, x, training=True
-        )
+        answer = stateless_call(self.model, variables, values, x, training=True)
+        predictions, values, penalties = answer
         [predictions] = keras.tree.flatten(predictions)
         return predictions, values[len(weights) :], penalties
 
@@ -231,46 +204,45 @@ class Objective(Evaluator):
         return risk, gradient, list(state)
 
 
-@dataclasses.dataclass
-class _Effects:
-    """What a call of the model does in training, beside its predictions.
+def _in_training(model, x) -> tuple[list[int], list[str], int]:
+    """Traces a call of `model` in training, and refuses one whose effects a step would lose.
 
-    Attributes:
-        state: for each non-trainable variable, whether it is written.
-        weights: paths of trainable variables that are written.
-        elsewhere: whether variables are written that the model does not list.
-        operations: of TensorFlow, which draw numbers or write.
-        penalties: int.
+    Returns:
+        Indices of the non-trainable variables that it writes; TensorFlow's operations in it that
+        draw numbers or write; the number of its penalties.
     """
-
-    state: list[bool]
-    weights: list[str]
-    elsewhere: bool
-    operations: list[str]
-    penalties: int
-
-
-def _in_training(model, x) -> _Effects:
-    """Traces a call of `model` in training and notes what it does."""
-    effects = _Effects([], [], False, [], 0)
     trained, others = model.trainable_variables, model.non_trainable_variables
+    written, penalties = set[int](), 0
 
     def trace(x):
+        nonlocal penalties
         before = [(v, tf.convert_to_tensor(v.value)) for v in (*trained, *others)]
         with keras.StatelessScope(state_mapping=before, collect_losses=True) as scope:
             call(model, x, training=True)
-            effects.penalties = len(model.losses)
-        written = {id(v) for v, value in before if scope.get_current_value(v) is not value}
-        effects.state = [id(v) in written for v in others]
-        effects.weights = [v.path for v in trained if id(v) in written]
-        effects.elsewhere = bool(set(scope.state_mapping) - {id(v) for v, _ in before})
+            penalties = len(model.losses)
+        unchanged = {id(v) for v, value in before if scope.get_current_value(v) is value}
+        written.update({id(v) for v, _ in before}.union(scope.state_mapping) - unchanged)
         return tf.constant(0)
 
     signature = keras.tree.map_structure(tf.type_spec_from_value, x)
     traced = tf.function(trace, autograph=False).get_concrete_function(signature)
+    weights = [v.path for v in trained if id(v) in written]
+    if weights:
+        raise ValueError(
+            f"Expected trained weights that only steps change, received {model.name!r}, which "
+            f"writes {', '.join(weights)} while it is called, as SpectralNormalization does. "
+            "Freeze them, or take that layer out."
+        )
+    if not written <= set(map(id, others)):
+        raise ValueError(
+            f"Expected variables that model.variables lists, received {model.name!r}, which "
+            "writes others while training: random numbers without a seed generator of the layer's "
+            "own, or a variable from outside. Make them attributes of a layer "
+            "(self.seed = keras.random.SeedGenerator(), self.add_weight)."
+        )
     kinds = {operation.type for operation in traced.graph.get_operations()}
-    effects.operations = sorted(k for k in kinds if k in _DRAWS or k.startswith("Assign"))
-    return effects
+    operations = sorted(k for k in kinds if k in _DRAWS or k.startswith("Assign"))
+    return [i for i, v in enumerate(others) if id(v) in written], operations, penalties
 
 
 def _owners(model, variables) -> list[str]:

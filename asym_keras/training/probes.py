@@ -37,16 +37,13 @@ class RiskProbe:
     """
 
     def __init__(self, prefix: str, x: Any, y: Any, *, labels: Any = None, loss: Any = "mse"):
-        self.prefix, self._data, self._loss = prefix, (x, y), loss
-        self._given = labels
-        self._labels: np.ndarray | None = None
+        self.prefix, self._data, self._loss, self._labels = prefix, (x, y), loss, labels
         self._evaluator: Evaluator | None = None
 
     def start(self, model: keras.Model) -> None:
-        """Compiles the evaluation for `model`."""
         self._evaluator = Evaluator(model, *self._data, loss=self._loss)
-        if self._given is not None:
-            self._labels = self._evaluator.labels(self._given)
+        if self._labels is not None:
+            self._labels = self._evaluator.labels(self._labels)
 
     def __call__(self, model: keras.Model) -> dict[str, float]:
         if self._evaluator is None or self._evaluator.model is not model:
@@ -78,7 +75,6 @@ class WeightChange:
         self._initial: np.ndarray | None = None
 
     def start(self, model: keras.Model) -> None:
-        """Notes the initial weights."""
         self._initial = self._kernel(model)
 
     def __call__(self, model: keras.Model) -> dict:

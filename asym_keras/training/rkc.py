@@ -15,15 +15,10 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class RKC2:
-    """The methods of every number of stages whose Chebyshev polynomials are damped alike.
+    """The methods of every number of stages whose Chebyshev polynomials are damped alike."""
 
-    Attributes:
-        damping: w0 - 1 times the squared stage number, w0 being where the polynomials are taken.
-        stability: length of the real stability interval per `stages**2 - 1`.
-    """
-
-    damping: float
-    stability: float
+    damping: float  # (w0 - 1) stages**2, w0 being where the polynomials are taken
+    stability: float  # length of the real stability interval per `stages**2 - 1`
 
     def stages_for(self, step: float, spectral_radius: float) -> int:
         """Smallest stage number, at least 2, for which `step` is stable."""

@@ -10,6 +10,7 @@ and can leave out what is stiff.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def _least_stiff(method: RKC2, stages: int, target: list[float], spaced) -> np.n
     # Along the rates the stages oscillate as many times as there are stages.
     rates = max(RATES, 4 * stages)
     z = -spaced(min(FASTEST_SMOOTH, longest / 2), longest, rates)
-    growth = _growth(method, stages, z)
+    growth = _growth(method, stages, np.ones_like(z), lambda y: y * z)
     # Each row is an unknown: its polynomial at the stiff z, and its Taylor coefficients.
     stiff = np.vstack([shapes.T @ growth, z, z * growth[-1]])
     smooth = np.vstack([shapes.T @ taylor, _times_z(np.eye(4)[0]), _times_z(taylor[-1])])
@@ -70,23 +71,19 @@ def _least_stiff(method: RKC2, stages: int, target: list[float], spaced) -> np.n
     return np.concatenate([shapes @ found[:-2], found[-2:]])
 
 
-def _growth(method: RKC2, stages: int, z: np.ndarray) -> np.ndarray:
-    """The stages for `y' = z y / h`, y(0) = 1: (stages + 1, *z.shape)."""
+def _growth(method: RKC2, stages: int, one: np.ndarray, times_z: Callable) -> np.ndarray:
+    """The stages for `y' = z y / h`, y(0) = `one`: (stages + 1, *one.shape)."""
     table = method.coefficients(stages)
-    found = [np.ones_like(z), 1 + table[0, 3] * z]
+    found = [one, one + table[0, 3] * times_z(one)]
     for c in table[1:]:
-        found.append(c[0] + c[1] * found[-1] + c[2] * found[-2] + (c[3] * found[-1] + c[4]) * z)
+        slope = c[3] * found[-1] + c[4] * one
+        found.append(c[0] * one + c[1] * found[-1] + c[2] * found[-2] + times_z(slope))
     return np.array(found)
 
 
 def _taylor(method: RKC2, stages: int) -> np.ndarray:
     """Coefficients of orders 0 to 3 in z of the stages: (stages + 1, 4)."""
-    table, one = method.coefficients(stages), np.eye(4)[0]
-    found = [one, one + table[0, 3] * _times_z(one)]
-    for c in table[1:]:
-        slope = c[3] * found[-1] + c[4] * one
-        found.append(c[0] * one + c[1] * found[-1] + c[2] * found[-2] + _times_z(slope))
-    return np.array(found)
+    return _growth(method, stages, np.eye(4)[0], _times_z)
 
 
 def _times_z(polynomial: np.ndarray) -> np.ndarray:

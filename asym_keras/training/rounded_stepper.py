@@ -56,25 +56,8 @@ class RoundedStepper(Stepper):
         return table
 
     def _rkc_step(self, start, slope, step, table, stages, *rounding):
-        first = self._combine([start, slope], [1.0, table[0, 3] * step])
-        sums = [self._combine([start, first], [table[0, k], table[1, k]]) for k in (5, 6)]
-
-        def stage(j, last, before, estimate, middle):
-            f, _ = self._slope(last, *rounding)
-            c, d = table[j], table[j + 1]
-            new = self._combine(
-                [start, last, before, f, slope], [c[0], c[1], c[2], c[3] * step, c[4] * step]
-            )
-            estimate = self._combine([estimate, new], [1.0, d[5]])
-            return j + 1, new, last, estimate, self._combine([middle, new], [1.0, d[6]])
-
-        _, end, _, *sums = tf.while_loop(
-            lambda j, *_: j < stages,
-            stage,
-            (tf.constant(1), first, list(start), *sums),
-            parallel_iterations=1,
-        )
-        end_slope, risk = self._slope(end, *rounding)
+        arguments = start, slope, step, table, stages, rounding
+        end, end_slope, risk, sums = self._stages(*arguments, columns=(5, 6))
         estimate, middle = (
             ([total, slope, end_slope], [1.0, table[-2, k] * step, table[-1, k] * step])
             for k, total in zip((5, 6), sums, strict=True)

@@ -28,14 +28,9 @@ class Session:
             `fraction`, `counters`, `estimate`, `advance`, `at` and `snapshot` as a `FlowRun` has.
         objective: the risk to reduce.
         times: record times, increasing.
-        target_risk: at or below which the run ends, with a record.
-        probes: name -> probe.
-        checkpoint: where the run is saved. None: nowhere.
         seconds: least time between two checkpoints.
-        resume: whether to go on from the checkpoint, if there is one.
-        progress: whether to show a progress bar.
-        on_record: called with the history after each record.
         workers: the processes that train the model together.
+        target_risk, probes, checkpoint, resume, progress, on_record: as of `train`.
 
     Attributes:
         history: of all records.
@@ -67,7 +62,8 @@ class Session:
         # Asked before the first collective operation: a worker that goes on from the checkpoint
         # and one that begins anew would wait for each other for ever.
         workers.require_equal({"checkpoint, which all read from one folder": values["seconds"]})
-        self.history = _unpack(values["rows"], arrays)
+        kept = {k.split("/", 1)[1]: list(v) for k, v in arrays.items() if k.startswith("history/")}
+        self.history = History(values["rows"], kept)
         for probe in probes.values():
             if hasattr(probe, "start"):
                 probe.start(objective.model)
@@ -116,7 +112,10 @@ class Session:
         self._objective.assign(self._run.at(at), self._run.state)
         numbers, arrays = _call_probes(self._probes, self._objective.model)
         elapsed = {"wall_seconds": round(time.monotonic() - self._began, 3)}
-        row = {"step": _whole(at / self._time_step), "time": at}
+        step = at / self._time_step
+        if abs(step - round(step)) < 1e-6:
+            step = round(step)
+        row = {"step": step, "time": at}
         self.history.append({**row, **numbers, **self._run.counters(), **elapsed}, arrays)
         if self._on_record is not None:
             self._on_record(self.history)
@@ -166,13 +165,3 @@ def _pack(history: History) -> dict[str, np.ndarray]:
     # Ctrl-C may come when the arrays of a record have been added, and its row has not.
     rows = len(history)
     return {f"history/{k}": np.stack(v[:rows]) for k, v in history.arrays.items() if v[:rows]}
-
-
-def _unpack(rows: list[dict], arrays: dict[str, np.ndarray]) -> History:
-    kept = {k.split("/", 1)[1]: list(v) for k, v in arrays.items() if k.startswith("history/")}
-    return History(rows, kept)
-
-
-def _whole(step: float) -> int | float:
-    """The step number as an integer, if it is one up to rounding."""
-    return round(step) if abs(step - round(step)) < 1e-6 else step

@@ -19,18 +19,11 @@ MAX_STAGES = 1000
 class Stepper:
     """`dW/dt = -grad L(W)` on one objective; every method returns new tensors.
 
-    Args:
-        objective: the risk.
-        rtol, atol: tolerance.
-
-    Attributes:
-        method: of the steps with stages.
-
     One traced function serves all stage numbers: the coefficients come as a tensor, the
     stages run in a `tf.while_loop`. What a subclass adds to the arguments comes last.
     """
 
-    method: RKC2 = USUAL
+    method: RKC2 = USUAL  # of the steps with stages
 
     def __init__(self, objective: Objective, rtol: float, atol: float):
         self._objective = objective
@@ -65,24 +58,28 @@ class Stepper:
         risk, gradient, _ = self._objective.gradient(weights, [], None, *rounding)
         return [-g for g in gradient], risk
 
-    def _rkc_step(self, start, slope, step, table, stages, *rounding):
+    def _stages(self, start, slope, step, table, stages, rounding, columns=()):
+        """The last stage, slope and risk there, and sums of all by those columns of the table."""
         first = self._combine([start, slope], [1.0, table[0, 3] * step])
+        sums = [self._combine([start, first], [table[0, k], table[1, k]]) for k in columns]
 
-        def stage(j, last, before):
+        def stage(j, last, before, *sums):
             f, _ = self._slope(last, *rounding)
             c = table[j]
-            new = self._combine(
-                [start, last, before, f, slope], [c[0], c[1], c[2], c[3] * step, c[4] * step]
-            )
-            return j + 1, new, last
+            factors = [c[0], c[1], c[2], c[3] * step, c[4] * step]
+            new = self._combine([start, last, before, f, slope], factors)
+            d = table[j + 1] if sums else ()
+            pairs = zip(sums, columns, strict=True)
+            return j + 1, new, last, *(self._combine([s, new], [1.0, d[k]]) for s, k in pairs)
 
-        _, end, _ = tf.while_loop(
-            lambda j, *_: j < stages,
-            stage,
-            (tf.constant(1), first, list(start)),
-            parallel_iterations=1,
+        begin = (tf.constant(1), first, list(start), *sums)
+        _, end, _, *sums = tf.while_loop(
+            lambda j, *_: j < stages, stage, begin, parallel_iterations=1
         )
-        end_slope, risk = self._slope(end, *rounding)
+        return end, *self._slope(end, *rounding), sums
+
+    def _rkc_step(self, start, slope, step, table, stages, *rounding):
+        end, end_slope, risk, _ = self._stages(start, slope, step, table, stages, rounding)
         estimate = [[start, end, slope, end_slope], [0.8, -0.8, 0.4 * step, 0.4 * step]]
         return end, end_slope, risk, self._agreed_error(start, end, end_slope, *estimate)
 
@@ -100,7 +97,6 @@ class Stepper:
 
     def _error(self, start, end, end_slope, terms, factors):
         """The error of a step, of the estimate `sum_i factors[i] * terms[i]`."""
-        del end_slope
         return self._norm(start, end, combine(terms, factors))
 
     def _norm(self, start, end, estimate):
@@ -117,7 +113,6 @@ class Stepper:
 
     def _of_nodes(self, variable: int, squares):
         """The squared errors that count, one for each node of a variable."""
-        del variable
         return squares
 
     def _power_iteration(self, weights, slope, direction, *rounding):
@@ -130,16 +125,14 @@ class Stepper:
         direction = [d / (norm(direction) + tiny) for d in direction]
         length = float(np.finfo(dtype.as_numpy_dtype).eps) ** 0.5 * (1.0 + norm(weights))
         length = self._quotient_length(length, direction, *rounding)
-        moved, _ = self._slope(
-            [w + length * d for w, d in zip(weights, direction, strict=True)], *rounding
-        )
+        moved = [w + length * d for w, d in zip(weights, direction, strict=True)]
+        moved, _ = self._slope(moved, *rounding)
         image = [(a - b) / length for a, b in zip(moved, slope, strict=True)]
         radius = self._objective.agree(norm(image))
         return radius, [i / (radius + tiny) for i in image]
 
     def _quotient_length(self, length, direction, *rounding):
         """How far the difference quotient goes, where `length` is right for smooth functions."""
-        del direction, rounding
         return length
 
 
@@ -167,15 +160,9 @@ def _fused(function):
 def hermite(theta: float, step: float, start, slope, end, end_slope):
     """Cubic Hermite interpolant at `start + theta * step`, theta in [0, 1]."""
     square, cube = theta**2, theta**3
-    return combine(
-        [start, end, slope, end_slope],
-        [
-            1 - 3 * square + 2 * cube,
-            3 * square - 2 * cube,
-            step * (theta - 2 * square + cube),
-            step * (cube - square),
-        ],
-    )
+    places = [1 - 3 * square + 2 * cube, 3 * square - 2 * cube]
+    slopes = [step * (theta - 2 * square + cube), step * (cube - square)]
+    return combine([start, end, slope, end_slope], places + slopes)
 
 
 def parabola(theta: float, start, middle, end):

@@ -33,7 +33,8 @@ class Workers:
         replicas: int, devices of all workers together.
         local: list of int, this worker's replicas; the others have the other numbers.
         count: int, number of workers.
-        index: int, of this worker. Worker 0 is the one whose clock and files count.
+        index: int, of this worker.
+        is_first: whether this is worker 0, the one whose clock and files count.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None):
@@ -47,12 +48,8 @@ class Workers:
             self.local = [int(n) for n in strategy.experimental_local_results(numbers)]
         self.count = self.replicas // len(self.local)
         self.index = self.local[0] // len(self.local)
+        self.is_first = self.index == 0
         self._agree: Callable | None = None
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is worker 0."""
-        return self.index == 0
 
     def summed(self, compute: Callable, *arguments) -> list[tf.Tensor]:
         """Adds up what each replica computes, by TensorFlow's all-reduce.
@@ -106,13 +103,20 @@ class Workers:
         if self.count == 1:
             return
         names = sorted(facts)
-        ours = np.array([_number_of(facts[name]) for name in names])
+        # 63 bits of a hash stand for each fact.
+        hashes = [hashlib.sha256(repr(facts[name]).encode()).digest() for name in names]
+        ours = np.array([int.from_bytes(digest[:8], "big") >> 1 for digest in hashes])
         theirs = traced_once(self.first, jit_compile=False)(tf.constant(ours)).numpy()
         differing = [names[i] for i in np.flatnonzero(ours != theirs)]
         marks = np.zeros(self.count, "int64")
         marks[self.index] = len(differing)
-        others = np.flatnonzero(self._totals(marks)).tolist()
-        if others:
+
+        def totals(tensor):  # over the workers
+            own = self.local[0]
+            return self.summed(lambda n, t: [t if n == own else tf.zeros_like(t)], tensor)[0]
+
+        others = np.flatnonzero(traced_once(totals, jit_compile=False)(tf.constant(marks)))
+        if others.size:
             told = f" This is worker {self.index}; it differs in: {', '.join(differing)}."
             raise ValueError(
                 "Expected the same model, data and settings on every worker, received others than "
@@ -139,17 +143,3 @@ class Workers:
                 "one). Start all workers again and resume (--resume, or resume=True): they go on "
                 "from the last checkpoint, to the same result."
             ) from error
-
-    def _totals(self, numbers: np.ndarray) -> np.ndarray:
-        """Sums over the workers, entry by entry."""
-
-        def totals(tensor):
-            own = self.local[0]
-            return self.summed(lambda n, t: [t if n == own else tf.zeros_like(t)], tensor)[0]
-
-        return traced_once(totals, jit_compile=False)(tf.constant(numbers)).numpy()
-
-
-def _number_of(fact) -> int:
-    """63 bits of a hash, which stand for the fact where workers compare it."""
-    return int.from_bytes(hashlib.sha256(repr(fact).encode()).digest()[:8], "big") >> 1
