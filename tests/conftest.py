@@ -18,6 +18,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# Marks of long tests, and the option that runs them.
+LONG = {"slow": "--run-slow", "drill": "--run-drills"}
 SLOW = 20  # quick tests that take about as long as a slow one
 # Folders of tests that train.
 TRAINS = ("benchmarks", "serving", "theory", "trainers", "training", "wild")
@@ -75,17 +77,18 @@ def small_runs_without_xla(request):
 
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow, too")
+    parser.addoption("--run-drills", action="store_true", help="run the tests marked drill, too")
 
 
 def pytest_collection_modifyitems(config, items):
-    skip = pytest.mark.skip(reason="slow: give --run-slow to run it")
-    slow, cost = config.getoption("--run-slow"), collections.Counter()
+    cost: collections.Counter[Path] = collections.Counter()
     for item in items:
-        is_slow = item.get_closest_marker("slow") is not None
-        if is_slow and not slow:
-            item.add_marker(skip)
+        marks = [mark for mark in LONG if item.get_closest_marker(mark)]
+        off = [mark for mark in marks if not config.getoption(LONG[mark])]
+        if off:
+            item.add_marker(pytest.mark.skip(reason=f"{off[0]}: give {LONG[off[0]]} to run it"))
         else:
-            cost[item.path] += SLOW if is_slow else 1
+            cost[item.path] += SLOW if marks else 1
     # The dearest files first, or a worker begins one when the other has come to the end.
     items.sort(key=lambda item: -cost[item.path])
 

@@ -64,6 +64,7 @@ def clone(tmp_path) -> Path:
     return tmp_path / "clone"
 
 
+@pytest.mark.slow
 def test_readme_snippets_run_alone(tmp_path):
     snippets = blocks(read(README), "python")
     assert snippets
@@ -77,7 +78,7 @@ def python(snippet: Block, folder: Path) -> str:
     return run(program, folder, PYTHONPATH=str(ROOT))
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize("page", [README, GETTING_STARTED], ids=str)
 def test_page_runs_from_a_fresh_clone(page, clone, index):
     printed = run(script(page), clone)
@@ -85,7 +86,7 @@ def test_page_runs_from_a_fresh_clone(page, clone, index):
     assert "mean squared error" in printed
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_getting_started_runs_from_a_wheel(clone, tmp_path, index):
     run(f"{sys.executable} -m build --wheel --outdir dist", clone)
     (wheel,) = (clone / "dist").glob("*.whl")
