@@ -92,11 +92,9 @@ class Config(TrainerConfig):
             )
 
     def task(self) -> str:
-        """Name of the task in folder names."""
         return "cifar10"
 
     def load(self):
-        """The dataset that the flags name."""
         train, test = self.train_examples, self.test_examples
         if self.features:
             return ak.datasets.load_cifar10_features(self.features, train=train, test=test)

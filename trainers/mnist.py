@@ -48,11 +48,9 @@ class Config(TrainerConfig):
             )
 
     def task(self) -> str:
-        """Name of the task in folder names."""
         return Path(self.data).stem if self.data else self.dataset
 
     def load(self):
-        """The dataset that the flags name."""
         if self.data:
             return ak.datasets.load_npz(self.data)
         if self.source == "tfds":

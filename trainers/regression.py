@@ -65,11 +65,9 @@ class Config(TrainerConfig):
             )
 
     def task(self) -> str:
-        """Name of the task in folder names."""
         return self.dataset or Path(str(self.data)).stem
 
     def load(self):
-        """The dataset that the flags name."""
         if self.data is not None and self.target is not None:
             return ak.datasets.load_table(self.data, target=self.target)
         return ak.datasets.load_uci(str(self.dataset))

@@ -38,7 +38,6 @@ class Config(TrainerConfig):
     )
 
     def task(self) -> str:
-        """Name of the task in folder names."""
         return "simulated"
 
     def ntg_count(self, examples: int) -> int:
@@ -54,7 +53,6 @@ class Config(TrainerConfig):
         return HeldOut(other.x_test, other.y_test, None, f"{FRESH_EXAMPLES} draws of seed {seed}")
 
     def load(self):
-        """The dataset that the flags name."""
         return ak.datasets.load_simulated(
             examples=self.examples,
             test_examples=self.examples,

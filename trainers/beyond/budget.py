@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import asym_keras as ak
 from asym_keras.tables import Table
 from trainers import mnist
 from trainers.common.batch import run_all, run_paths
+from trainers.common.curves import pruned_on
 from trainers.common.pictures import blank, save
 from trainers.common.tables import markdown
 
@@ -18,6 +20,7 @@ STEPS = 200_000  # of the protocol; at ten times as much, gamma 0 alone takes ho
 BUDGETS = (20, 50, 100, 200)
 GAMMAS, ALPHAS = (0.0, 0.2, 0.5), (0.3, 0.4, 0.5, 0.6, 0.7)
 RECORDS = 25  # each costs two passes over the data and four refits
+READOUTS = {"test_accuracy": "", "test_accuracy_refit": "_refit"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,22 +39,11 @@ class PrunedAccuracy:
         self._dataset = dataset
 
     def __call__(self, model) -> dict[str, float]:
-        data, width = self._dataset, ak.importance.find_layer(model).units
-        curve = ak.pruning.pruning_curve(
-            model,
-            data.x_train,
-            data.y_train,
-            data.x_test,
-            data.y_test,
-            labels_train=data.labels_train,
-            labels_test=data.labels_test,
-            pruned=[width - k for k in BUDGETS if k <= width],
-            refit=True,
-        )
+        width = ak.importance.find_layer(model).units
+        pruned = [width - k for k in BUDGETS if k <= width]
+        curve = pruned_on(self._dataset, model, pruned=pruned, refit=True)
         return {
-            column(row["kept"], refit): row[f"test_accuracy{refit}"]
-            for row in curve
-            for refit in ("", "_refit")
+            column(row["kept"], end): row[name] for row in curve for name, end in READOUTS.items()
         }
 
 
@@ -63,37 +55,16 @@ def column(kept: int, refit: str) -> str:
 def run(config, command: str) -> list[dict]:
     """Trains every pair; writes accuracy by budget, pair and time. Returns the rows."""
     pairs = [(g, a) for g in GAMMAS for a in ALPHAS] + [(1.0, 0.4)]
-    batch = Config(
-        pairs=",".join(f"{gamma:g}:{alpha:g}" for gamma, alpha in pairs),
-        seeds=config.seeds,
-        jobs=config.jobs,
-        width=config.width,
-        steps=config.steps or STEPS,
-        records=RECORDS,
-        ntg_examples="0",
-        out_dir=str(Path(config.out_dir) / "budget"),
-        device=config.device,
-        resume=True,
-        quiet=config.quiet,
-        debug=config.debug,
-    )
+    words = ",".join(f"{gamma:g}:{alpha:g}" for gamma, alpha in pairs)
+    batch = config.batch(Config, pairs=words, steps=STEPS, records=RECORDS, ntg_examples="0")
     run_all(batch, command)
     rows = []
     for path in run_paths(batch):
         one = ak.load_run(path)
-        for record in one.history.rows:
-            rows += [
-                {
-                    "gamma": one.config["gamma"],
-                    "alpha": one.config["alpha"],
-                    "seed": one.config["seed"],
-                    "time": record["time"],
-                    "kept": kept,
-                    "test_accuracy": record[column(kept, "")],
-                    "test_accuracy_refit": record[column(kept, "_refit")],
-                }
-                for kept in BUDGETS
-            ]
+        settings = {name: one.config[name] for name in ("gamma", "alpha", "seed")}
+        for record, kept in itertools.product(one.history.rows, BUDGETS):
+            numbers = {name: record[column(kept, end)] for name, end in READOUTS.items()}
+            rows.append({**settings, "time": record["time"], "kept": kept, **numbers})
     Table(rows).to_csv(config.path(".csv"))
     _print_best(rows)
     _draw(config.path(".png"), rows)
@@ -111,24 +82,19 @@ def _mean_over_seeds(rows: list[dict], kept: int, name: str) -> dict[tuple, floa
 
 def _print_best(rows: list[dict]) -> None:
     lines = [["nodes kept", "readout", "gamma", "alpha", "time", "test accuracy"]]
-    for kept in BUDGETS:
-        for name, words in (("test_accuracy", "as trained"), ("test_accuracy_refit", "refitted")):
-            values = _mean_over_seeds(rows, kept, name)
-            best = max(values, key=lambda key: values[key])
-            numbers = [f"{number:g}" for number in best]
-            lines.append([str(kept), words, *numbers, f"{values[best]:.4f}"])
+    for kept, (name, end) in itertools.product(BUDGETS, READOUTS.items()):
+        values = _mean_over_seeds(rows, kept, name)
+        best = max(values, key=lambda key: values[key])
+        cells = [str(kept), "refitted" if end else "as trained", *(f"{n:g}" for n in best)]
+        lines.append([*cells, f"{values[best]:.4f}"])
     print("\n".join(markdown(lines)))
 
 
 def _draw(path: Path, rows: list[dict]) -> None:
     figure = blank(3.2 * len(BUDGETS), 5.8)
     axes = figure.subplots(2, len(BUDGETS), sharey="row", sharex=True)
-    styles = {
-        gamma: style
-        for gamma, style in zip((0.0, 0.2, 0.5, 1.0), "-|:|--|-.".split("|"), strict=True)
-    }
-    names = ("test_accuracy", "test_accuracy_refit")
-    for line, name in zip(axes, names, strict=True):
+    styles = {0.0: "-", 0.2: ":", 0.5: "--", 1.0: "-."}
+    for line, name in zip(axes, READOUTS, strict=True):
         for axis, kept in zip(line, BUDGETS, strict=True):
             values = _mean_over_seeds(rows, kept, name)
             for gamma, alpha in dict.fromkeys((g, a) for g, a, _ in values):
@@ -142,12 +108,9 @@ def _draw(path: Path, rows: list[dict]) -> None:
                     linewidth=1.2,
                     label=rf"$\gamma$ = {gamma:g}, $\alpha$ = {alpha:g}",
                 )
-            axis.set_xscale("log")
+            axis.set(xscale="log", xlabel="time $t$", ylabel="test accuracy")
+            axis.label_outer()
             axis.grid(alpha=0.3)
             axis.set_title(f"{kept} nodes{', refitted' if 'refit' in name else ''}", fontsize=10)
-    for axis in axes[-1]:
-        axis.set_xlabel("time $t$")
-    for line in axes:
-        line[0].set_ylabel("test accuracy")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
     save(figure, path, dpi=110)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
-from trainers.common.config import Flags, knob, shared
+from trainers.common.config import Flags, TrainerConfig, knob, shared
+from trainers.common.experiments import passed_on
 
 STUDIES = ("long-time", "budget", "one-training")
 
@@ -39,3 +41,8 @@ class Config(Flags):
     def path(self, suffix: str) -> Path:
         """The study's file with this suffix."""
         return Path(self.out_dir) / f"{self.study}{suffix}"
+
+    def batch(self, of: type[TrainerConfig], **options: Any) -> TrainerConfig:
+        """The study's runs of a trainer with these flags; those that are there are not repeated."""
+        own = {"seeds": self.seeds, "jobs": self.jobs, "out_dir": str(self.path(""))}
+        return of(resume=True, **options | passed_on(self) | own)

@@ -15,51 +15,35 @@ from trainers.common.pictures import blank, save
 STEPS = 10_000_000
 # Tight enough that what is left of the risk is the flow's and not the solver's.
 TOLERANCE = 1e-4
-# The rate is read between these shares of the first risk.
-BEND, FLOOR = 1e-4, 1e-9  # below, what the solver's tolerance leaves
+# The rate is read between these shares of the first risk; less is left by the solver's tolerance.
+BEND, FLOOR = 1e-4, 1e-9
 LEVELS = (1e-2, 1e-4, 1e-6)
 
 
 def run(config, command: str) -> list[dict]:
     """Trains the protocol's four pairs, and writes what became of each; returns the rows."""
-    batch = simulated.Config(
-        pairs="all",
-        seeds=config.seeds,
-        jobs=config.jobs,
-        width=config.width,
-        steps=config.steps or STEPS,
-        records=config.records,
-        rtol=TOLERANCE,
-        atol=TOLERANCE,
-        dtype="float64",
-        out_dir=str(Path(config.out_dir) / "long-time"),
-        device=config.device,
-        resume=True,
-        quiet=config.quiet,
-        debug=config.debug,
-    )
+    precision = {"rtol": TOLERANCE, "atol": TOLERANCE, "dtype": "float64"}
+    options = {"pairs": "all", "steps": STEPS, "records": config.records, **precision}
+    batch = config.batch(simulated.Config, **options)
     run_all(batch, command)
     data = batch.load()
     rows, curves = [], []
     for path in run_paths(batch):
         one = ak.load_run(path)
         time, risk = one.history.column("time"), one.history.column("train_risk")
-        gamma, alpha = one.config["gamma"], one.config["alpha"]
         theorem = ak.theory.GlobalConvergence.from_data(
-            data.x_train, data.y_train, gamma=gamma, delta=0.1, activation="relu"
+            data.x_train, data.y_train, gamma=one.config["gamma"], delta=0.1, activation="relu"
         )
         smallest = one.history.column("ntg_min_eigenvalue")[-1]
         rows.append(
             {
-                "gamma": gamma,
-                "alpha": alpha,
-                "seed": one.config["seed"],
+                **{name: one.config[name] for name in ("gamma", "alpha", "seed")},
                 **{f"time_to_{level:g}": _reached(time, risk, level) for level in LEVELS},
                 "final_train_risk": risk[-1],
                 "final_test_risk": one.history.column("test_risk")[-1],
                 "promised_rate": theorem.rate,
                 "measured_rate": late_rate(time, risk),
-                # Of the slowest direction, were the NTG to stay as it is at the end.
+                # The rate of the slowest direction if the NTG stayed as it is at the end.
                 "ntg_rate": 4.0 * smallest / len(data.x_train),
                 "gradients": one.history[-1]["gradients"],
             }
@@ -99,14 +83,11 @@ def _draw(path: Path, curves) -> None:
         left.loglog(time, risk, color=colour, label=one.label if new else None)
         if bound is not None and new:
             left.loglog(time, bound[1:], "--", color=colour, linewidth=1)
-        eigenvalue = one.history.column("ntg_min_eigenvalue")[1:]
-        right.loglog(time, eigenvalue, color=colour)
+        right.loglog(time, one.history.column("ntg_min_eigenvalue")[1:], color=colour)
     left.plot([], [], "--", color="0.4", linewidth=1, label="bound (b) of Theorem 4.1")
-    left.set_ylim(1e-13, 10.0)
-    left.set_ylabel("training risk")
+    left.set(xlabel="time $t$", ylabel="training risk", ylim=(1e-13, 10.0))
+    right.set(xlabel="time $t$", ylabel="smallest eigenvalue of the NTG")
     left.legend(fontsize=8)
-    right.set_ylabel("smallest eigenvalue of the NTG")
     for axis in (left, right):
-        axis.set_xlabel("time $t$")
         axis.grid(alpha=0.3)
     save(figure, path)

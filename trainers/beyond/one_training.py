@@ -16,6 +16,7 @@ from asym_keras.datasets import Dataset
 from asym_keras.files import write_text
 from asym_keras.tables import Table
 from trainers.common import environment
+from trainers.common.curves import pruned_on
 from trainers.common.pictures import blank, save
 
 logger = logging.getLogger("trainers")
@@ -23,9 +24,9 @@ logger = logging.getLogger("trainers")
 KEPT = (20, 50, 100, 200)
 PAIRS = ((1.0, 0.4), (0.2, 0.5), (0.0, 0.4), (0.0, 0.6))
 BUNDLED = 10_000
-# Of Adam, by body: the best of 0.001, 0.003, 0.01, 0.03, 0.1, 0.3 for an unpruned network (gamma 0,
-# alpha 0.6) after 8 epochs on 8,000 images, by the next 2,000 training images. The layer divides by
-# sqrt(d), so that its weights are larger and have to move farther; convolutions bear less.
+# Rates of Adam by body: of 0.001, 0.003, 0.01, 0.03, 0.1, 0.3 the best for an unpruned network
+# (gamma 0, alpha 0.6) after 8 epochs on 8,000 images, judged on the next 2,000 training images. The
+# layer divides by sqrt(d), so its weights are larger and move farther; convolutions allow less.
 LEARNING_RATE = {"mlp": 0.3, "cnn": 0.03}
 DENSE_LEARNING_RATE = 0.003
 BATCH = 128
@@ -117,23 +118,10 @@ class _Cell:
         ]
         head += [] if frozen else [keras.layers.Dense(10)]
         model = self._fit(head, config, images, LEARNING_RATE[self.body])
-        curve = ak.pruning.pruning_curve(
-            model,
-            images.x_train,
-            images.y_train,
-            images.x_test,
-            images.y_test,
-            labels_train=images.labels_train,
-            labels_test=images.labels_test,
-            importance="paper",
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-            pruned=[self.width - k for k in reversed(kept)],
-            refit=True,
-        )
-        return [
-            self._row(row["kept"], row["test_accuracy"], row["test_accuracy_refit"])
-            for row in curve
-        ]
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        pruned = [self.width - k for k in reversed(kept)]
+        rows = pruned_on(images, model, loss=loss, pruned=pruned, refit=True)
+        return [self._row(r["kept"], r["test_accuracy"], r["test_accuracy_refit"]) for r in rows]
 
     def _dense(self, config, images: Dataset, kept) -> list[dict]:
         """Rows of a plain network, pruned by magnitude where `kept` is less than its width."""
@@ -166,27 +154,19 @@ class _Cell:
         layers = keras.layers
         body: list[keras.layers.Layer] = []
         if self.body == "cnn":
-            body = [
-                layers.Reshape((28, 28, 1)),
-                layers.Conv2D(16, 3, padding="same", activation="relu"),
-                layers.MaxPooling2D(),
-                layers.Conv2D(32, 3, padding="same", activation="relu"),
-                layers.MaxPooling2D(),
-                layers.Flatten(),
-            ]
+            body.append(layers.Reshape((28, 28, 1)))
+            for filters in (16, 32):
+                body.append(layers.Conv2D(filters, 3, padding="same", activation="relu"))
+                body.append(layers.MaxPooling2D())
+            body.append(layers.Flatten())
         model = keras.Sequential([keras.Input((images.x_train.shape[1],)), *body, *head])
         model.compile(
             keras.optimizers.Adam(learning_rate),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=False,
         )
-        model.fit(
-            images.x_train,
-            images.labels_train,
-            batch_size=BATCH,
-            epochs=config.epochs,
-            verbose=0 if config.quiet else 1,
-        )
+        options = {"epochs": config.epochs, "verbose": 0 if config.quiet else 1}
+        model.fit(images.x_train, images.labels_train, batch_size=BATCH, **options)
         return model
 
     def _row(self, kept: int, accuracy: float, refitted: float) -> dict:
@@ -196,9 +176,7 @@ class _Cell:
             "hidden": "dense" if plain else "asymmetrical",
             "gamma": "" if plain else self.gamma,
             "alpha": "" if plain else self.alpha,
-            "readout": self.readout,
-            "seed": self.seed,
-            "width": self.width,
+            **{name: getattr(self, name) for name in ("readout", "seed", "width")},
             "kept": int(kept),
             "test_accuracy": accuracy,
             "test_accuracy_refit": refitted,
@@ -250,9 +228,8 @@ def _draw(path: Path, rows: list[dict]) -> None:
                 axis.plot(
                     list(values), list(values.values()), style, marker=".", label=name, **dashed
                 )
-            axis.set_xscale("log")
+            axis.set(xscale="log", xlabel="hidden nodes kept")
             axis.set_title(f"{body}, {'readout refitted' if 'refit' in column else 'as trained'}")
-            axis.set_xlabel("hidden nodes kept")
             axis.grid(alpha=0.3)
         line[0].set_ylabel("test accuracy")
         line[1].legend(fontsize=7)

@@ -59,24 +59,19 @@ def run_all(config, command: str) -> list[dict]:
     else:
         del dataset  # each process loads its own
         ended = _several_at_once(runs, folders, command, config.jobs)
-    failed = [(folder, future) for folder, future in ended if future.exception()]
+    failed = [(folder, error) for folder, future in ended if (error := future.exception())]
     if failed and len(runs) == 1:
-        failed[0][1].result()
+        raise failed[0][1]
     done = [(folder, future.result()) for folder, future in ended if not future.exception()]
     if done and task.is_first:
         _print_summary(done)
     if failed:
-        reasons = "\n".join(f"  {folder.path}: {_reason(future)}" for folder, future in failed)
+        reasons = "\n".join(f"  {f.path}: {type(error).__name__}: {error}" for f, error in failed)
         raise RunsFailed(
             f"{len(failed)} of {len(runs)} runs failed:\n{reasons}\n"
             "Repeat the command with --resume once the reason is gone."
         )
     return [metrics for _, metrics in done]
-
-
-def _reason(future: Future) -> str:
-    error = future.exception()
-    return f"{type(error).__name__}: {error}"
 
 
 def _prepare(config, task: Task):
@@ -87,9 +82,7 @@ def _prepare(config, task: Task):
     return device, strategy, config.load()
 
 
-def _one_after_another(
-    runs, folders, dataset, facts: dict, strategy
-) -> list[tuple[RunFolder, Future]]:
+def _one_after_another(runs, folders, dataset, facts, strategy) -> list[tuple[RunFolder, Future]]:
     from asym_keras.training.errors import TrainingError, WorkerLostError
     from asym_keras.training.workers import Workers
     from trainers.common import experiment
@@ -181,13 +174,7 @@ _SUMMARY = (
 
 
 def _print_summary(done: list[tuple[RunFolder, dict]]) -> None:
-    rows = [metrics for _, metrics in done]
-    names = [name for name in _SUMMARY if name in rows[0]]
-    cells = [[f"{row[name]:.5g}" for name in names] for row in rows]
-    if len(rows) == 1:
-        lines = aligned([*zip(names, cells[0], strict=True)])
-    else:
-        lines = aligned([names, *cells], ">")
-    print("\n".join(lines))
-    for folder, _ in done:
-        print(folder.path)
+    names = [name for name in _SUMMARY if name in done[0][1]]
+    cells = [names, *([f"{metrics[name]:.5g}" for name in names] for _, metrics in done)]
+    lines = aligned([*zip(*cells, strict=True)]) if len(done) == 1 else aligned(cells, ">")
+    print("\n".join([*lines, *(str(folder.path) for folder, _ in done)]))

@@ -108,10 +108,8 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
 
 def _text(text: str) -> str:
     """Reads a flag's text, and expands its `~`: in `--data=~/x` the shell does not."""
-    if not text.startswith("~") or os.sep not in text:
-        return text
     try:
-        return str(user_path(text))
+        return str(user_path(text)) if text.startswith("~") and os.sep in text else text
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -220,15 +220,11 @@ class TrainerConfig(Flags):
         part = dataset.transfer
         if part is None:
             raise ValueError(f"expected {dataset.name} with a part for transfer, received none.")
-        labels = None
+        halves: list[tuple] = [(part.x_train, part.x_test), (part.y_train, part.y_test)]
         if part.labels_train is not None and part.labels_test is not None:
-            labels = np.concatenate([part.labels_train, part.labels_test])
-        return HeldOut(
-            np.concatenate([part.x_train, part.x_test]),
-            np.concatenate([part.y_train, part.y_test]),
-            labels,
-            "the part for transfer",
-        )
+            halves.append((part.labels_train, part.labels_test))
+        x, y, *labels = map(np.concatenate, halves)
+        return HeldOut(x, y, labels[0] if labels else None, "the part for transfer")
 
     def end_step(self, examples: int) -> int:
         """Steps of a run on so many training examples."""

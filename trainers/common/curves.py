@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asym_keras as ak
@@ -20,9 +20,9 @@ PRUNING, TRANSFER = "pruning.csv", "transfer.csv"
 
 def missing_curves(config, folder: RunFolder) -> list[str]:
     """Names of the files that `config` asks for and `folder` lacks."""
-    columns = _columns(folder, PRUNING)
-    pruning = not columns or (config.refit and "train_risk_refit" not in columns)
-    transfer = config.transfer and not _columns(folder, TRANSFER)
+    head = _head(folder.path / PRUNING)
+    pruning = not head or (config.refit and "train_risk_refit" not in head.split(","))
+    transfer = config.transfer and not _head(folder.path / TRANSFER)
     return [PRUNING] * pruning + [TRANSFER] * transfer
 
 
@@ -52,7 +52,7 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
     if TRANSFER in missing:
         rows = ak.transfer.transfer_curve(
             model,
-            *_arrays(config, dataset.transfer),
+            *_cast(config, dataset.transfer, test_rows(dataset.transfer)),
             labels_train=dataset.transfer.labels_train,
             labels_test=dataset.transfer.labels_test,
             importance=ak.importance.PROTOCOL_RULES[config.protocol],
@@ -84,12 +84,11 @@ def measured(
         importance: as `pruning_curve` takes it; None: the rule of the run's protocol.
         **options: further ones of `pruning_curve`.
     """
-    arrays = (dataset.x_train, dataset.y_train, rows.x, rows.y)
     if importance is None:
         importance = ak.importance.PROTOCOL_RULES[config.protocol]
     return ak.pruning.pruning_curve(
         model,
-        *(array.astype(config.dtype, copy=False) for array in arrays),
+        *_cast(config, dataset, rows),
         labels_train=dataset.labels_train,
         labels_test=rows.labels,
         importance=importance,
@@ -99,15 +98,18 @@ def measured(
     )
 
 
-def _arrays(config, dataset) -> list:
-    names = ("x_train", "y_train", "x_test", "y_test")
-    return [getattr(dataset, name).astype(config.dtype, copy=False) for name in names]
+def pruned_on(dataset: Dataset, model, **options) -> list[dict]:
+    """The `pruning_curve` of a model, with its `options`, on the rows of `dataset` as they are."""
+    arrays = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
+    options |= {"labels_train": dataset.labels_train, "labels_test": dataset.labels_test}
+    return ak.pruning.pruning_curve(model, *arrays, **options)
 
 
-def _columns(folder: RunFolder, name: str) -> list[str]:
-    """The column names of a CSV file; none if there is no such file."""
-    path = folder.path / name
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])
+def _cast(config, dataset, rows: HeldOut) -> list:
+    arrays = (dataset.x_train, dataset.y_train, rows.x, rows.y)
+    return [array.astype(config.dtype, copy=False) for array in arrays]
+
+
+def _head(path: Path) -> str:
+    """The first line of a CSV file, with its columns; empty if there is no such file."""
+    return path.read_text(encoding="utf-8").partition("\n")[0] if path.is_file() else ""

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, workers=None) -> N
     began = time.monotonic()
     memory.require_memory(config, dataset)
     workers = workers or Workers()
-    model = _model(config, dataset)
+    model = network(config, dataset)
     facts = {
         **facts,
         **environment.versions(),
@@ -74,11 +74,12 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, workers=None) -> N
     folder.open(config, facts)
     folder.require_space(model, config.dtype)
     x, y = _tensors(config, dataset)
-    with _summaries(folder.path / "tensorboard" if config.tensorboard else None) as summarise:
+    with _summary_writer(config, folder) as writer:
 
         def observe(history):
             ordered(history).to_csv(folder.path / "history.csv")
-            summarise(history)
+            if writer is not None:
+                _summarise(writer, history[-1])
 
         history = _train(
             config,
@@ -109,7 +110,7 @@ def _train_along(config, dataset, folder: RunFolder, workers) -> None:
     """Trains on a worker other than the first, which computes its part of each gradient alone."""
     x, y = _tensors(config, dataset)
     options = {"checkpoint": folder.checkpoint, "resume": True} if config.resume else {}
-    _train(config, _model(config, dataset), x, y, workers, probes={}, progress=False, **options)
+    _train(config, network(config, dataset), x, y, workers, probes={}, progress=False, **options)
 
 
 def _tensors(config, dataset):
@@ -120,17 +121,11 @@ def _tensors(config, dataset):
     return tf.convert_to_tensor(x), tf.convert_to_tensor(y)
 
 
-def _model(config, dataset):
-    return ak.shallow_network(
-        dataset.input_dim,
-        dataset.outputs,
-        width=config.width,
-        gamma=config.gamma,
-        alpha=config.alpha,
-        protocol=config.protocol,
-        seed=config.seed,
-        dtype=config.dtype,
-    )
+def network(config, dataset):
+    """The network that a run trains."""
+    names = ("width", "gamma", "alpha", "protocol", "seed", "dtype")
+    options: dict[str, Any] = {name: getattr(config, name) for name in names}
+    return ak.shallow_network(dataset.input_dim, dataset.outputs, **options)
 
 
 def _train(config, model, x, y, workers, **options):
@@ -202,22 +197,19 @@ def describe(dataset) -> dict:
     }
 
 
-@contextlib.contextmanager
-def _summaries(path: Path | None):
-    """A function that adds the last record to TensorBoard's files; with no path it does nothing."""
-    if path is None:
-        yield lambda history: None
-        return
+def _summary_writer(config, folder: RunFolder):
+    if not config.tensorboard:
+        return contextlib.nullcontext()
     import tensorflow as tf
 
-    writer = tf.summary.create_file_writer(str(path))
+    return contextlib.closing(tf.summary.create_file_writer(str(folder.path / "tensorboard")))
 
-    def observe(history) -> None:
-        row = history[-1]
-        with writer.as_default(step=int(row["step"])):
-            for name, value in row.items():
-                if name != "step":
-                    tf.summary.scalar(name, value)
 
-    with contextlib.closing(writer):
-        yield observe
+def _summarise(writer, row: dict) -> None:
+    """Adds a record to TensorBoard's files."""
+    import tensorflow as tf
+
+    with writer.as_default(step=int(row["step"])):
+        for name, value in row.items():
+            if name != "step":
+                tf.summary.scalar(name, value)

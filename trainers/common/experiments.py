@@ -31,11 +31,6 @@ class Experiment:
     config: TrainerConfig
     files: tuple[str, ...]
 
-    @property
-    def module(self) -> str:
-        """The trainer."""
-        return TASKS[self.task].module
-
     def pairs(self) -> list[list[Path]]:
         """The run folders of each (gamma, alpha), by seed."""
         paths = batch.run_paths(self.config)
@@ -68,7 +63,7 @@ class Experiment:
 
     def text(self) -> str:
         """`command` as one types it."""
-        return command_of(self.module, self.command())
+        return command_of(TASKS[self.task].module, self.command())
 
     def run(self) -> None:
         """Makes the runs that are missing, and leaves the others as they are."""
@@ -80,18 +75,20 @@ def configuration(task: str, settings, **options: Any) -> TrainerConfig:
 
     Args:
         task: one of `TASKS`.
-        settings: flags of the program that asks. `width` and `steps`, where they are given,
-            `device`, `quiet` and `debug` go to the trainer.
+        settings: flags of the program that asks, which go to the trainer as `passed_on` has them.
         **options: further flags of the trainer.
 
     Raises:
         ValueError: A flag has no sense for the trainer.
     """
-    names = ("width", "steps", "device", "quiet", "debug")
-    given = {name: getattr(settings, name) for name in names}
-    given = {name: value for name, value in given.items() if value is not None}
     of = importlib.import_module(TASKS[task].module).Config
-    return of(**given | TASKS[task].options | options)
+    return of(**passed_on(settings) | TASKS[task].options | options)
+
+
+def passed_on(settings) -> dict[str, Any]:
+    """The flags of a program that go to the trainers as they are, where they are given."""
+    names = ("width", "steps", "device", "quiet", "debug")
+    return {name: value for name in names if (value := getattr(settings, name)) is not None}
 
 
 def require_features(settings) -> str:

@@ -109,7 +109,13 @@ class RunFolder(SettingsFolder):
         """Makes the folder and writes `config.json`: the settings, and `facts` of the run."""
         self.make(config)
         if config.resume and self.settings() is not None:
-            self._check_data(facts["dataset"])
+            ours, theirs = (f["dataset"]["fingerprint"] for f in (facts, self.read(self.file)))
+            if theirs != ours:
+                raise ValueError(
+                    f"--resume: expected the data of the run in {self.path} (fingerprint {theirs})"
+                    f", received others ({ours}). Put the data back, or start anew in another "
+                    "--out-dir."
+                )
         else:
             self.write(self.file, {"config": dataclasses.asdict(config), **facts})
 
@@ -133,12 +139,3 @@ class RunFolder(SettingsFolder):
     def finished(self) -> bool:
         """Whether training is complete."""
         return (self.path / "metrics.json").is_file()
-
-    def _check_data(self, dataset: dict) -> None:
-        theirs = self.read(self.file)["dataset"]["fingerprint"]
-        if theirs != dataset["fingerprint"]:
-            raise ValueError(
-                f"--resume: expected the data of the run in {self.path} (fingerprint {theirs}), "
-                f"received others ({dataset['fingerprint']}). Put the data back, or start anew "
-                "in another --out-dir."
-            )

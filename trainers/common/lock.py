@@ -45,7 +45,9 @@ def folder_lock(folder: str | Path) -> Iterator[None]:
         file = _locked(path / LOCK)
     try:
         os.ftruncate(file, 0)
-        os.write(file, _holder().encode())
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        os.write(file, f"{json.dumps(holder)}\n".encode())
         os.fsync(file)  # for readers on other machines
         yield
     finally:
@@ -93,11 +95,6 @@ def _who(file: int) -> str:
         return "process {pid} on {host}, since {since},".format(**json.loads(os.read(file, 2**16)))
     except (KeyError, OSError, TypeError, ValueError):  # it has not written its name yet
         return "another process"
-
-
-def _holder() -> str:
-    since = datetime.now().astimezone().isoformat(timespec="seconds")
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}) + "\n"
 
 
 def make_folder(path: Path) -> None:

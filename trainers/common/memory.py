@@ -24,23 +24,14 @@ def require_memory(config, dataset) -> None:
     if tf.config.get_visible_devices("GPU"):
         return  # the weights lie in its memory
     examples = len(dataset.x_train) + len(dataset.x_test)
-    needed = peak_bytes(
-        examples,
-        dataset.input_dim,
-        config.width,
-        dataset.outputs,
-        dtype=config.dtype,
-        solver=config.solver,
-    )
+    sizes = examples, dataset.input_dim, config.width, dataset.outputs
+    needed = peak_bytes(*sizes, dtype=config.dtype, solver=config.solver)
     free = available_bytes()
     # This process holds some of it already.
     if needed < LEAST_BYTES or needed <= free + _resident_bytes():
         return
-    ways = ["a smaller --width"]
-    if config.solver == "flow":
-        ways.insert(0, "--solver descent")
-    if config.dtype == "float64":
-        ways.append("--dtype float32")
+    ways = ["--solver descent"] * (config.solver == "flow") + ["a smaller --width"]
+    ways += ["--dtype float32"] * (config.dtype == "float64")
     raise ValueError(
         f"expected about {needed / 1e9:.1f} GB of memory for width {config.width} and {examples} "
         f"examples of {dataset.input_dim} numbers, received {free / 1e9:.1f} GB available. "

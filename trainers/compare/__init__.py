@@ -12,13 +12,29 @@ published deviations plus 1 % of the mean; pruning with a refitted readout (--re
 trainers) stands beside.
 """
 
+import argparse
+
+from asym_keras.files import user_path
 from trainers.common.process import prepare_process
-from trainers.compare.config import flags_parser
+
+MODULE = "trainers.compare"
 
 
 def main(argv=None) -> int:
     """Runs the command line; returns the exit status."""
-    parser = flags_parser(__doc__)
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {MODULE}",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add, path = parser.add_argument, user_path
+    add("runs", nargs="+", type=path, metavar="RUN", help="run folder, or a folder of runs")
+    add("--csv", type=path, metavar="FILE.csv", help="write the table of runs, with all digits")
+    add("--figure", type=path, metavar="FILE.png", help="draw the curves that all runs have")
+    words = "compare runs under --protocol authors with the published curves"
+    add("--reference", type=path, metavar="published_curves.json", help=words)
+    add("--strict", action="store_true", help="exit with 1 if anything disagrees with --reference")
     arguments = parser.parse_args(argv)
     from trainers.compare.report import lay_beside
 

@@ -16,16 +16,16 @@ def lay_beside(arguments: argparse.Namespace) -> int:
     if arguments.strict and arguments.reference is None:
         raise ValueError("--strict: expected --reference with it, received none.")
     published = PublishedCurves(arguments.reference) if arguments.reference else None
-    # A folder that is named twice, by whatever path, is one run.
+    # A run that is named twice, by two paths perhaps, counts once.
     paths = {path.resolve(): path for folder in arguments.runs for path in find_runs(folder)}
     runs = [load_run(path) for path in paths.values()]
-    # In the paper's order, from symmetrical to asymmetrical; what is equal stays as it was named.
+    # In the paper's order, from symmetrical to asymmetrical; equal pairs stay in the order given.
     runs.sort(key=lambda run: (-run.config["gamma"], -run.config["alpha"]))
     print(summaries.aligned_table(summaries.table(runs)))
     if arguments.csv:
         summaries.write_csv(arguments.csv, runs)
         print(f"\n{arguments.csv}")
-    # Only now: two runs of one seed may lie side by side, but not enter a mean.
+    # After the table, which may show two runs of one seed; a mean of them is refused here.
     groups = summaries.groups_of(runs)
     over_seeds = summaries.seed_table(groups)
     if over_seeds:
@@ -56,13 +56,6 @@ def _compare_published(groups: list[list[Run]], published) -> int:
 
 
 def _draw(path: Path, groups: list[list[Run]], published) -> None:
-    def theirs(*of):
-        return published.curve(*of) if protocols == {"authors"} else None
-
     protocols = {group[0].config.get("protocol") for group in groups}
-    plotting.several_runs(
-        path,
-        groups,
-        labels=summaries.labels_of(groups),
-        published=theirs if published else None,
-    )
+    theirs = published.curve if published and protocols == {"authors"} else None
+    plotting.several_runs(path, groups, labels=summaries.labels_of(groups), published=theirs)

@@ -98,11 +98,9 @@ class Config(Flags):
         for searched, fixed in (("widths", "width"), ("times", "steps")):
             if None not in (getattr(self, searched), getattr(self, fixed)):
                 raise ValueError(f"expected --{searched} or --{fixed}, received both.")
-        if self.keep > self.width_range()[0]:
-            raise ValueError(
-                f"--keep: expected at most the width, {self.width_range()[0]}, received "
-                f"{self.keep}."
-            )
+        least = self.width_range()[0]
+        if self.keep > least:
+            raise ValueError(f"--keep: expected at most the width, {least}, received {self.keep}.")
 
     def gamma_range(self) -> tuple[float, float]:
         """The least and the largest gamma."""

@@ -12,17 +12,17 @@ from trainers.sweep.config import Config
 TUNER_ID = "KERASTUNER_TUNER_ID"
 ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
-# The launcher's process number: it writes the results, not its chief.
+# The process number of the launcher, which writes the results in the place of its chief.
 LAUNCHED = "ASYM_KERAS_SWEEP_LAUNCHED"
 
-_ALONE = "tuner0"  # KerasTuner's name for who is alone
-_PATIENCE = 60.0  # seconds for a chief to answer in, where it may have gone for good
+_ALONE = "tuner0"  # the id that KerasTuner gives to a process that searches alone
+_PATIENCE = 60.0  # seconds in which a chief has to answer; it may have ended for good
 
 
 def role(config: Config) -> str:
     """`"alone"`, `"chief"` or `"worker"`.
 
-    A chief is, as KerasTuner has it, who has "chief" in its id.
+    As for KerasTuner, a process is a chief if its id contains "chief".
 
     Raises:
         ValueError: Some of the variables are set and others not, or flags have no sense here.
@@ -55,7 +55,7 @@ def is_launched() -> bool:
 
 
 def variables(port: int) -> dict[str, str]:
-    """Environment variables of those whom this process launches; `port` is the chief's."""
+    """Environment variables of the processes that this one launches; `port` is the chief's."""
     return {ORACLE_IP: "127.0.0.1", ORACLE_PORT: str(port), LAUNCHED: str(os.getpid())}
 
 
@@ -71,17 +71,12 @@ def follow_launcher() -> None:
 
 
 def own_id() -> str:
-    """The id of this process, as KerasTuner has it."""
+    """The id that KerasTuner knows this process by."""
     return os.environ.get(TUNER_ID) or _ALONE
 
 
-def owns_folder(role: str) -> bool:
-    """Whether this process is the one of its sweep that keeps other commands out of the folder."""
-    return role != "worker" and not is_launched()
-
-
 def chief_answers(patience: float = _PATIENCE) -> bool:
-    """Whether somebody listens at the chief's address, within `patience` seconds."""
+    """Whether a process listens at the chief's address within `patience` seconds."""
     address = (os.environ[ORACLE_IP].strip("[]"), int(os.environ[ORACLE_PORT]))
     end = time.monotonic() + patience
     while True:
@@ -100,7 +95,7 @@ def worker_ids(count: int) -> list[str]:
 
 
 def known_ids(config: Config, role: str) -> set[str] | None:
-    """Ids of all who run trials, where that can be known: KerasTuner's own, or the launcher's."""
+    """Ids of all processes that run trials; None where they were started by hand."""
     if role == "alone":
         return {_ALONE}
     return set(worker_ids(config.crew())) if config.crew() else None

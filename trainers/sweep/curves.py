@@ -33,8 +33,15 @@ def points(config: Config, folder: SweepFolder) -> list[dict]:
     ]
 
 
+def ranked(config: Config, records: list[dict]) -> list[dict]:
+    """The completed trials among `records`, the best first."""
+    sign = -1.0 if config.larger_is_better() else 1.0
+    completed = [record for record in records if record["status"] == "completed"]
+    return sorted(completed, key=lambda record: sign * record["metrics"][config.measure()])
+
+
 def envelope(points: list[dict], *, larger_is_better: bool) -> list[dict]:
-    """Those of `points` that no other one with as few nodes equals or betters, by `kept`."""
+    """The points, by `kept`, that are better than all others with as few nodes or fewer."""
     sign = -1.0 if larger_is_better else 1.0
     best, rows = math.inf, []
     for point in sorted(points, key=lambda p: (p["kept"], sign * p["value"])):

@@ -12,12 +12,12 @@ from trainers.common.folder import SettingsFolder
 from trainers.sweep import crew
 from trainers.sweep.config import Config
 
-# Flags in which a sweep that goes on may differ: how it is carried out, and for how long.
+# Flags that may differ when a sweep is resumed: they say how it is carried out, and for how long.
 OPERATIONAL = (
     *("trials", "max_time", "max_failures", "pareto", "workers", "jobs", "max_restarts"),
     *("out_dir", "overwrite", "resume", "quiet", "debug"),
 )
-_PATIENCE = 600.0  # seconds that a worker waits for its chief to make the folder
+_PATIENCE = 600.0  # seconds that a worker waits until its chief has made the folder
 
 
 class SweepFolder(SettingsFolder):
@@ -57,8 +57,8 @@ class SweepFolder(SettingsFolder):
     def is_over(self, config: Config) -> bool:
         """Whether a chief has no trial left to give or to wait for, whoever asks.
 
-        So it is when all trials have ended, in KerasTuner's own books, or the last ones failed.
-        A chief that was brought back then would wait for workers that are gone.
+        That is so when all trials have ended in KerasTuner's own files, or the last ones failed.
+        A chief that is restarted then would wait for workers that have left.
         """
         paths = [*self.path.glob("tuner/trial_*/trial.json")]
         states = [json.loads(path.read_text(encoding="utf-8"))["status"] for path in paths]
@@ -75,14 +75,14 @@ class SweepFolder(SettingsFolder):
         return self.trials / trial
 
     def record(self, trial: str) -> dict | None:
-        """What a trial that has ended left; None: it has not."""
+        """The record of a trial; None if the trial has not ended."""
         name = f"trials/{trial}.json"
         return self.read(name) if (self.path / name).is_file() else None
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Writes the record of a trial: `trial`, `status`, `values`, `metrics`, `error`, ...
 
-        It says, too, who ran it, by KerasTuner's id.
+        It also says which process ran the trial, by KerasTuner's id.
         """
         self.write(f"trials/{record['trial']}.json", {**record, "tuner": crew.own_id()})
 

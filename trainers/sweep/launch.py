@@ -23,7 +23,7 @@ logger = logging.getLogger("trainers")
 
 CHIEF = "chief"
 _POLL = 0.2
-_GRACE = 20.0  # seconds to end in after SIGTERM
+_GRACE = 20.0  # seconds in which a process has to end after SIGTERM
 _LOG_LINES = 8
 
 
@@ -33,14 +33,14 @@ class CrewFailed(RuntimeError):
 
 @dataclasses.dataclass
 class Member:
-    """A process that is brought back under its name.
+    """A process that is started again under the same id when it dies.
 
     Attributes:
         name: its id.
         start: starts it; returns the process.
         log: where its output goes.
-        done: how many trials have ended by it; for a chief, by anyone.
-        restarts: how often in a row it was brought back, without a trial that ended in between.
+        done: counts the trials that it has ended; for a chief, those of all workers.
+        restarts: how often it was started again since a trial ended.
     """
 
     name: str
@@ -49,21 +49,13 @@ class Member:
     done: Callable[[], int]
     restarts: int = 0
     process: subprocess.Popen | None = None
-    _done_before: int = 0
+    done_before: int = 0
 
     def begin(self) -> None:
         """Starts the process."""
-        self._done_before = self.done()
+        self.done_before = self.done()
         self.process = self.start()
         logger.info("%s: process %d, log %s", self.name, self.process.pid, self.log)
-
-    def forgive(self) -> None:
-        """Counts restarts anew if a trial has ended since the process was started.
-
-        Not if it has lived for long: one that dies an hour into each trial would go on for ever.
-        """
-        if self.done() > self._done_before:
-            self.restarts = 0
 
     def last_words(self) -> str:
         """The end of its log."""
@@ -74,15 +66,16 @@ class Member:
 
 
 def supervise(chief: Member, workers: Sequence[Member], *, max_restarts: int) -> None:
-    """Starts all; returns when every worker has ended well, or the chief has; ends the others.
+    """Starts all processes; returns when every worker, or the chief, has ended with status 0.
 
-    Who dies is brought back under its name, `max_restarts` times in a row: KerasTuner restarts
-    nobody, and its chief waits for ever for a worker that it has given a trial. The chief is ended
-    here: it would look only every 20 s whether it may go. A chief that went by itself has nobody
-    left with a trial; a worker that is there all the same would wait for it for an hour.
+    A process that dies is started again under its id, at most `max_restarts` times in a row,
+    because KerasTuner does not do so, and its chief waits for ever for a worker with a trial. When
+    all workers have ended, the chief is terminated, because it looks only every 20 s whether it may
+    end. When the chief has ended, no worker has a trial left, and the workers are terminated,
+    because they would wait an hour for its answer.
 
     Raises:
-        CrewFailed: One died once more; the others are ended first.
+        CrewFailed: A process died once more than that; the others are ended first.
     """
     members = [chief, *workers]
     try:
@@ -105,7 +98,10 @@ def _bring_back(member: Member, max_restarts: int) -> None:
     code = _code(member)
     if code is None or code == 0:
         return
-    member.forgive()
+    # A trial that ended since the start makes the count begin anew. A long life does not: a process
+    # that dies an hour into each trial would be started again for ever.
+    if member.done() > member.done_before:
+        member.restarts = 0
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
     if member.restarts >= max_restarts:
         raise CrewFailed(
@@ -143,7 +139,7 @@ def launch(config: Config, folder: SweepFolder) -> None:
     folder.logs.mkdir(exist_ok=True)
     deadline = None if config.max_time is None else time.monotonic() + config.max_time
     ids, port = crew.worker_ids(config.crew()), _free_port()
-    # The device is shared, the cores are divided.
+    # The processes share the device and divide the cores.
     environment = {**os.environ, **share_of_threads(len(ids)), **crew.variables(port)}
 
     def member(name: str) -> Member:

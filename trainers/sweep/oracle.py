@@ -23,12 +23,12 @@ _DRAWS = 100
 class _Proposals(kt.Oracle):
     """What the oracles of a sweep do beyond KerasTuner's.
 
-    - No point is proposed twice: KerasTuner's Bayesian search returns to the corners of the space.
-    - Nothing more is proposed after the time is over, or after many failures in a row, where
-      KerasTuner's own limit would leave a chief for ever without workers.
-    - A trial that a worker still runs stays its own when the chief is restarted; KerasTuner would
-      give it to another one, too, into the same folder.
-    - Files are written whole or not at all, and a trial that was begun but is in no list is run.
+    - They propose no point twice. KerasTuner's Bayesian search returns to the corners of the space.
+    - They propose nothing more when the time is over, or after many failures in a row. KerasTuner's
+      own limit of failures would leave a chief that waits for workers for ever.
+    - When the chief is restarted, a worker keeps the trial that it runs. KerasTuner would give the
+      trial to a second worker, too, and both would write into its folder.
+    - They write files whole or not at all, and run a trial that was begun but is in no list.
 
     Args:
         config: flags of the sweep.
@@ -46,8 +46,8 @@ class _Proposals(kt.Oracle):
     def populate_space(self, trial_id: str) -> dict:
         if time.time() >= self._end or self._all_failed():
             return {"status": TrialStatus.STOPPED, "values": None}
-        # Thousands of products of tiny matrices: several threads would only wait for each other,
-        # and on a busy machine for seconds.
+        # The search multiplies thousands of tiny matrices, for which several threads would only
+        # wait for each other, on a busy machine for seconds.
         with threadpool_limits(1):
             response = self._paper_pair() or super().populate_space(trial_id)
         for _ in range(_DRAWS):
@@ -93,7 +93,7 @@ class _Proposals(kt.Oracle):
 
     def reload(self) -> None:
         super().reload()
-        # KerasTuner saves a trial that ends before it takes it off the list of those that run.
+        # KerasTuner saves a trial that ends before it removes it from the list of running ones.
         for trial_id in {*self._retry_queue} & {*self.end_order}:
             self._retry_queue.remove(trial_id)
         for tuner, trial in self._ongoing_there.items():

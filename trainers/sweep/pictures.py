@@ -10,7 +10,7 @@ import numpy as np
 from asym_keras.plotting.panels import COLOURS, Line, Panel, draw_panels
 from trainers.common.pictures import blank, save
 from trainers.sweep.config import Config
-from trainers.sweep.curves import envelope, points, read_curve
+from trainers.sweep.curves import envelope, points, ranked, read_curve
 from trainers.sweep.folder import SweepFolder
 
 BEST_TRIALS = 4
@@ -36,7 +36,7 @@ def _text(config: Config) -> str:
 
 
 def _draw_plane(path: Path, config: Config, records: list[dict]) -> None:
-    """Trials as points, coloured by the objective; those that were ended early are triangles."""
+    """Draws each trial as a point coloured by the objective, a triangle if it was ended early."""
     figure = blank(5.2, 3.9)
     axis = figure.subplots()
     values = [r["metrics"][config.measure()] for r in records if r["status"] in _MARKS]
@@ -58,9 +58,10 @@ def _draw_plane(path: Path, config: Config, records: list[dict]) -> None:
 
 
 def _limits(values: list[float], *, larger_is_better: bool) -> tuple[dict[str, Any], str]:
-    """Ends of the colour scale, and which of them is open: the worst twentieth has one colour.
+    """Ends of the colour scale, and which of them is open.
 
-    A single network that learns nothing would otherwise leave all others the same colour.
+    The worst twentieth of the trials share one colour, since a single network that learns nothing
+    would otherwise leave all others the same colour.
     """
     low, high = np.percentile(values, [5, 100] if larger_is_better else [0, 95])
     open_end = "min" if min(values) < low else "max" if max(values) > high else "neither"
@@ -69,12 +70,9 @@ def _limits(values: list[float], *, larger_is_better: bool) -> tuple[dict[str, A
 
 def _pruning_lines(config: Config, folder: SweepFolder) -> tuple:
     """The best trials, the readout as it is and, dotted, refitted."""
-    sign = -1.0 if config.larger_is_better() else 1.0
-    completed = [record for record in folder.records() if record["status"] == "completed"]
-    completed.sort(key=lambda record: sign * record["metrics"][config.measure()])
     plain = config.measure().removesuffix("_refit")
     lines = []
-    for place, record in enumerate(completed[:BEST_TRIALS]):
+    for place, record in enumerate(ranked(config, folder.records())[:BEST_TRIALS]):
         rows = read_curve(folder.run_path(record["trial"]))
         kept = np.array([row["kept"] for row in rows])
         values = record["values"]
@@ -86,7 +84,7 @@ def _pruning_lines(config: Config, folder: SweepFolder) -> tuple:
 
 
 def _pareto_lines(config: Config, folder: SweepFolder) -> tuple:
-    """All trials in grey, and what none betters with as few nodes."""
+    """All trials in light blue, and in black the best of them for each number of nodes."""
     all_points = points(config, folder)
     by_trial: dict[str, list[dict]] = {}
     for point in all_points:

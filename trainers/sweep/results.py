@@ -12,7 +12,7 @@ from trainers.common.curves import measured, test_rows, write_curves
 from trainers.common.folder import RunFolder
 from trainers.sweep import pictures
 from trainers.sweep.config import Config
-from trainers.sweep.curves import envelope, points
+from trainers.sweep.curves import envelope, points, ranked
 from trainers.sweep.folder import SweepFolder
 from trainers.sweep.trial import trial_config
 
@@ -21,7 +21,7 @@ VALUES = ("gamma", "alpha", "width", "steps")
 
 
 def write(config: Config, folder: SweepFolder) -> dict | None:
-    """Writes all results; asks the test rows, once, for the best trial and the paper's pairs.
+    """Writes all results; measures the best trial and the paper's pairs on the test rows, once.
 
     Returns:
         The content of `best.json`; None where no trial was completed.
@@ -47,9 +47,7 @@ def write(config: Config, folder: SweepFolder) -> dict | None:
 
 def best_record(config: Config, records: list[dict]) -> dict | None:
     """The completed trial with the best number, the first of equal ones."""
-    completed = [record for record in records if record["status"] == "completed"]
-    sign = -1.0 if config.larger_is_better() else 1.0
-    return min(completed, key=lambda r: sign * r["metrics"][config.measure()], default=None)
+    return next(iter(ranked(config, records)), None)
 
 
 def write_trials(config: Config, folder: SweepFolder) -> None:
@@ -74,7 +72,7 @@ def write_trials(config: Config, folder: SweepFolder) -> None:
 
 
 def _best(config: Config, folder: SweepFolder, record: dict) -> dict[str, Any]:
-    """What `best.json` says, with numbers of the test rows; its run folder becomes a whole one."""
+    """What `best.json` says, with numbers of the test rows; completes the trial's run folder."""
     run = RunFolder(folder.run_path(record["trial"]))
     of = trial_config(config, record["values"], run.path)
     environment.prepare_device(config.device)  # before any data is loaded
@@ -108,14 +106,14 @@ def _best(config: Config, folder: SweepFolder, record: dict) -> dict[str, Any]:
 
 
 def _paper_pairs(config: Config, records: list[dict]) -> list[dict]:
-    """The first trials of `--paper-first`: what the best one is to be held against."""
+    """The first trials of `--paper-first`, with which the best one is compared."""
     pairs = PAIRS[config.protocol] if config.paper_first else ()
     first = records[: len(pairs)]
     return [record for record in first if record["status"] == "completed"]
 
 
 def _test_numbers(config: Config, folder: SweepFolder, record: dict, dataset) -> dict[str, float]:
-    """Numbers of the test rows: pruned, with the readout as it is and refitted, and whole."""
+    """Test risk and accuracy of the pruned network, as it is and refitted, and of the whole one."""
     path = folder.run_path(record["trial"])
     of = trial_config(config, record["values"], path)
     rows = test_rows(dataset)

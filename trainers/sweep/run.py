@@ -30,11 +30,13 @@ def carry_out(config: Config, command: str) -> dict | None:
     else:
         folder.check(config)
     _require_extra()
-    with folder_lock(folder.path) if crew.owns_folder(role) else contextlib.nullcontext():
+    # One process of a sweep keeps other commands out of the folder and writes the results.
+    leads = role != "worker" and not crew.is_launched()
+    with folder_lock(folder.path) if leads else contextlib.nullcontext():
         if role != "worker":
             folder.open(config, command)
         _search(config, folder, role)
-        if role == "worker" or crew.is_launched():
+        if not leads:
             return None
         from trainers.sweep import results
 
@@ -48,8 +50,8 @@ def _search(config: Config, folder: SweepFolder, role: str) -> None:
         launch.launch(config, folder)
         return
     if role != "alone" and folder.is_over(config):
-        # Brought back after the end, a chief would wait for its workers, and a worker for its
-        # chief. A chief that is still there has to see its workers off.
+        # A chief that is brought back after the end would wait for its workers, and a worker for
+        # its chief. A chief that still runs ends only after its workers have asked it once more.
         if role == "chief" or not crew.chief_answers():
             logger.info("%s: the sweep in %s is over", crew.own_id(), folder.path)
             return
@@ -64,7 +66,7 @@ def _raise_failures(config: Config, folder: SweepFolder, best: dict | None) -> N
     if best is None or (failing and len(records) < config.trials):
         last = records[-config.max_failures :]
         errors = [f"  trial {r['trial']}: {r['error']}" for r in last if r["error"]]
-        # With the same number it would end again before the first trial.
+        # With the same number the sweep would end again before its first trial.
         more = f" and --max-failures {2 * config.max_failures}" if failing else ""
         raise SweepFailed(
             f"expected trials that come to their end, received {len(records)} trials in "
@@ -74,11 +76,8 @@ def _raise_failures(config: Config, folder: SweepFolder, best: dict | None) -> N
 
 
 def _require_extra() -> None:
-    for module, package in (
-        ("keras_tuner", "keras-tuner"),
-        ("tensorboard", "tensorboard"),
-        ("sklearn", "scikit-learn"),
-    ):
+    names = {"keras_tuner": "keras-tuner", "tensorboard": "tensorboard", "sklearn": "scikit-learn"}
+    for module, package in names.items():
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(
                 f"expected the package {package}, received none. Install what sweeps need with: "

@@ -9,14 +9,14 @@ from time import monotonic
 import numpy as np
 
 from asym_keras.tables import Table
-from trainers.sweep.validation import Validation, nothing_measured
+from trainers.sweep.validation import Validation
 
 LEAST_OTHERS = 5
-# Shares of the time at which a trial is looked at. A flow to t costs about sqrt(t), so these are
-# 35, 50 and 70 % of its work; a look at 100 nodes of MNIST costs a tenth of a second.
+# Shares of the time at which a trial is measured. A flow to t costs about sqrt(t), so these are
+# 35, 50 and 70 % of its work; a measurement of 100 nodes on MNIST takes a tenth of a second.
 LOOKS = (0.125, 0.25, 0.5)
 
-_ROUND_OFF = 1e-9  # of times, which CSV files keep with all digits
+_ROUND_OFF = 1e-9  # relative, of times; CSV files keep all their digits
 
 Records = tuple[np.ndarray, np.ndarray]  # times and values, float64 (records,)
 _NO_RECORDS: Records = (np.empty(0), np.empty(0))
@@ -68,7 +68,7 @@ def is_hopeless(
 
 
 def read_records(path: Path, name: str) -> Records:
-    """Times and values of column `name` in a `history.csv`; none, if it is not there yet."""
+    """Times and values of column `name` in a `history.csv`; empty if there is no such file yet."""
     try:
         history = Table.from_csv(path)
     except FileNotFoundError:
@@ -81,9 +81,9 @@ def read_records(path: Path, name: str) -> Records:
 class Watch:
     """Probe in the place of the test set's: it measures the pruned network on validation rows.
 
-    Its columns are those of `Validation.of`, nan but at the first record at or after each of the
-    `LOOKS`, shares of the whole time. The columns of the test set are nan everywhere: no trial
-    looks at it. Where the run is hopeless, it raises.
+    Its columns are those of `Validation.of`. They have numbers at the first record at or after each
+    of the `LOOKS`, shares of the whole time, and are nan elsewhere. The columns of the test set are
+    nan everywhere, because no trial may see it. Where the run is hopeless, the probe raises.
 
     Args:
         validation: what measures.
@@ -95,7 +95,7 @@ class Watch:
         resumed: whether the run goes on from a checkpoint.
 
     Attributes:
-        seconds: what the looks took.
+        seconds: how long its measurements took.
 
     Raises:
         TrialStopped: The median rule says so.
@@ -118,8 +118,8 @@ class Watch:
         ends = self._times[-1]
         looks = {float(self._times[self._times >= share * ends][0]) for share in LOOKS}
         self._looks = looks - {float(ends)}
-        # A checkpoint may be older than history.csv: until the next record is written, where
-        # the run stands is not known.
+        # A checkpoint may be older than history.csv, so that the time of the run is not known
+        # until it has written its next record.
         self._known, self._begun = not resumed, False
 
     def __call__(self, model) -> dict[str, float]:
@@ -148,5 +148,5 @@ class Watch:
     def _row(self, numbers: dict[str, float] | None) -> dict[str, float]:
         names = self._validation.names()
         kinds = ("risk", "accuracy") if "val_accuracy_pruned" in names else ("risk",)
-        tests = nothing_measured(f"test_{kind}" for kind in kinds)
-        return {**tests, **(numbers or nothing_measured(names))}
+        nothing = dict.fromkeys([*(f"test_{kind}" for kind in kinds), *names], float("nan"))
+        return {**nothing, **(numbers or {})}

@@ -49,7 +49,7 @@ def trial_config(sweep: Config, values: dict[str, Any], path: Path) -> TrainerCo
         sweep.task,
         sweep,
         **{name: getattr(sweep, name) for name in ("protocol", "records", "seed", "dtype")},
-        # A number on the way that no choice is made by would cost a tenth of the time.
+        # No choice depends on the NTG, which would cost a tenth of the time.
         ntg_examples="0",
         out_dir=str(path),
         **options | {"quiet": True, "resume": True},
@@ -103,7 +103,7 @@ class Trials:
         """
         record = self._folder.record(trial)
         if record is not None and record["status"] != "failed":
-            return record["metrics"]  # it ended, but this process died before it could tell
+            return record["metrics"]  # the trial ended, and the process died before it said so
         config = trial_config(self._sweep, values, self._folder.run_path(trial))
         began, self._trained = time.monotonic(), 0.0
         try:
@@ -115,7 +115,7 @@ class Trials:
         return metrics
 
     def _end(self, trial: str, config: TrainerConfig, began: float, status, metrics, error) -> None:
-        """Records how a trial ended; its checkpoint, five times its weights, is of no use then."""
+        """Records how a trial ended; removes its checkpoint, which is five times its weights."""
         values = {name: getattr(config, name) for name in ("gamma", "alpha", "width", "steps")}
         record = {"trial": trial, "status": status, "values": values, "metrics": metrics}
         seconds = time.monotonic() - began
@@ -132,7 +132,7 @@ class Trials:
         run = RunFolder(self._folder.run_path(trial))
         try:
             run.check(config)
-        except (FileExistsError, ValueError):  # what a killed process left of another proposal
+        except (FileExistsError, ValueError):  # a killed process left a run of another proposal
             shutil.rmtree(run.path)
         validation = Validation(dataset, held_out, config, self._sweep.keep)
         try:
@@ -149,7 +149,7 @@ class Trials:
         except TrialStopped as stop:
             return "stopped", {**_last(run), **stop.numbers}, str(stop)
         finally:
-            keras.utils.clear_session()  # a sweep is a long life for compiled functions
+            keras.utils.clear_session()  # or compiled functions of all trials stay in memory
         Table(rows).to_csv(run.path / CURVE)
         [metrics] = [dict(row) for row in rows if row["kept"] == self._sweep.keep]
         del metrics["kept"]
@@ -160,7 +160,7 @@ class Trials:
         return "completed", {**metrics, **_kept(final)}, None
 
     def _watch(self, trial: str, config: TrainerConfig, run: RunFolder, validation) -> Watch:
-        """What a run calls instead of the test set's probe."""
+        """The probe that a run calls in the place of the test set's."""
         dataset, sweep = self._data[0], self._sweep
         end = config.end_step(len(dataset.x_train)) * config.learning_rate
         times = ak.training.record_times(end, config.records, time_step=config.learning_rate)

@@ -68,7 +68,7 @@ class RunTuner(BaseTuner):
 
     Args:
         config: flags of the sweep.
-        folder: its folder, open; an earlier state in it is gone on with.
+        folder: its folder, open; the search continues from the state that it holds.
         role: of this process, from `crew.role`.
     """
 
@@ -87,7 +87,7 @@ class RunTuner(BaseTuner):
             seed=config.seed + 1,  # KerasTuner takes 0 for "any"
         )
         self._config, self._folder = config, folder
-        # Never KerasTuner's own overwriting: a worker's would delete what the others have done.
+        # Without KerasTuner's own overwriting, by which a worker would delete the others' results.
         options = {"directory": str(folder.path), "project_name": "tuner", "overwrite": False}
         super().__init__(oracle, hypermodel, **options)
 
@@ -99,11 +99,11 @@ class RunTuner(BaseTuner):
     def _run_and_update_trial(self, trial) -> None:
         try:
             super()._run_and_update_trial(trial)
-        except grpc.RpcError as error:  # KerasTuner would take it for a failure of the trial
+        except grpc.RpcError as error:  # which KerasTuner would take for a failure of the trial
             raise _lost(error) from error
 
     def on_search_begin(self) -> None:
-        """Saves before the first trial: one that is killed is then found again."""
+        """Saves before the first trial, so that a killed process finds it again."""
         self.save()
 
     def on_trial_end(self, trial) -> None:
@@ -121,7 +121,7 @@ class RunTuner(BaseTuner):
 
 
 def search(config, folder: SweepFolder, role: str) -> None:
-    """Runs trials until the oracle has no more, or is the oracle for others that do.
+    """Runs trials until the oracle has no more; a chief is the oracle of its workers instead.
 
     Args:
         config: flags of the sweep.

@@ -10,7 +10,7 @@ from asym_keras.datasets import Dataset
 from trainers.common.config import HeldOut, TrainerConfig
 from trainers.common.curves import measured
 
-# Numbers of nodes of the curve that each trial leaves. Refits of wider networks take seconds.
+# Numbers of nodes in the curve that each trial leaves; to refit wider networks takes seconds.
 KEPT = (5, 10, 20, 50, 100, 200)
 
 
@@ -45,18 +45,18 @@ class Validation:
         return self._rows(model, sorted({*(k for k in KEPT if k <= self.config.width), self.keep}))
 
     def _rows(self, model, kept: list[int]) -> list[dict[str, float]]:
-        """Measures the widest cut of `model`: what is beyond it would cost a whole forward pass."""
-        import scipy.linalg  # noqa: F401 - the limit holds for libraries that are loaded
+        """Measures the widest of the cuts; the nodes beyond it would cost a whole forward pass."""
+        import scipy.linalg  # noqa: F401 - the limit is put on libraries that are loaded
         from threadpoolctl import threadpool_limits
 
         from asym_keras.importance import PROTOCOL_RULES, importance_order, node_importance
         from asym_keras.pruning import prune
 
         rule, seed = PROTOCOL_RULES[self.config.protocol], self.config.seed
-        # Ranks, not importances: ties are broken once, as for the whole network.
+        # Ranks, not importances, so that ties are broken once, as they are for the whole network.
         ranks = np.argsort(importance_order(node_importance(model, rule), seed)[::-1])
         small = prune(model, kept[-1], importance=ranks)
-        # Small factorisations: two threads wait for each other, on a busy machine for seconds.
+        # On a busy machine, two threads of a small factorisation wait for each other for seconds.
         with threadpool_limits(1):
             rows = measured(
                 self.config,
@@ -67,18 +67,9 @@ class Validation:
                 refit=True,
                 importance=np.extract(ranks >= len(ranks) - kept[-1], ranks),
             )
-        names = self.names()
+        # Pruning curves call `val_risk_pruned_refit`, for example, `test_risk_refit`.
+        columns = {n: n.replace("val_", "test_").replace("_pruned", "") for n in self.names()}
         return [
-            {"kept": row["kept"], **{name: row[_column(name)] for name in names}}
+            {"kept": row["kept"], **{name: row[column] for name, column in columns.items()}}
             for row in reversed(rows)
         ]
-
-
-def nothing_measured(names) -> dict[str, float]:
-    """The columns `names` without numbers."""
-    return dict.fromkeys(names, float(np.nan))
-
-
-def _column(name: str) -> str:
-    """`test_risk_refit` of `val_risk_pruned_refit`: the second part's name in a pruning curve."""
-    return name.replace("val_", "test_").replace("_pruned", "")

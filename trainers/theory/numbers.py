@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from asym_keras.theory.assumptions import NORM_SLACK
 
 Float64Array = npt.NDArray[np.float64]
 
-# Relative to what it would be; quadratures and sums leave far less.
+# Relative to the value without it; quadratures and sums leave far less.
 ROUND_OFF = 1e-9
 
 
@@ -62,11 +63,8 @@ class Theory:
     @property
     def promised(self) -> bool:
         """Whether (a) to (d) are promised: the theorem speaks, and the width is large enough."""
-        return (
-            self.silence is None
-            and self.convergence is not None
-            and self.convergence.applies(self.width)
-        )
+        four = self.convergence
+        return self.silence is None and four is not None and four.applies(self.width)
 
     def end_time(self, decay: float, longest: int) -> int:
         """Time of our clock at which bound (b) is exp(-decay), at most `longest`.
@@ -113,12 +111,9 @@ def theory_of(
     elif assumptions.largest_norm > 1.0 + NORM_SLACK:
         silence = "Assumption 2.1(a) fails; --scale max would repair it"
     else:
-        initial = InitialEigenvalueBound.from_data(
-            x, gamma=gamma, delta=delta, activation=activation
-        )
-        convergence = GlobalConvergence.from_data(
-            x, y, gamma=gamma, delta=delta, activation=activation
-        )
+        network: dict[str, Any] = {"gamma": gamma, "delta": delta, "activation": activation}
+        initial = InitialEigenvalueBound.from_data(x, **network)
+        convergence = GlobalConvergence.from_data(x, y, **network)
         kappa = convergence.kappa_n
         if not gamma:
             silence = "gamma = 0"
@@ -127,7 +122,7 @@ def theory_of(
     weights = ntg = None
     if activation.violation is None:
         weights = expected_weight_velocity(x, scalings, activation=activation).sum(axis=1)
-        # What the quadrature leaves of the zero of an odd activation, beside ReLU's value.
+        # An odd activation has the value zero, of which the quadrature leaves round-off.
         if np.linalg.norm(weights) < ROUND_OFF * 2.0 / x.shape[1] * np.mean(x**2):
             weights = np.zeros_like(weights)
         if activation.assumption == "smooth":

@@ -12,7 +12,7 @@ from trainers.common.tables import aligned
 from trainers.theory.draws import Draws
 from trainers.theory.numbers import ROUND_OFF, Float64Array, Theory
 
-# A mean of draws this many standard errors from its expectation is a fault.
+# A mean of draws that is more standard errors away from its expectation is a fault.
 LARGEST_DEVIATION = 4.0
 
 
@@ -168,14 +168,15 @@ def _expectation_rows(theory: Theory, draws: Draws) -> list[Row]:
         return [*rows, Row("ntg_velocity", name, None, None, f"not covered: {fault}")]
     norm = float(np.linalg.norm(theory.ntg_velocity.velocity))
     mean, error = _mean_and_error(draws.ntg_velocities)
-    # Of a Monte Carlo estimate, entry by entry: the norm bounds its error along any direction.
+    # The expectation is a Monte Carlo estimate. The norm of the standard errors of its entries
+    # bounds its error along any direction.
     theory_error = float(np.linalg.norm(theory.ntg_velocity.standard_error))
     verdict = _agreement(norm, draws.ntg_velocities, theory_error=theory_error)
     return [*rows, Row("ntg_velocity", name, norm, mean, verdict, math.hypot(error, theory_error))]
 
 
 def _largest_ratio(values: Float64Array, bounds: Float64Array) -> float:
-    """`max values / bounds`; a node that is dead has change and bound zero, and counts not."""
+    """`max values / bounds`, without dead nodes, whose change and bound are zero."""
     ratios = np.divide(values, bounds, out=np.zeros(np.shape(values)), where=values > 0.0)
     return float(ratios.max())
 
@@ -237,11 +238,7 @@ def theory_json(rows: list[Row], theory: Theory, **facts) -> dict:
     return finite(
         {
             "rows": [dataclasses.asdict(row) for row in rows],
-            "assumptions": {
-                "holds": report.holds,
-                "text": str(report),
-                **dataclasses.asdict(report),
-            },
+            "assumptions": {"holds": report.holds, "text": str(report), **vars(report)},
             "bounds": {
                 "silence": theory.silence,
                 "promised": theory.promised,

@@ -17,9 +17,9 @@ logger = logging.getLogger("trainers")
 # Bound (b) falls to exp(-DECAY) by the end, unless that takes longer than this.
 DECAY, LONGEST = 5.0, 1_000_000
 
-# The flow's tolerance, as a share of how far weights are expected to move. Wide networks move so
-# little that a fixed one on the weights says nothing of the risk; one far below the change
-# makes the flow stop at each kink of ReLU.
+# The flow's tolerance, as a share of how far weights are expected to move. The weights of wide
+# networks move so little that a fixed tolerance on them says nothing of the risk, and one far below
+# that change makes the flow stop at each kink of ReLU.
 TOLERANCE, LOOSEST = 1e-3, 1e-2
 
 
@@ -36,12 +36,12 @@ def run(config, command: str) -> dict:
     """Trains, draws, and fills the folder; returns the content of `theory.json`."""
     folder = RunFolder(config.path())
     folder.check(config)
-    # The last file that is written.
-    if config.resume and (folder.path / "theory.txt").is_file():
+    text = folder.path / "theory.txt"  # the last file that is written
+    if config.resume and text.is_file():
         logger.info("%s is finished", folder.path)
-        print((folder.path / "theory.txt").read_text(encoding="utf-8"), folder.path, sep="")
+        print(text.read_text(encoding="utf-8"), folder.path, sep="")
         return folder.read("theory.json")
-    # It would tell the NTG's method at every record.
+    # Or it would name the NTG's method at every record.
     logging.getLogger("asym_keras.ntg").setLevel(logging.WARNING)
     device = environment.prepare_device(config.device)
     activation = _activation(config.activation)
@@ -53,15 +53,9 @@ def run(config, command: str) -> dict:
     from trainers.theory.numbers import theory_of
 
     x, y = examples.x, examples.y
-    theory = theory_of(
-        x,
-        y,
-        gamma=config.gamma,
-        delta=config.delta,
-        scalings=ak.node_scalings(config.width, config.gamma, config.alpha),
-        activation=activation,
-        seed=config.seed,
-    )
+    scalings = ak.node_scalings(config.width, config.gamma, config.alpha)
+    both = {"activation": activation, "seed": config.seed}
+    theory = theory_of(x, y, gamma=config.gamma, delta=config.delta, scalings=scalings, **both)
     end = config.steps or theory.end_time(DECAY, LONGEST)
     facts = {
         "command": command,
@@ -74,28 +68,14 @@ def run(config, command: str) -> dict:
     head += _duplicates_elsewhere(dataset, len(x))
     print(head, flush=True)
     measured, method = _train(config, folder, examples, theory, end)
-    draws = draw_networks(
-        x,
-        y,
-        theory,
-        activation=activation,
-        count=config.draws,
-        seed=config.seed,
-        progress=not config.quiet,
-    )
+    draws = draw_networks(x, y, theory, count=config.draws, progress=not config.quiet, **both)
     rows = report.theory_rows(theory, measured, draws)
-    content = report.theory_json(
-        rows,
-        theory,
-        input_divisor=examples.divisor,
-        end_time=end,
-        rtol=method.rtol,
-        atol=method.atol,
-    )
+    how = {"end_time": end, "rtol": method.rtol, "atol": method.atol}
+    content = report.theory_json(rows, theory, input_divisor=examples.divisor, **how)
     table = report.table_text(rows)
     folder.write("theory.json", content)
     ak.plotting.theory_bounds(folder.path)
-    write_text(folder.path / "theory.txt", f"{head}\n{table}\n")
+    write_text(text, f"{head}\n{table}\n")
     print(table, folder.path, sep="\n")
     return content
 
@@ -137,11 +117,9 @@ def _activation(name: str):
 def _head(config, dataset, examples: Examples, end: float) -> str:
     """What is compared, in words."""
     n, d = examples.x.shape
-    scaled = (
-        f"inputs divided by their largest norm, {examples.divisor:.6g}"
-        if config.scale == "max"
-        else "inputs as they are"
-    )
+    scaled = "inputs as they are"
+    if config.scale == "max":
+        scaled = f"inputs divided by their largest norm, {examples.divisor:.6g}"
     return (
         f"{dataset.name}, target {config.target or 0}: {scaled}\n"
         f"n = {n}, d = {d}, m = {config.width}, gamma = {config.gamma:g}, alpha = "
@@ -160,9 +138,8 @@ def _duplicates_elsewhere(dataset, taken: int) -> str:
     if not report.duplicate_pairs:
         return ""
     pairs = [f"({i}, {k})" for i, k, kind in report.first_pairs if kind == "duplicate"]
-    named = (
-        f" ({', '.join(pairs)}{', ...' * (len(pairs) < report.duplicate_pairs)})" if pairs else ""
-    )
+    more = ["..."] * (len(pairs) < report.duplicate_pairs)
+    named = f" ({', '.join(pairs + more)})" if pairs else ""
     return (
         f"kappa_n = 0 of all {report.examples} training examples: {report.duplicate_pairs} pairs "
         f"of them have equal inputs{named}\n"
@@ -174,19 +151,11 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
     from trainers.theory.report import Measured
 
     x, y = examples.x.astype(config.dtype), examples.y.astype(config.dtype)[:, None]
-    model = ak.shallow_network(
-        x.shape[1],
-        width=config.width,
-        gamma=config.gamma,
-        alpha=config.alpha,
-        activation=config.activation,
-        seed=config.seed,
-        dtype=config.dtype,
-    )
+    names = ("width", "gamma", "alpha", "activation", "seed", "dtype")
+    model = ak.shallow_network(x.shape[1], **{name: getattr(config, name) for name in names})
     folder.require_space(model, config.dtype)
-    symmetric, _ = ak.ntg.split_ntg(
-        model.get_layer("asym_scaled_dense"), examples.x, dtype="float64"
-    )
+    layer = model.get_layer("asym_scaled_dense")
+    symmetric, _ = ak.ntg.split_ntg(layer, examples.x, dtype="float64")
     residuals = model.predict(x, verbose=0)[:, 0].astype("float64") - examples.y
     tightest = 20.0 * float(np.finfo(config.dtype).eps)
     tolerance = max(min(TOLERANCE * theory.weight_scale(residuals, end), LOOSEST), tightest)
@@ -209,6 +178,8 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
         progress=not config.quiet,
         on_record=lambda history: experiment.ordered(history).to_csv(folder.path / "history.csv"),
     )
+    columns = ("time", "train_risk", "ntg_min_eigenvalue", "ntg_change")
+    time, risk, eigenvalue, ntg_change = map(history.column, columns)
     nodes = np.stack(history.arrays["node_weight_change"])
     bound = np.full(config.width, np.inf)
     if theory.silence is None and theory.convergence is not None:
@@ -217,18 +188,11 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
         np.savez(
             temporary,
             step=history.column("step"),
-            time=history.column("time"),
+            time=time,
             node_weight_change=nodes,
             scalings=theory.scalings,
             weight_change_bound=bound,
         )
     folder.save(model)
-    measured = Measured(
-        history.column("time"),
-        history.column("train_risk"),
-        history.column("ntg_min_eigenvalue"),
-        history.column("ntg_change"),
-        nodes,
-        ak.ntg.minimum_eigenvalue(symmetric),
-    )
-    return measured, method
+    smallest = ak.ntg.minimum_eigenvalue(symmetric)
+    return Measured(time, risk, eigenvalue, ntg_change, nodes, smallest), method

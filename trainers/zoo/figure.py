@@ -57,14 +57,12 @@ def _draw_task(axis, task: str, entries: Sequence[Entry]) -> None:
         axis.annotate(
             nodes, point, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=8
         )
-    axis.set_xscale("log")
+    axis.set(xscale="log", xlabel="kB", ylabel=_WORDS[entries[0].metric])
     axis.xaxis.set_major_locator(_ticks([size for size, _ in points + wholes]))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.margins(x=0.15, y=0.2)
     axis.set_title(task, fontsize=10)
-    axis.set_xlabel("kB")
-    axis.set_ylabel(_WORDS[entries[0].metric])
     axis.grid(alpha=0.3)
 
 
