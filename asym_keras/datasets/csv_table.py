@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from asym_keras.checks import Float64Array
 from asym_keras.files import user_path
+
+Float64Array = npt.NDArray[np.float64]
 
 _DELIMITERS = (",", ";", "\t")
 

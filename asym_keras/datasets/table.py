@@ -8,8 +8,7 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-from asym_keras.checks import Float64Array
-from asym_keras.datasets.csv_table import Table, read_csv
+from asym_keras.datasets.csv_table import Float64Array, Table, read_csv
 from asym_keras.datasets.dataset import Dataset
 from asym_keras.datasets.preprocessing import Preprocessing
 from asym_keras.files import user_path
