@@ -76,9 +76,6 @@ class Config(TrainerConfig):
             raise ValueError(
                 "--epochs: expected mini-batches, received --solver flow. Use --steps."
             )
-        self._check_source()
-
-    def _check_source(self) -> None:
         given = [f for f in ("backbone", "image_size", "augment") if getattr(self, f)]
         if self.features and given:
             raise ValueError(

@@ -31,10 +31,7 @@ class Config(TrainerConfig):
     steps: int = shared("steps", 100_000)
     dataset: str | None = knob(None, "a UCI set", choices=[*UCI])
     data: str | None = knob(
-        None,
-        "your own table: a header line, then numbers",
-        metavar="FILE.csv",
-        file="a CSV file",
+        None, "your own table: a header line, then numbers", metavar="FILE.csv", file="a CSV file"
     )
     target: str | None = knob(None, "column of --data to predict", metavar="COLUMN")
 

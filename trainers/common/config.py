@@ -139,9 +139,7 @@ class TrainerConfig(Flags):
         None, "examples of the NTG: a number, 'all', or 0 for none (default: the protocol's)"
     )
     ntg_method: str = knob(
-        "auto",
-        "how the NTG is computed",
-        choices=["auto", "jacobian", "structured", "closed_form"],
+        "auto", "how the NTG is computed", choices=["auto", "jacobian", "structured", "closed_form"]
     )
     refit: bool = knob(False, "pruning curves with a refitted readout too (ridge regression)")
     transfer: bool = knob(False, "transfer curves too: train networks on the top features")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trainers.common import batch
 from trainers.common.cli import command_of, to_flags
+from trainers.common.config import TrainerConfig
 from trainers.common.curves import PRUNING, missing_curves
 from trainers.common.folder import RunFolder
 from trainers.common.tasks import TASKS
-
-if TYPE_CHECKING:
-    from trainers.common.config import TrainerConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,13 +52,11 @@ def finals_of(run: Run) -> dict[str, float]:
         finals = {name: last[name] for name in _FINALS if name in last}
         finals["seconds"] = run.metrics.get("total_seconds", last.get("wall_seconds", math.nan))
     if run.pruning is not None:
-        pruned = run.pruning.column("pruned")
+        pruned, at = run.pruning.column("pruned"), PRUNED * run.config["width"]
         for name in run.pruning[0]:
             if name not in ("pruned", "kept"):
                 values = run.pruning.column(name)
-                finals[f"pruned95_{name}"] = float(
-                    np.interp(PRUNED * run.config["width"], pruned, values)
-                )
+                finals[f"pruned95_{name}"] = float(np.interp(at, pruned, values))
     return finals
 
 

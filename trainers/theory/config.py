@@ -81,9 +81,6 @@ class Config(Flags):
         ak.node_scalings(self.width, self.gamma, self.alpha)
         if not 0.0 < self.delta < 1.0:
             raise ValueError(f"--delta: expected a number in (0, 1), received {self.delta}.")
-        self._check_data()
-
-    def _check_data(self) -> None:
         if self.data is not None and self.dataset != "simulated":
             raise ValueError("expected --data FILE or --dataset, received both.")
         if self._is_table():

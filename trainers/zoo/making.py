@@ -38,7 +38,10 @@ def make(config: Config, command: str) -> list[Path]:
             logger.error("%s: %s", name, error, exc_info=config.debug)
             failed.append(name)
     if made and not config.no_export:
-        _configure(Path(config.saved_models), config)
+        # The Docker image serves every model of the folder by its models.config.
+        folder = Path(config.saved_models)
+        flags = ["--models", str(folder), "--mount", "/models"]
+        write_text(folder / "models.config", _run("serving.model_config", flags, config))
     if made:
         print(_table(made))
     if failed:
@@ -97,12 +100,6 @@ def _remove_superseded(task: str, choice: Choice, path: Path) -> None:
 def _export(path: Path, config: Config) -> None:
     preset = str(path) if config.presets_dir is not None else path.stem
     _run("serving.export", [preset, "--to", config.saved_models], config)
-
-
-def _configure(folder: Path, config: Config) -> None:
-    """Writes models.config, by which the Docker image serves every model of the folder."""
-    flags = ["--models", str(folder), "--mount", "/models"]
-    write_text(folder / "models.config", _run("serving.model_config", flags, config))
 
 
 def _run(module: str, flags: list[str], config: Config) -> str:
