@@ -145,7 +145,8 @@ def start_two(argv, folders):
 @pytest.mark.slow
 def test_two_workers_leave_one_run_folder(tmp_path):
     argv = [*SMALL, "--data", small_data(tmp_path / "d.npz"), "--dtype", "float64"]
-    argv += ["--seeds", "2"]
+    # By descent: steps of a flow across rounded kinks magnify round-off.
+    argv += ["--seeds", "2", "--solver", "descent"]
     mnist.main([*argv, "--out-dir", str(tmp_path / "alone")])
     results = ended(start_two(argv, [tmp_path / "first", tmp_path / "second"]))
     for status, _, errors in results:

@@ -46,7 +46,7 @@ def test_peak_of_a_solver_that_is_none():
         peak_bytes(10, 5, 100, solver="sgd")
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize("solver", ["flow", "descent"])
 @pytest.mark.parametrize(
     ("examples", "least", "most"),

@@ -110,7 +110,7 @@ def test_drawn_model(name):
     drawing(QUICK, shrink=False)(CHECKS[name])()
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize("name", CHECKS)
 def test_many_drawn_models(name):
     drawing(LONG, shrink=True)(CHECKS[name])()

@@ -20,7 +20,7 @@ def test_quick_cells(name):
     assert operations.wrong_cells(table.TABLE[name], table.quick_operations(name)) == []
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize("name", NAMES)
 def test_all_cells(name):
     assert operations.wrong_cells(table.TABLE[name], operations.OPERATIONS) == []
