@@ -12,7 +12,6 @@ from asym_keras import shallow_network
 from asym_keras.datasets import load_mnist
 from asym_keras.graphs import layers_of
 from asym_keras.importance import find_layer, importance_order, node_importance, taps
-from asym_keras.pruning import curve as module
 from asym_keras.pruning import pruning_curve
 from asym_keras.training import RiskProbe
 
@@ -235,7 +234,7 @@ def test_tiles_change_nothing_but_rounding(batch_size, monkeypatch):
     model = models.build(models.sequential)
     expected = pruning_curve(model, *data(model), refit=True)
     monkeypatch.setattr(taps, "TILE_NUMBERS", 7 * models.UNITS)
-    monkeypatch.setattr(module, "TILE_ROWS", 3)
+    monkeypatch.setattr("asym_keras.pruning.refit.TILE_ROWS", 3)
     rows = pruning_curve(model, *data(model), refit=True, batch_size=batch_size)
     assert_rows_equal(rows, expected, 1e-9)
 

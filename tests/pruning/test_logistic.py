@@ -22,7 +22,7 @@ def problem(dtype="float64", k=4, classes=3):
 @pytest.mark.parametrize("rows", [7, 1000])
 def test_softmax_regression_equals_scikit_learns(dtype, rows, monkeypatch):
     linear = pytest.importorskip("sklearn.linear_model")
-    monkeypatch.setattr(logistic, "TILE_ROWS", rows)
+    monkeypatch.setattr("asym_keras.pruning.refit.TILE_ROWS", rows)
     monkeypatch.setattr(logistic, "PENALTY", 1e-2)  # so that both converge
     features, labels = problem(dtype)
     for k, fit in zip((2, 4), refit_logits(features, np.eye(3)[labels], (2, 4)), strict=True):
