@@ -91,7 +91,8 @@ async def _pass_on(request: web.Request) -> web.Response:
         return _error(error.status, str(error))
     milliseconds = 1e3 * (time.perf_counter() - start)
     headers = {"Server-Timing": f"server;dur={milliseconds:.3f}"}
-    return web.Response(**answer._asdict(), headers=headers)
+    status, content_type, content = answer
+    return web.Response(status=status, content_type=content_type, body=content, headers=headers)
 
 
 async def _body(request: web.Request) -> bytes:
