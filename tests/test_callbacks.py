@@ -101,6 +101,7 @@ def test_values_of_any_model_equal_its_jacobians(output):
     assert record.node_weight_change.shape == (3, 6)
 
 
+@pytest.mark.slow
 def test_trace_is_the_mean_over_outputs():
     model, saved = dense(), SavedWeights()
     history = fit(model, [saved, NTGHistory(EXAMPLES, output="trace")])
@@ -118,6 +119,7 @@ def test_named_layer_is_followed():
     np.testing.assert_allclose(history["weight_change"], np.max(nodes, axis=1), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "method"), crossed([shallow, dense], ["jacobian", "auto"]))
 def test_training_is_the_same_bit_by_bit(make, method, tmp_path):
     plain, recorded = make(), make()
@@ -137,6 +139,7 @@ def test_training_is_the_same_bit_by_bit(make, method, tmp_path):
     assert fit(loaded, [NTGHistory(EXAMPLES)])["loss"] == fit(plain, [])["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("every", "epochs", "recorded"),
     [
@@ -180,6 +183,7 @@ def test_second_fit_goes_on_from_the_same_initial_state():
     np.testing.assert_array_equal(record.node_weight_change, whole.node_weight_change)
 
 
+@pytest.mark.slow
 def test_another_model_or_callback_begins_anew():
     record, model = NTGHistory(EXAMPLES), shallow()
     first = fit(model, [record], epochs=2)

@@ -20,6 +20,7 @@ CASES = {  # what is in the environment, what is asked for, how it ends
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["-n0", "-n1"])
 @pytest.mark.parametrize("case", some_slow(["nothing in CI"], [*CASES][::2]))
 def test_a_ci_run_that_runs_nothing_fails(case, workers, tmp_path):

@@ -62,6 +62,7 @@ METHODS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_training_one_model_after_another(method, warnings_of_tensorflow):
     for seed in range(MODELS):
@@ -69,6 +70,7 @@ def test_training_one_model_after_another(method, warnings_of_tensorflow):
     assert warnings_of_tensorflow == []
 
 
+@pytest.mark.slow
 def test_pruning_and_transfer_of_one_model_after_another(warnings_of_tensorflow):
     data = (X, Y, X_TEST, Y_TEST)
     for seed in range(MODELS):

@@ -153,6 +153,7 @@ def test_initial_weights_fill_their_range():
     assert not np.array_equal(other.layers[0][0].kernel, again.layers[0][0].kernel)
 
 
+@pytest.mark.slow
 def test_flow_agrees_with_descent_at_a_small_rate():
     model, (arrays, _) = network(), data()
     settings = {**SMALL, "steps": 400, "learning_rate": 0.05}

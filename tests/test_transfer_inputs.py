@@ -35,6 +35,7 @@ def data():
     return (x, y, x_test, y_test), dict(zip(("labels_train", "labels_test"), classes, strict=True))
 
 
+@pytest.mark.slow
 def test_labels_one_hot_targets_and_datasets_are_the_same():
     (x, y, x_test, y_test), labels = data()
     classes, classes_test = labels.values()
@@ -76,6 +77,7 @@ def test_inputs_go_by_name_and_the_layer_may_be_in_a_subclass():
         assert row == pytest.approx(other, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_features_are_no_classes_and_a_subclass_tells_its_outputs():
     (x, y, x_test, y_test), labels = data()
     classes, classes_test = labels.values()

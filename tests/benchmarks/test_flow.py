@@ -19,6 +19,7 @@ def short(tmp_path, monkeypatch):
     monkeypatch.setattr(flow_accuracy, "CASES", SHORT)
 
 
+@pytest.mark.slow
 def test_descent_is_kept_and_the_flow_compared_with_it(short, capsys):
     assert flow_accuracy.main(["--reference"]) == 0
     kept = reference.read()
@@ -33,6 +34,7 @@ def test_descent_is_kept_and_the_flow_compared_with_it(short, capsys):
     assert "%" in second
 
 
+@pytest.mark.slow
 def test_a_flow_that_ends_elsewhere_fails(short, capsys, monkeypatch):
     monkeypatch.setattr(flow_accuracy, "CASES", SHORT[1:])
     flow_accuracy.main(["--reference"])

@@ -181,6 +181,7 @@ def test_sender_tells_failures_by_code_and_tries_nothing_again(endpoint, model):
     assert len(model.calls("predict")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [None, 100.0])
 def test_models_take_turns(endpoint, model, rate):
     plan = Plan(**{**SHORT.__dict__, "rate": rate})

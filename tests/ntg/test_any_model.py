@@ -139,6 +139,7 @@ def test_dict_of_inputs_goes_by_name():
     assert_close(empirical_ntg(model, x), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stack", "shape", "other"),
     [

@@ -212,6 +212,7 @@ def test_empirical_ntg_follows_the_weights_without_tracing_again(monkeypatch):
     np.testing.assert_allclose(ntg, empirical_ntg(model, X + 0.1), rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [network, dense_model])
 def test_empirical_ntg_does_not_keep_a_model_alive(make):
     model = make()

@@ -132,6 +132,7 @@ def test_evidence_is_asked_once_for_a_model(monkeypatch):
         asked.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blind", [X[:1], np.zeros_like(X), np.repeat(X[:1], 4, axis=0)])
 def test_evidence_waits_for_examples_that_can_tell(blind):
     """Where examples meet in a batch, one of them, or several that are equal, do not show it."""

@@ -182,6 +182,7 @@ def test_limiting_ntg_variance_is_the_limit_of_ntg_variance():
     assert limit == pytest.approx(expected, rel=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "gamma", "alpha", "stddev", "draws"),
     [

@@ -18,6 +18,7 @@ from asym_keras.ntg.precision import at_precision
 REST = [make for make in KNOWN if make not in (cnn, embedding, shared)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", some_slow([cnn, embedding, partly_known], REST))
 def test_float64_copy_of_a_float32_model(make):
     model, exact = build(make, dtype="float32"), build(make, dtype="float64")

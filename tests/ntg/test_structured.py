@@ -75,6 +75,7 @@ def test_outputs_may_be_one_or_averaged(make):
     check(model, examples(model, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", some_slow([shared], [cnn]))
 def test_outputs_of_the_jacobian_may_be_one_or_averaged(make):
     model = build(make)

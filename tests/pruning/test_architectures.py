@@ -165,6 +165,7 @@ def test_a_cut_that_is_not_masking_is_refused(monkeypatch):
         cut(model)
 
 
+@pytest.mark.slow
 def test_compiled_models_stay_compiled_without_the_state_of_the_large_optimizer():
     model = models.build("batch norm", "float32")
     model.compile("adam", loss="mse", metrics=["mae"])

@@ -150,6 +150,7 @@ def test_nothing_else_is_tried_again(client, model, code):
     assert len(model.calls("predict")) == 1
 
 
+@pytest.mark.slow
 def test_server_that_comes_late_is_reached(model):
     with refused_port() as port:
         client = connect(f"grpc://127.0.0.1:{port}", model="m", timeout=20, retries=50)

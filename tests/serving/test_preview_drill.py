@@ -36,6 +36,7 @@ def server(tmp_path_factory):
         yield server
 
 
+@pytest.mark.slow
 def test_a_new_version_under_load_fails_no_request(tmp_path):
     base = tmp_path / "dense"
     base.mkdir()

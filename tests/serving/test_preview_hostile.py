@@ -160,6 +160,7 @@ def test_clients_that_go_away(server):
     assert alive(server)
 
 
+@pytest.mark.slow
 def test_clients_that_do_not_read_their_answer_hold_up_nobody(server):
     body = body_of(np.zeros((20_000, DIM))).encode()
     head = f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"

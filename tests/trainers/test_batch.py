@@ -26,6 +26,7 @@ def folders(parent):
     return sorted(path.name for path in parent.iterdir())
 
 
+@pytest.mark.slow
 def test_a_failing_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     train = experiment.train
 

@@ -167,6 +167,7 @@ def test_run_on_ready_features_learns(features, tmp_path):
     assert facts["config"]["batch_size"] == 64
 
 
+@pytest.mark.slow
 def test_flow_trains_on_the_same_risk(tmp_path):
     path = small_features(tmp_path / "f.npz")
     flags = ["--features", path, "--solver", "flow", "--steps", "20"]

@@ -13,6 +13,7 @@ from asym_keras.training import History
 from trainers import mnist
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [8, 20])
 def test_wider_networks_than_fit_are_not_refitted(tmp_path, monkeypatch, caplog, most):
     monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])

@@ -78,6 +78,7 @@ def test_processes_are_interrupted_and_waited_for(tmp_path):
         until(lambda path=path: not alive(int(path.read_text())))
 
 
+@pytest.mark.slow
 def test_processes_end_with_a_first_one_that_is_killed(tmp_path):
     program = (
         "from job_calls import wait; from trainers.common.jobs import in_processes\n"

@@ -180,6 +180,7 @@ class InterruptAt:
         return self.original(probe, model)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_interrupted_run_goes_on_with_the_command_shown(runs, tmp_path, capsys, monkeypatch):
     folder, _, argv = runs("flow")  # the one with more of a state
@@ -200,6 +201,7 @@ def test_interrupted_run_goes_on_with_the_command_shown(runs, tmp_path, capsys, 
     assert_same_run(tmp_path / "my run", folder)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_jacobian_ntg_equals_the_closed_form(runs, tmp_path):
     mnist.main([*SMALL, "--ntg-method", "jacobian", "--out-dir", str(tmp_path / "run")])

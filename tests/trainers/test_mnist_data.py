@@ -45,6 +45,7 @@ def test_own_data(kind, tmp_path):
     assert facts["outputs"] == (1 if kind == "regression" else 3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_pairs_and_seeds_make_a_run_each_with_its_own_weights(tmp_path):
     path = small_data(tmp_path / "mine.npz")

@@ -151,6 +151,7 @@ def test_tables_and_pictures(swept):
     assert not list(path.glob("trials/*/checkpoint"))
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_that_is_resumed_trains_nothing(swept, monkeypatch):
     path, best = swept
     monkeypatch.setattr("trainers.common.experiment.train", None)

@@ -188,6 +188,7 @@ def test_interrupted_run_goes_on(tmp_path, capsys, monkeypatch):
     assert run(tmp_path / "run", *flags, "--resume") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_own_data_gamma_zero_and_another_target(tmp_path):
     data = small_data(tmp_path / "mine.npz")
@@ -229,6 +230,7 @@ def test_duplicates_are_named_and_leave_no_bound(tmp_path):
     assert content["input_divisor"] == 3.0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_inputs_as_they_are_may_break_the_assumption(tmp_path):
     data = duplicates(tmp_path / "long.npz")

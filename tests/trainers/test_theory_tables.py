@@ -71,6 +71,7 @@ def test_duplicate_rows_of_plant_that_are_not_taken_are_named(uci, tmp_path):
     assert content["assumptions"]["holds"]
 
 
+@pytest.mark.slow
 def test_own_table_is_that_of_the_regression_trainer(tmp_path, table):
     flags = ["--data", table, "--target", "the height", "--examples", "4"]
     rows, text, content = run(tmp_path / "run", *flags)

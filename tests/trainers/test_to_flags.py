@@ -6,7 +6,7 @@ import dataclasses
 import typing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainers import beyond, cifar10, figures, mnist, regression, simulated, sweep, theory, zoo
@@ -56,6 +56,7 @@ def configurations(draw, of):
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.MODULE)
+@settings(max_examples=30, deadline=None)  # nine programs share most flags
 @given(data=st.data())
 def test_flags_of_a_configuration_make_it_again(program, data):
     config = data.draw(configurations(program.Config))

@@ -162,6 +162,7 @@ def test_descent_in_bfloat16_goes_on_from_its_checkpoint(tmp_path):
     np.testing.assert_array_equal(resumed, run(-np.inf))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", some_slow([1e10], [1e6]))
 def test_flow_with_a_far_end_reaches_its_target(end):
     x = rng().normal(size=(30, 4)).astype("float32")

@@ -77,6 +77,7 @@ def test_truncated_checkpoint_is_refused(saved, share):
     assert_refused(saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [0x01, 0x20, 0xFF])
 def test_flipped_byte_anywhere_is_refused_or_harmless(saved, mask):
     content = saved.path.read_bytes()

@@ -116,6 +116,7 @@ def test_one_replica_is_the_objective(strategy):
     np.testing.assert_allclose(ours[1][0], theirs[1][0], rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_models_with_state_are_refused(strategy):
     model, x, y = stateful_problem()
     with pytest.raises(ValueError, match=r"risk is a function of its weights alone.*norm.*drop"):

@@ -54,6 +54,7 @@ def exact_weights(model, x, y, times):
     return solution.y.T
 
 
+@pytest.mark.slow
 def test_error_falls_with_the_tolerance_against_dop853():
     times = [0.0, 1.0, 7.0, 40.0, 150.0, END]
     exact = exact_weights(*tanh_problem(), times)
@@ -173,6 +174,7 @@ def test_flow_agrees_with_small_steps_of_descent_at_every_record(activation):
     assert np.abs(runs[0][-1] - runs[0][0]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_stiff_model_needs_far_fewer_gradients_than_stable_descent():
     model, x, y = tanh_problem(outputs=1)
     scale = np.array([30.0, 1.0, 1.0, 0.1])
@@ -186,6 +188,7 @@ def test_stiff_model_needs_far_fewer_gradients_than_stable_descent():
     assert history[-1]["gradients"] < stable_descent / 4
 
 
+@pytest.mark.slow
 def test_float32_and_float64_agree_to_the_tolerance():
     ends = []
     for dtype in ("float32", "float64"):

@@ -80,6 +80,7 @@ class Traced(keras.layers.Layer):
         return self.dense(x)
 
 
+@pytest.mark.slow
 def test_layers_that_compile_themselves_keep_their_kinks():
     keras.utils.set_random_seed(0)
     layers = [Traced(), keras.layers.Dense(2, activation="relu", name="plain")]

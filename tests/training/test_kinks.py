@@ -138,6 +138,7 @@ def test_rounding_is_lowered_before_it_biases_a_small_risk():
     assert abs(float(rounded) / now.risk - 1) < 1e-3
 
 
+@pytest.mark.slow
 def test_within_a_step_the_weights_are_on_the_way():
     model, x, y = relu_problem(width=200)
     objective = Objective(model, x, y)
@@ -179,6 +180,7 @@ def test_the_spectral_radius_sees_the_ramps():
     assert control.radius == pytest.approx(radius, rel=0.1)
 
 
+@pytest.mark.slow
 def test_rounding_is_part_of_what_a_checkpoint_is_of(tmp_path):
     run(relu_problem(), ROUNDED, end_time=5.0, checkpoint=tmp_path)
     with pytest.raises(CheckpointError, match="method"):
@@ -190,6 +192,7 @@ def test_rounding_is_part_of_what_a_checkpoint_is_of(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_network_with_kinks_resumes_bit_for_bit(tmp_path):
     class Stop:
         left = 3

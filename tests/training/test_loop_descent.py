@@ -63,6 +63,7 @@ def test_mini_batches_equal_an_eager_loop(batch):
     np.testing.assert_allclose(record(tanh_problem(), method, 11), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_dropout_and_normalisation_equal_an_eager_loop():
     options = {"rate": 0.1, "batch": 4, "seed": 0, "steps": 7}
     problem = stateful_problem()
@@ -124,6 +125,7 @@ def test_each_epoch_and_seed_has_an_order_of_its_own():
     np.testing.assert_array_equal(first, visits(batch=3, epochs=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "batch"),
     [

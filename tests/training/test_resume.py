@@ -49,6 +49,7 @@ def test_interrupted_run_resumes_bit_identically(kind, record, tmp_path):
     assert_resumes(kind, tmp_path)
 
 
+@pytest.mark.slow
 def test_run_may_be_interrupted_again_and_again(tmp_path):
     for record in (1, 0, 2, 1):  # counted from where the run goes on
         with pytest.raises(KeyboardInterrupt):
@@ -81,6 +82,7 @@ def test_interrupted_run_leaves_the_weights_of_its_checkpoint_in_the_model(tmp_p
     np.testing.assert_array_equal(weights_of(model), recorded[2])
 
 
+@pytest.mark.slow
 def test_finished_run_resumes_to_itself(kind, tmp_path):
     _, history = run_kind(kind, checkpoint=tmp_path)
     assert_bit_identical(history, uninterrupted(kind)[1])  # saving changes nothing
@@ -104,6 +106,7 @@ def test_checkpoint_without_resume_is_refused_and_kept(tmp_path):
     assert (tmp_path / "state.npz").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_probes_start_with_the_initial_weights_on_resume_too(kind, tmp_path):
     class Start:
         weights = None

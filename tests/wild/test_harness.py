@@ -67,6 +67,7 @@ def test_an_answer_where_a_refusal_is_expected_is_wrong(monkeypatch):
     assert operations.run(REFUSING, "flow").outcome == "wrong"
 
 
+@pytest.mark.slow
 def test_entries_are_the_same_each_time():
     for name in ("Dropout and GaussianNoise", "adapted Normalization", "int8"):
         one, two = (table.TABLE[name].fresh().model for _ in range(2))
