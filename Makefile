@@ -27,10 +27,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv mnist test test-all lint format wheel docs bench clean
+.PHONY: help venv mnist test test-all test-backends lint format wheel docs bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 mnist: $(VENV)/.core ## train on MNIST as the paper does, gamma = 0 (ARGS="--alpha 0.5")
 	$(BIN)/python -m trainers.mnist --gamma 0 $(ARGS)
@@ -40,6 +40,9 @@ test: $(VENV)/.dev ## run the quick tests, a few minutes on two cores (ARGS="-k 
 
 test-all: $(VENV)/.dev ## run every test, the slow ones included
 	$(BIN)/python -m pytest --run-slow $(ARGS)
+
+test-backends: $(VENV)-backends/.done ## layers, nesting, pruning on JAX and torch (ARGS="-k jax")
+	$(VENV)-backends/bin/python -m pytest -n0 --run-slow tests/backends tests/test_backend.py tests/test_layers_keras.py -k backend $(ARGS)
 
 lint: $(VENV)/.dev ## ruff and mypy; changes nothing
 	$(BIN)/ruff check .
@@ -62,7 +65,7 @@ bench: $(VENV)/.core $(VENV)-bench/.done ## training speed beside PyTorch and JA
 	$(BIN)/python -m benchmarks.training --peer-python $(VENV)-bench/bin/python $(ARGS)
 
 clean: ## remove everything made here, run folders excepted
-	rm -rf $(VENV) $(VENV)-bench build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-backends build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv: $(VENV)/.dev ## virtual environment with the package (editable) and the developers' tools
@@ -75,6 +78,13 @@ $(VENV)/.core $(VENV)/.dev $(VENV)/.docs: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --editable '.$(EXTRAS)'
 	@touch $(VENV)/.core $@
+
+# Keras's other backends, beside TensorFlow.
+$(VENV)-backends/.done: tests/backends/requirements.txt $(VENV)/.core
+	$(BIN)/python -m venv $(VENV)-backends
+	$(VENV)-backends/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-backends/bin/python -m pip install --editable . --requirement tests/backends/requirements.txt
+	@touch $@
 
 # The peers of the benchmarks: far larger than all the rest, and nothing else needs them.
 $(VENV)-bench/.done: benchmarks/requirements.txt $(VENV)/.core

@@ -17,10 +17,14 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "AsymScaledDense": "layers",
+    "NestedLoss": "nesting",
+    "NestedReadout": "nesting",
+    "anytime": "staged",
     "empirical_ntg": "ntg",
     "from_preset": "presets",
     "list_presets": "presets",
     "load_run": "runs",
+    "nested": "nesting",
     "node_importance": "importance",
     "node_scalings": "scaling",
     "preset_card": "presets",
@@ -32,6 +36,7 @@ _SUBMODULES = (
     "datasets",
     "importance",
     "initializers",
+    "nesting",
     "ntg",
     "plotting",
     "presets",
@@ -49,6 +54,9 @@ if TYPE_CHECKING:
     from asym_keras.importance import node_importance as node_importance
     from asym_keras.layers import AsymScaledDense as AsymScaledDense
     from asym_keras.models import shallow_network as shallow_network
+    from asym_keras.nesting import NestedLoss as NestedLoss
+    from asym_keras.nesting import NestedReadout as NestedReadout
+    from asym_keras.nesting import nested as nested
     from asym_keras.ntg import empirical_ntg as empirical_ntg
     from asym_keras.presets import from_preset as from_preset
     from asym_keras.presets import list_presets as list_presets

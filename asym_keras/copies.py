@@ -151,7 +151,11 @@ class _Copying:
             if is_graph(old) and not old.trainable:
                 new.trainable = False  # and all in it, until it is their turn
         for old, new in pairs:
-            if not is_graph(old) and isinstance(old, keras.layers.Layer):
+            if is_graph(old) or not isinstance(old, keras.layers.Layer):
+                continue
+            if self._change(old).instead is not None:
+                new.trainable = old.trainable
+            else:
                 transfer(old, new, self._change(old), self._dtype)
 
     def _change(self, layer) -> Change:
@@ -167,8 +171,10 @@ class _Copying:
             return self._copies[id(layer)][1]
         if is_graph(layer):
             return self.graph(layer)
-        stateful = isinstance(layer, keras.layers.Layer)
-        new = made_again(layer, self._change(layer), self._dtype) if stateful else unused(layer)
+        change, stateful = self._change(layer), isinstance(layer, keras.layers.Layer)
+        new = change.instead
+        if new is None:
+            new = made_again(layer, change, self._dtype) if stateful else unused(layer)
         self._copies[id(layer)] = layer, new
         return new
 

@@ -75,6 +75,8 @@ def as_inputs(model, x, *, dtype=None):
         single = isinstance(expected, keras.KerasTensor)
         tensors = flat[0] if single else keras.tree.pack_sequence_as(expected, flat)
     example_count(tensors)
+    if keras.backend.backend() != "tensorflow":
+        return keras.tree.map_structure(lambda t: keras.ops.convert_to_tensor(t.numpy()), tensors)
     return tensors
 
 

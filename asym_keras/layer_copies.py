@@ -28,6 +28,7 @@ class Change:
     # By attribute, in the place of weights of the original, or of some that it does not have.
     weights: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     then: keras.layers.Layer | None = None  # which is called on what the copy returns
+    instead: keras.layers.Layer | None = None  # which takes the place of the copy
 
 
 def made_again(layer, change: Change, dtype: str | None):
@@ -136,7 +137,7 @@ def _copy_variables(old, new, change: Change) -> None:
         value = keras.ops.convert_to_numpy(change.weights.get(name, theirs.get(name)))
         if tuple(value.shape) != tuple(variable.shape):
             raise _unlike(old, f"{name} of shape {tuple(variable.shape)}, not {value.shape}")
-        variable.assign(tf.cast(value, variable.dtype))
+        variable.assign(keras.ops.cast(value, variable.dtype))
         if name in theirs and variable.trainable != theirs[name].trainable:
             variable.trainable = theirs[name].trainable
 

@@ -24,8 +24,8 @@ def probe_inputs(model, examples: int = 2):
         if tensor.dtype == "string":
             return tf.constant(np.full(shape, "a"))
         if tensor.dtype in FLOATS:
-            return tf.cast(generator.normal(size=shape), tensor.dtype)
-        return tf.cast(generator.integers(0, 2, shape), tensor.dtype)
+            return keras.ops.cast(generator.normal(size=shape), tensor.dtype)
+        return keras.ops.cast(generator.integers(0, 2, shape), tensor.dtype)
 
     return keras.tree.map_structure(made_up, input_structure(model))
 

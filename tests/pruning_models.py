@@ -137,6 +137,17 @@ _next = _of(AsymScaledDense, 7, name="next")
 # What may be between the nodes and the end of a model: shape of the inputs, and what follows.
 THROUGH = {
     "next layer": (VECTOR, _stack(_next, _dense())),
+    "constants in the next layer": (
+        VECTOR,
+        _stack(_of(layers.Activation, "sigmoid"), _next, _dense()),
+    ),
+    "constants in the next layer's bias": (
+        VECTOR,
+        _stack(
+            _of(layers.Activation, "sigmoid"),
+            _of(AsymScaledDense, 7, 3, parametrization="standard", use_bias=True, name="next"),
+        ),
+    ),
     "next layer with outputs": (VECTOR, _stack(_of(AsymScaledDense, 7, 3, name="next"))),
     "batch norm": (VECTOR, _stack(layers.BatchNormalization, _dense())),
     "batch norm, no bias": (

@@ -25,10 +25,10 @@ ROWS = (
     ("targets", "layer_copies", "compilation", "pairs"),
     ("same_outputs",),
     ("copies",),
-    ("evaluator",),
+    ("evaluator", "nesting"),
     ("importance",),
     ("ntg", "training", "pruning"),
-    ("runs", "transfer", "theory", "presets", "callbacks"),
+    ("runs", "transfer", "theory", "presets", "callbacks", "staged"),
     ("plotting",),
 )
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}

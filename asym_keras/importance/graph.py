@@ -11,6 +11,7 @@ from asym_keras.fingerprint import reaches_variables
 from asym_keras.graphs import Step, does_as_its_class, graph_of, is_graph, layers_of, steps_of
 from asym_keras.importance.nodes import Nodes, Obstacle, all_nodes, describe
 from asym_keras.importance.readers import read
+from asym_keras.importance.targets import node_axis, units_of
 from asym_keras.importance.trial import carried
 from asym_keras.layers import AsymScaledDense
 
@@ -109,8 +110,12 @@ class NodePaths:
         return [cut for cut in self.cuts if cut.returned is None]
 
 
-def node_paths(model: keras.Model, layer: AsymScaledDense) -> NodePaths:
-    """Follows what `layer` computes through `model`, a functional or Sequential model."""
+def node_paths(model: keras.Model, layer: Any) -> NodePaths:
+    """Follows what `layer` computes through `model`, a functional or Sequential model.
+
+    Args:
+        layer: an `AsymScaledDense`, or another of `targets.TARGETS`.
+    """
     walk = _Walk(model, layer)
     try:
         walk.run()
@@ -122,7 +127,7 @@ def node_paths(model: keras.Model, layer: AsymScaledDense) -> NodePaths:
 class _Walk:
     """One way through the graph; notes in `paths` what it meets."""
 
-    def __init__(self, model: keras.Model, layer: AsymScaledDense):
+    def __init__(self, model: keras.Model, layer: Any):
         self._model, self._layer, self.paths = model, layer, NodePaths()
         self._elsewhere: list[Step] = []  # what takes no nodes
         self._entered: dict[int, list] = {}
@@ -173,9 +178,9 @@ class _Walk:
             if takes_nodes:
                 raise Obstacle(f"{describe(operation)}, which takes its own features. Use another")
             [tensor] = step.outputs
-            if self._layer.outputs is not None:
+            if getattr(self._layer, "outputs", None) is not None:
                 return [Sum(operation, tensor)]
-            return [all_nodes(self._layer.units, len(tensor.shape) - 1)]
+            return [all_nodes(units_of(self._layer), node_axis(self._layer, tensor))]
         if is_graph(operation):
             return self._graph(operation, received)
         weightless = not getattr(operation, "weights", ()) and not step.variables

@@ -10,6 +10,7 @@ import numpy as np
 from asym_keras.graphs import Step, does_as_its_class, is_plain, perform
 from asym_keras.importance.nodes import Nodes, Obstacle, describe
 from asym_keras.layers import AsymScaledDense
+from asym_keras.nesting.readout import NestedReadout
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _READERS = "Let Dense, AsymScaledDense or Conv layers read the nodes"
@@ -28,11 +29,8 @@ def read(step: Step, nodes: Nodes) -> Nodes | None:
         Obstacle: It is none of those that can lose nodes.
     """
     layer = step.operation
-    if type(layer) is keras.layers.Dense or type(layer) is AsymScaledDense:
+    if type(layer) in (keras.layers.Dense, AsymScaledDense, NestedReadout):
         _require(nodes.axis == len(step.inputs[0].shape) - 1, layer, "whose last axis is no node's")
-        if type(layer) is AsymScaledDense:
-            fault = "which has no bias for what masked nodes leave"
-            _require(nodes.leave_zero, layer, fault, "Use an activation that leaves zero zero")
     elif type(layer) in CONVOLUTIONS:
         last = layer.data_format == "channels_last"
         channels = len(step.inputs[0].shape) - 1 if last else 1

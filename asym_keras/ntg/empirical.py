@@ -162,9 +162,10 @@ def _closed_form_holds(model, layer, x, choice: Choice) -> bool:
     if telling or "holds" not in kept:
         dtype = tf.as_dtype(layer.variable_dtype)
         exact = at_precision(model, dtype) if computes_in_less(model) else model
-        [kernel] = exact.trainable_variables
         [gradients] = shallow_gradients(layer, choice.last.column, dtype)(pair)
-        holds = agrees(gram(gradients, gradients, False), exact, pair, [kernel], choice)
+        holds = agrees(
+            gram(gradients, gradients, False), exact, pair, exact.trainable_variables, choice
+        )
         kept["holds"] = holds, telling
         if not holds:
             logger.warning(

@@ -17,7 +17,7 @@ from asym_keras.ntg.factors import Factor, Lookup, Outer, Vectors, compact
 def layer_parameters(layer) -> dict:
     """Weights of `layer` that have a rule, by name; of these classes only, not of subclasses."""
     names = {
-        AsymScaledDense: ("kernel",),
+        AsymScaledDense: ("kernel", "bias"),
         keras.layers.Dense: ("kernel", "bias"),
         keras.layers.Conv2D: ("kernel", "bias"),
         keras.layers.BatchNormalization: ("gamma", "beta"),
@@ -65,7 +65,7 @@ def _kernel_inputs(layer, x: tf.Tensor) -> tf.Tensor:
     if isinstance(layer, keras.layers.Conv2D):
         x = _patches(layer, x)
     elif isinstance(layer, AsymScaledDense):
-        x = x / layer.fan_in**0.5
+        x = x / layer.input_divisor
     return _positions(x)
 
 

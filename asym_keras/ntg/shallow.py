@@ -36,7 +36,8 @@ def find_shallow_layer(model: keras.Model) -> AsymScaledDense | None:
     layer = only_operation(model) if is_graph(model) else None
     if type(layer) is not AsymScaledDense or not layer.outputs or not does_as_its_class(layer):
         return None
-    alone = list(map(id, layer.trainable_variables)) == [id(layer.kernel)]
+    weights = [layer.kernel] if layer.bias is None else [layer.kernel, layer.bias]
+    alone = list(map(id, layer.trainable_variables)) == list(map(id, weights))
     once = len(graph_of(model).outputs) == 1
     return layer if alone and once and _is_simple(layer) else None
 
@@ -68,10 +69,11 @@ def shallow_ntg(
     dtype: Any = None,
     batch_size: int | None = None,
 ) -> tf.Tensor:
-    """NTG matrix of output k with respect to the kernel, Eq. (7).
+    """NTG matrix of output k with respect to the kernel, Eq. (7), and the bias, if there is one.
 
     `Theta = (1/d) X X2^T * (S diag(lambda_j a_jk^2) S2^T)`, `*` elementwise and
-    `S_ij = sigma'(z_j(x_i))`. All of the readout enters, so other readouts than signs work.
+    `S_ij = sigma'(z_j(x_i))`. A bias adds 1 to the first factor; in the standard parametrization
+    d is 1. All of the readout enters, so other readouts than signs work.
 
     Args:
         layer: built layer with outputs and an elementwise activation.
@@ -108,9 +110,8 @@ def _compile(layer: AsymScaledDense, output, dtype: tf.DType) -> Compiled:
 
 
 def shallow_gradients(layer: AsymScaledDense, output, dtype: tf.DType) -> Callable:
-    """Function of inputs (n, d): x over sqrt(d), and slopes times what leads to outputs."""
-    kernel, roots, readout = (w.value for w in (layer.kernel, layer.sqrt_scalings, layer.readout))
-    activation, root_d = layer.activation, layer.fan_in**0.5
+    """Function of inputs (n, d): what multiplies weights, and slopes times the way to outputs."""
+    roots, readout, slopes_of = layer.sqrt_scalings.value, layer.readout.value, _slopes_of(layer)
 
     def factors(x) -> list[Outer]:
         heads = tf.cast(readout, dtype)
@@ -119,11 +120,26 @@ def shallow_gradients(layer: AsymScaledDense, output, dtype: tf.DType) -> Callab
         elif output != "all":
             heads = heads[:, output : output + 1]
         heads = tf.transpose(tf.cast(roots, dtype)[:, None] * heads)
-        inputs = tf.cast(x, dtype) / root_d
-        slopes = _slopes(activation, tf.matmul(inputs, tf.cast(kernel, dtype)))
+        inputs, slopes = slopes_of(x, dtype)
         return [Outer(inputs[:, None], (slopes[:, None] * heads)[:, None])]
 
     return factors
+
+
+def _slopes_of(layer: AsymScaledDense) -> Callable:
+    """Function of inputs (n, d): them over sqrt(d), with a one for a bias, and `sigma'(z_j)`."""
+    kernel, bias = layer.kernel.value, None if layer.bias is None else layer.bias.value
+    activation, divisor = layer.activation, layer.input_divisor
+
+    def slopes_of(x, dtype) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs = tf.cast(x, dtype) / divisor
+        z = tf.matmul(inputs, tf.cast(kernel, dtype))
+        if bias is not None:
+            z += tf.cast(bias, dtype)
+            inputs = tf.pad(inputs, [[0, 0], [0, 1]], constant_values=1)
+        return inputs, _slopes(activation, z)
+
+    return slopes_of
 
 
 def _slopes(activation, z: tf.Tensor) -> tf.Tensor:
@@ -167,7 +183,7 @@ def split_ntg(
             "Build the layer with the gamma and alpha of its weights."
         )
     # As shares of the layer's own, rounded scalings: the parts sum to its NTG.
-    share, none = layer.gamma / layer.units, np.zeros(layer.units)
+    share, none = layer.gamma * scalings.mean(), np.zeros(layer.units)
     symmetric = np.divide(share, scalings, out=none, where=scalings > 0.0)
     factors = _node_factors(layer, output)
     dtype = tf.as_dtype(dtype or layer.variable_dtype)
@@ -186,7 +202,7 @@ def node_contributions(layer: AsymScaledDense, x: Any, *, output: int = 0) -> np
 
     The matrix is a sum over nodes of `(lambda_j a_jk^2 / d) diag(s_j) X X^T diag(s_j)`,
     positive semi-definite, `s_ij = sigma'(z_j(x_i))`; the trace of one is
-    `(lambda_j a_jk^2 / d) sum_i s_ij^2 ||x_i||^2`.
+    `(lambda_j a_jk^2 / d) sum_i s_ij^2 ||x_i||^2`; bias and parametrization as in `shallow_ntg`.
 
     Args:
         layer: built layer with outputs and an elementwise activation.
@@ -271,11 +287,10 @@ def _require_output(layer: AsymScaledDense, output) -> None:
 
 
 def _inputs_and_slopes(layer: AsymScaledDense, x, dtype) -> tuple[tf.Tensor, tf.Tensor]:
-    """`x / sqrt(d)`, (n, d), and `sigma'(z_j(x_i))`, (n, m)."""
+    """What `_slopes_of` returns, of inputs whose shape is asked for."""
     if np.ndim(x) != 2 or np.shape(x)[1] != layer.kernel.shape[0]:
         raise ValueError(
             f"Expected inputs of shape (n, {layer.kernel.shape[0]}) for {layer.name!r}, received "
             f"shape {np.shape(x)}."
         )
-    x = tf.cast(x, dtype) / layer.fan_in**0.5
-    return x, _slopes(layer.activation, tf.matmul(x, tf.cast(layer.kernel.value, dtype)))
+    return _slopes_of(layer)(x, dtype)

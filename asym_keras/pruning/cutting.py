@@ -9,13 +9,17 @@ import numpy as np
 from keras import ops
 
 from asym_keras.importance.graph import Cut, NodePaths
+from asym_keras.importance.readers import CONVOLUTIONS
 from asym_keras.importance.trial import reshaped
 from asym_keras.layer_copies import Change, attribute_of
 from asym_keras.layers import AsymScaledDense
+from asym_keras.nesting.readout import NestedReadout
+
+_SIZES = dict.fromkeys(CONVOLUTIONS, "filters")
 
 
 def changes_for(
-    target: AsymScaledDense,
+    target: Any,
     paths: NodePaths,
     kept: np.ndarray,
     *,
@@ -25,20 +29,25 @@ def changes_for(
     """The `Change` of each layer, by its id, with the `kept` nodes of `target` only.
 
     Args:
+        target: the layer that makes the nodes, one of `asym_keras.importance.targets.TARGETS`.
         readout: `Dense` that takes the place of the target's own readout. None: it stays.
         biased: whether layers that read nodes get a bias if they have none.
     """
-    config = {"units": len(kept), "scalings": target.scalings[kept].tolist()}
-    weights: dict[str, Any] = {
-        "kernel": _array(ops.take(target.kernel, kept, axis=1)),
-        "sqrt_scalings": _array(target.sqrt_scalings)[kept],
-    }
-    if target.outputs is not None:
-        weights["readout"] = _array(target.readout)[kept]
-        if readout is not None:
-            config["outputs"] = None
+    config: dict[str, Any] = {_SIZES.get(type(target), "units"): len(kept)}
+    kernel = attribute_of(target, target.kernel)
+    weights: dict[str, Any] = {kernel: _array(ops.take(target.kernel, kept, axis=-1))}
+    if target.bias is not None:
+        weights["bias"] = _array(target.bias)[kept]
+    if isinstance(target, AsymScaledDense):
+        config["scalings"] = target.scalings[kept].tolist()
+        weights["sqrt_scalings"] = _array(target.sqrt_scalings)[kept]
+        if target.outputs is not None:
+            weights["readout"] = _array(target.readout)[kept]
+            if readout is not None:
+                config["outputs"] = None
     changes = {id(target): Change(config, weights, then=readout)}
-    return changes | {id(cut.layer): _change(cut, kept, biased) for cut in paths.cuts}
+    read = (cut for cut in paths.cuts if not isinstance(cut.layer, NestedReadout))
+    return changes | {id(cut.layer): _change(cut, kept, biased) for cut in read}
 
 
 def shapes_for(paths: NodePaths, kept: np.ndarray) -> dict[int, tuple]:
@@ -59,18 +68,20 @@ def _change(cut: Cut, kept: np.ndarray, biased: bool) -> Change:
         return Change({}, {attribute_of(layer, v): _array(v)[entries] for v in layer.weights})
     axis = -2  # a kernel's input entries
     weights = {attribute_of(layer, layer.kernel): np.take(_array(layer.kernel), entries, axis)}
-    if isinstance(layer, AsymScaledDense):
-        return Change({"fan_in": layer.fan_in}, weights)
+    ours = isinstance(layer, AsymScaledDense)
+    config = {"fan_in": layer.fan_in} if ours else {}
     dropped = cut.received.dropped(kept)
     left = cut.received.constants[dropped]
-    if not left.any() and (layer.use_bias or not biased):
-        return Change({}, weights)
+    if not left.any() and (layer.use_bias or ours or not biased):
+        return Change(config, weights)
     # What masked nodes leave, summed over the positions that a convolution looks at.
     kernel = np.take(_array(layer.kernel).astype("float64"), dropped, axis)
     shift = left @ kernel.sum(axis=tuple(range(kernel.ndim - 2)))
+    if ours:
+        shift = shift / layer.input_divisor
     if layer.bias is not None:
         shift = shift + _array(layer.bias)
-    return Change({"use_bias": True}, {**weights, "bias": shift})
+    return Change({**config, "use_bias": True}, {**weights, "bias": shift})
 
 
 def _array(weight: Any) -> np.ndarray:

@@ -18,8 +18,10 @@ from asym_keras.importance.nodes import Nodes
 from asym_keras.importance.rules import order_nodes
 from asym_keras.inputs import as_inputs, stateless_call
 from asym_keras.layers import AsymScaledDense
+from asym_keras.nesting.model import find_readout
 from asym_keras.pruning.cutting import changes_for, shapes_for
 from asym_keras.pruning.ending import Ending, check_regression, find_ending, fit_readouts
+from asym_keras.pruning.prefixes import prune_prefix
 from asym_keras.pruning.refit_memory import require_refit
 from asym_keras.same_outputs import probe_inputs, require_same_outputs
 
@@ -51,6 +53,10 @@ def prune(
     chosen by leave-one-out (`refit_readouts`), or, where softmax or sigmoid follow, by their
     cross-entropy (`refit_logits`).
 
+    A model with a `NestedReadout` (`asym_keras.nested`) is cut to its first nodes, with the readout
+    of the largest width that is at most `keep`: an ordinary model, without data and without a
+    ranking. Where the layer before can't lose nodes, only the readout is cut, and the log says why.
+
     Args:
         model: built functional or Sequential model; it is not changed.
         keep: int, 1 to m.
@@ -79,6 +85,10 @@ def prune(
         40
     """
     check_regression(regression)
+    nested = find_readout(model) if isinstance(model, keras.Model) else None
+    if nested is not None:
+        _require_plain(importance, layer, refit)
+        return prune_prefix(model, nested, keep)
     target = find_layer(model, layer)
     paths = _check(model, target, keep)
     fit = None if refit is None else _Fit(model, target, refit, regression, keep)
@@ -101,6 +111,15 @@ def prune(
     if dense is not None and then is None:
         small = _with_readout(model, small, dense)
     return fit.into(small)
+
+
+def _require_plain(importance: Any, layer: str | None, refit: Any) -> None:
+    """A nested model has an order of nodes and their readouts: nothing else can be asked for."""
+    if refit is not None or layer is not None or not isinstance(importance, str):
+        raise ValueError(
+            "prune: expected of a nested model no importance, layer or refit, received one: its "
+            "nodes are in their order, and each width has its own readout. Leave it out."
+        )
 
 
 def _check(model: keras.Model, target: AsymScaledDense, keep: Any) -> NodePaths:

@@ -93,6 +93,6 @@ class RoundedStepper(Stepper):
 def _node_shares(objective: Objective) -> list[np.ndarray | None]:
     """For each variable, the shares of its nodes in the scalings; None: it has no scalings."""
     layers = [la for la in layers_of(objective.model) if isinstance(la, AsymScaledDense)]
-    scalings = {id(layer.kernel): layer.scalings for layer in layers}
+    scalings = {id(w): la.scalings for la in layers for w in (la.kernel, la.bias)}
     found = [scalings.get(id(variable)) for variable in objective.variables]
     return [None if s is None else s / s.sum() for s in found]

@@ -1,7 +1,8 @@
 """Recognises the chain of layers of a packaged network, and folds it into the fewest constants.
 
-`f(x) = sigma((x - centre) kernel + shift) readout + bias`: input scaling and `1 / sqrt(d)` go into
-the kernel, `sqrt(lambda)` and the target's units into the readout, in float64.
+`f(x) = sigma((x - centre) kernel + shift) readout + bias`: input scaling and `1 / sqrt(d)` (of the
+paper's parametrization) go into the kernel, `sqrt(lambda)` and the target's units into the readout,
+in float64.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Chain:
         centre: what is subtracted from raw values, (d,); float32 holds it exactly, so that raw
             values near it lose nothing.
         kernel: (d, k).
-        shift: the rest of the true centre, which float32 can't hold, times the kernel, (k,).
+        shift: the rest of the true centre, which float32 can't hold, times the kernel, and the
+            layer's bias, (k,).
         activation: sigma.
         roots: `sqrt(lambda_j)`, (k,), of the features `sqrt(lambda_j) sigma(z_j)`.
         readout: (k, K); it contains `roots`.
@@ -70,7 +72,7 @@ def fold(model: keras.Model) -> Chain | None:
     if scaling is None or units is None:
         return None
     scale, whole_centre = scaling
-    kernel = scale[:, None] * float64_of(hidden.kernel) / np.sqrt(hidden.fan_in)
+    kernel = scale[:, None] * float64_of(hidden.kernel) / hidden.input_divisor
     centre = whole_centre.astype("float32").astype("float64")
     roots, bias = float64_of(hidden.sqrt_scalings), np.zeros(outputs)
     weights = [] if hidden.outputs is None else [hidden.readout]
@@ -81,6 +83,8 @@ def fold(model: keras.Model) -> Chain | None:
     gain, origin = units
     with np.errstate(invalid="ignore"):  # `as_network` refuses weights that are not finite
         shift = (centre - whole_centre) @ kernel
+        if hidden.bias is not None:
+            shift = shift + float64_of(hidden.bias)
     return Chain(
         scale=scale,
         centre=centre,

@@ -186,10 +186,6 @@ CASES = {
     ),
     "groups": (lambda: after(layers.Conv2D(4, 3, groups=2), shape=IMAGE), "Conv2D.*groups=1"),
     "depthwise": (lambda: after(layers.DepthwiseConv2D(3), shape=IMAGE), "DepthwiseConv2D"),
-    "constants without a bias": (
-        lambda: after(layers.Activation("sigmoid"), AsymScaledDense(3, 2, name="next")),
-        "'next' .AsymScaledDense., which has no bias",
-    ),
     "einsum": (lambda: after(layers.EinsumDense("ab,bc->ac", 3)), "EinsumDense.*Use Dense"),
     "time": (
         lambda: after(layers.TimeDistributed(layers.Dense(2)), shape=SEQUENCE),

@@ -1,0 +1,137 @@
+"""A loss of every prefix at once, and the weights that tie it to node scalings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from asym_keras.nesting.readout import check_widths
+
+
+@keras.saving.register_keras_serializable(package="asym_keras")
+class NestedLoss(keras.losses.Loss):
+    """Mean of a loss over the prefixes of a `NestedReadout`: `sum_p q_p loss(y, f_p) / sum_p q_p`.
+
+    Args:
+        loss: any Keras loss, by name, as a function `(y_true, y_pred)` or as a `Loss`.
+        weights: nonnegative numbers (P,), not all zero, one for each prefix, of any scale: a law of
+            `asym_keras.scaling` over the prefixes, or `prefix_weights`, which takes one over the
+            nodes. None: equal.
+        reduction: over examples. None: that of `loss`, or the mean.
+        name: name of the loss.
+
+    Raises:
+        ValueError: Weights of another kind; when it is called, predictions that are not of
+            shape (..., P, K), or of another number of prefixes than there are weights.
+
+    Example:
+        >>> loss = asym_keras.NestedLoss("mse", weights=[1.0, 3.0])
+        >>> float(loss(np.zeros((1, 1)), np.array([[[2.0], [1.0]]])))  # (4 + 3 * 1) / 4
+        1.75
+    """
+
+    def __init__(
+        self,
+        loss: Any,
+        weights: npt.ArrayLike | None = None,
+        *,
+        reduction: str | None = None,
+        name: str = "nested_loss",
+        dtype: Any = None,
+    ) -> None:
+        self.loss = keras.losses.get(loss)
+        whole = isinstance(self.loss, keras.losses.Loss)
+        if self.loss is None or (not whole and not callable(self.loss)):
+            raise ValueError(f"NestedLoss: expected a Keras loss, received {loss!r}.")
+        if isinstance(self.loss, NestedLoss):
+            raise ValueError("NestedLoss: expected the loss of one prefix, received a NestedLoss.")
+        if whole:
+            reduction, dtype = reduction or self.loss.reduction, dtype or self.loss.dtype
+        super().__init__(name=name, reduction=reduction or "sum_over_batch_size", dtype=dtype)
+        self.weights = None if weights is None else _check_weights(weights)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        count = y_pred.shape[-2] if len(y_pred.shape) > 2 else None
+        if count is None or (self.weights is not None and len(self.weights) != count):
+            wanted = "P" if self.weights is None else f"{len(self.weights)} (a weight each)"
+            raise ValueError(
+                "NestedLoss: expected predictions of shape (..., prefixes, outputs) with "
+                f"{wanted} prefixes, received {tuple(y_pred.shape)}. Use it on a NestedReadout, "
+                "and for each of its widths a weight."
+            )
+        shares = np.full(count, 1.0 / count) if self.weights is None else self.weights
+        function = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
+        terms = [
+            float(share) * function(y_true, y_pred[..., index, :])
+            for index, share in enumerate(shares / shares.sum())
+            if share
+        ]
+        return sum(terms[1:], terms[0])
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {
+            **config,
+            "loss": keras.losses.serialize(self.loss),
+            "weights": None if self.weights is None else self.weights.tolist(),
+        }
+
+
+def prefix_weights(widths: Sequence[int], scalings: npt.ArrayLike) -> np.ndarray:
+    """Weights of prefixes under which nested training scales nodes as `scalings` do.
+
+    Where a width K is drawn with the chances q, and residuals are equal, node j has `P(K >= j)`
+    times the gradient that it has in the whole network, as a node with the scaling
+    `lambda_j ~ P(K >= j)` has. So the weights are the steps by which the scalings fall from one
+    block of nodes, between two widths, to the next: `q_p ~ l_p - l_(p+1)`, `l_p` the mean of
+    `lambda_j` over `w_(p-1) < j <= w_p`.
+
+    Args:
+        widths: ints, increasing.
+        scalings: lambda, at least as many as the largest width, that do not increase:
+            `node_scalings(m, gamma, alpha)`, for example. With gamma = 1 all of the weight is the
+            whole network's: plain training.
+
+    Returns:
+        float64 (P,), with sum 1.
+
+    Raises:
+        ValueError: Widths that do not increase, or scalings that are too few, negative, not
+            finite, all zero, or that increase.
+
+    Example:
+        >>> asym_keras.nesting.prefix_weights((1, 2), [3.0, 1.0])
+        array([0.66666667, 0.33333333])
+    """
+    widths = check_widths(widths, "prefix_weights")
+    values = np.asarray(scalings, dtype="float64")
+    if values.ndim != 1 or len(values) < widths[-1]:
+        raise ValueError(
+            f"prefix_weights: expected scalings of at least {widths[-1]} nodes, received shape "
+            f"{values.shape}."
+        )
+    if not np.isfinite(values).all() or (np.diff(values) > 0).any() or values.min() < 0:
+        raise ValueError(
+            "prefix_weights: expected scalings that are finite, nonnegative and do not increase, "
+            "received others. Sort them, the largest first."
+        )
+    first = (0, *widths[:-1])
+    levels = np.array([values[a:b].mean() for a, b in zip(first, widths, strict=True)])
+    if not levels[0]:
+        raise ValueError("prefix_weights: expected scalings that are not all zero, received zeros.")
+    return np.append(-np.diff(levels), levels[-1]) / levels[0]
+
+
+def _check_weights(weights: Any) -> np.ndarray:
+    values = np.asarray(weights, dtype="float64")
+    fine = values.ndim == 1 and values.size and np.isfinite(values).all()
+    if not fine or (values < 0).any() or not values.any():
+        raise ValueError(
+            "NestedLoss: expected weights (P,) that are finite, nonnegative and not all zero, "
+            f"received {weights!r}."
+        )
+    return values

@@ -1,0 +1,67 @@
+"""The first width that is sure enough of an example. Uses `keras.ops` only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from asym_keras.nesting.readout import check_widths
+
+
+@keras.saving.register_keras_serializable(package="asym_keras")
+class FirstSure(keras.layers.Layer):
+    """Of the outputs (..., P, K) of each width, those of the first that is sure enough.
+
+    Sure is a width whose largest probability is at least `threshold`, and the last one.
+
+    Args:
+        widths: ints, increasing: those of the `NestedReadout`.
+        threshold: float.
+        from_logits: bool, whether the outputs are logits and no probabilities.
+        **kwargs: of `keras.layers.Layer`.
+
+    Returns:
+        dict: `outputs` (..., K), and `width` (...), int32, that of the network they come from.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], threshold: float, *, from_logits: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.widths = check_widths(widths, "FirstSure")
+        self.threshold, self.from_logits = float(threshold), bool(from_logits)
+
+    def call(self, inputs: Any) -> Any:
+        sure = sureness(inputs, self.from_logits) >= self.threshold
+        last = np.arange(len(self.widths)) == len(self.widths) - 1
+        index = ops.argmax(ops.cast(ops.logical_or(sure, last), "int32"), axis=-1)
+        chosen = ops.take_along_axis(inputs, index[..., None, None], axis=-2)
+        widths = ops.take(ops.convert_to_tensor(self.widths, "int32"), index, axis=0)
+        return {"outputs": ops.squeeze(chosen, -2), "width": widths}
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        shape = inputs.shape
+        return {
+            "outputs": keras.KerasTensor((*shape[:-2], shape[-1]), dtype=inputs.dtype),
+            "width": keras.KerasTensor(shape[:-2], dtype="int32"),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "widths": list(self.widths),
+            "threshold": self.threshold,
+            "from_logits": self.from_logits,
+        }
+
+
+def sureness(outputs: Any, from_logits: bool) -> Any:
+    """The largest probability of outputs (..., K), of one output that or its complement; (...)."""
+    if outputs.shape[-1] == 1:
+        p = ops.sigmoid(outputs) if from_logits else outputs
+        return ops.squeeze(ops.maximum(p, 1.0 - p), -1)
+    return ops.max(ops.softmax(outputs) if from_logits else outputs, axis=-1)

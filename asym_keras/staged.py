@@ -1,0 +1,246 @@
+"""Anytime prediction: a nested model answers at the first of its widths that is sure enough."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from asym_keras.graphs import graph_of, input_structure, is_graph, steps_of
+from asym_keras.inputs import as_inputs, take
+from asym_keras.nesting.model import find_readout
+from asym_keras.nesting.readout import NestedReadout
+from asym_keras.nesting.sure import FirstSure, sureness
+from asym_keras.pruning.prefixes import prune_prefix, trunk_tensor
+
+CANDIDATES = 1000  # thresholds that are tried on held-out examples
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Anytime:
+    """A nested classifier that takes as many nodes for an example as it needs: see `anytime`.
+
+    Attributes:
+        model: the nested model.
+        widths: of its networks.
+        threshold: the probability that is sure enough.
+        from_logits: whether its outputs are logits.
+        trunk: what all widths share, computed once; None: nothing.
+        heads: for each width the model that goes on from there, (n, K).
+    """
+
+    model: keras.Model
+    widths: tuple[int, ...]
+    threshold: float
+    from_logits: bool
+    trunk: keras.Model | None
+    heads: tuple[keras.Model, ...]
+
+    def predict(self, x: Any, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+        """Outputs, and the width of the network that gave them.
+
+        Wider networks only see the examples of which no narrower one was sure.
+
+        Args:
+            x: examples (n, ...), as the model takes them.
+            batch_size: examples at once.
+
+        Returns:
+            float (n, K) and int (n,).
+        """
+        x = keras.tree.map_structure(ops.convert_to_numpy, as_inputs(self.model, x))
+        if self.trunk is not None:
+            x = self.trunk.predict(x, batch_size, verbose=0)
+        count = len(keras.tree.flatten(x)[0])
+        left, used = np.arange(count), np.zeros(count, int)
+        outputs: Any = None
+        for width, head in zip(self.widths, self.heads, strict=True):
+            found = head.predict(take(x, left), batch_size, verbose=0)
+            if outputs is None:
+                outputs = np.empty((count, *found.shape[1:]), found.dtype)
+            outputs[left], used[left] = found, width
+            sure = ops.convert_to_numpy(sureness(found, self.from_logits)) >= self.threshold
+            left = left[~sure]
+            if not len(left):
+                break
+        return outputs, used
+
+    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, Any]:
+        """`accuracy`, `mean_width`, and `shares`: of the examples, by the width that answered.
+
+        Args:
+            x: examples (n, ...). y: labels (n,) or one-hot targets (n, K).
+        """
+        outputs, used = self.predict(x, batch_size)
+        right = _right(outputs, _labels(y, outputs.shape[-1]), self.from_logits)
+        shares = {width: float(np.mean(used == width)) for width in self.widths}
+        return {
+            "accuracy": float(np.mean(right)),
+            "mean_width": float(used.mean()),
+            "shares": shares,
+        }
+
+    def as_model(self) -> keras.Model:
+        """One `keras.Model`, with outputs `outputs` and `width`, to be saved or exported.
+
+        It computes all widths and chooses: for where a graph has to be one, such as a server.
+        """
+        sure = FirstSure(self.widths, self.threshold, from_logits=self.from_logits, name="anytime")
+        return keras.Model(
+            input_structure(self.model), sure(self.model.outputs[0]), name=self.model.name
+        )
+
+
+def anytime(
+    model: keras.Model,
+    threshold: float | None = None,
+    *,
+    held_out: Any = None,
+    accuracy: float | None = None,
+    mean_width: float | None = None,
+    from_logits: bool | None = None,
+) -> Anytime:
+    """A classifier that answers at the first width that is sure enough of an example.
+
+    Args:
+        model: a nested model (`asym_keras.nested`) of classes, trained: (n, ...) -> (n, P, K).
+        threshold: the largest probability that is sure enough, in [0, 1]. None: it is chosen on
+            `held_out`, by one of the next two.
+        held_out: `(x, y)`, examples that the model was not trained on, and their labels (n,) or
+            one-hot targets.
+        accuracy: the accuracy wanted on them; the threshold is the smallest that has it, so that
+            the fewest nodes are used.
+        mean_width: the mean width wanted on them; the threshold is the largest that needs no more.
+        from_logits: whether the outputs are logits. None: by what stands at the end of the model;
+            no activation means logits.
+
+    Returns:
+        An `Anytime`.
+
+    Raises:
+        ValueError: A model that is not nested, or whose end is unknown; not one of threshold,
+            accuracy and mean_width, or one out of reach; no examples to choose on.
+
+    Example:
+        >>> import keras
+        >>> readout = asym_keras.NestedReadout(3, widths=(2, 8))
+        >>> quick = asym_keras.anytime(keras.Sequential([keras.Input((8,)), readout]), 0.9)
+        >>> outputs, width = quick.predict(np.zeros((1, 8)))  # never sure of equal scores
+        >>> int(width[0])
+        8
+    """
+    readout = find_readout(model) if isinstance(model, keras.Model) else None
+    if readout is None or not is_graph(model) or len(model.outputs) != 1:
+        raise ValueError(
+            "anytime: expected a model with one output, of a NestedReadout, received "
+            f"{getattr(model, 'name', model)!r}. Make one by asym_keras.nested."
+        )
+    if len(model.outputs[0].shape) != 3:
+        raise ValueError(
+            "anytime: expected outputs of shape (n, widths, classes), received "
+            f"{model.outputs[0].shape}. Take a model that gives one answer an example."
+        )
+    wanted = [threshold, accuracy, mean_width]
+    if sum(value is not None for value in wanted) != 1:
+        raise ValueError(
+            "anytime: expected one of threshold, accuracy and mean_width, received "
+            f"{threshold!r}, {accuracy!r} and {mean_width!r}."
+        )
+    if from_logits is None:
+        from_logits = _ends_in_logits(model, readout)
+    if threshold is None:
+        if held_out is None:
+            raise ValueError(
+                "anytime: expected held_out=(x, y) to choose the threshold on, received none."
+            )
+        threshold = _chosen(model, readout, held_out, accuracy, mean_width, from_logits)
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"anytime: expected threshold in [0, 1], received {threshold!r}.")
+    tensor = trunk_tensor(model, readout)
+    trunk = None if tensor is None else keras.Model(input_structure(model), tensor)
+    rest = model if tensor is None else keras.Model(tensor, model.outputs[0])
+    heads = tuple(prune_prefix(rest, readout, width) for width in readout.widths)
+    return Anytime(model, readout.widths, float(threshold), from_logits, trunk, heads)
+
+
+def _chosen(
+    model: keras.Model,
+    readout: NestedReadout,
+    held_out: Any,
+    accuracy: Any,
+    mean_width: Any,
+    from_logits: bool,
+) -> float:
+    """The threshold that meets what is wanted on held-out examples."""
+    x, y = held_out
+    outputs = model.predict(
+        keras.tree.map_structure(ops.convert_to_numpy, as_inputs(model, x)), verbose=0
+    )
+    right = _right(outputs, _labels(y, outputs.shape[-1])[:, None], from_logits)
+    sure = ops.convert_to_numpy(sureness(outputs, from_logits)).astype("float64")
+    # The last width answers in any case. Beyond the largest of the others it always does.
+    grid = np.unique(np.quantile(sure[:, :-1], np.linspace(0.0, 1.0, CANDIDATES)))
+    grid = np.concatenate([[0.0], grid, [min(np.nextafter(grid[-1], 2.0), 1.0)]])
+    rows, widths = np.arange(len(sure)), np.array(readout.widths)
+    sure[:, -1] = np.inf
+    table = []
+    for value in grid:
+        index = np.argmax(sure >= value, axis=1)
+        table.append((right[rows, index].mean(), widths[index].mean()))
+    accuracies, means = np.array(table).T
+    fits = accuracies >= accuracy if accuracy is not None else means <= mean_width
+    if not fits.any():
+        best = (
+            f"at most {accuracies.max():.4f}" if accuracy is not None else f"at least {means[0]:g}"
+        )
+        asked = f"accuracy={accuracy}" if accuracy is not None else f"mean_width={mean_width}"
+        raise ValueError(f"anytime: received {asked}, but on the held-out examples it is {best}.")
+    places = np.flatnonzero(fits)
+    return float(grid[places[0] if accuracy is not None else places[-1]])
+
+
+def _ends_in_logits(model: keras.Model, readout: NestedReadout) -> bool:
+    """Whether nothing but a linear end follows the sums; False: softmax or sigmoid does."""
+    functions = [readout.activation]
+    graphs = [model, *(s.operation for s in steps_of(model) if is_graph(s.operation))]
+    steps = [step for graph in graphs for step in steps_of(graph)]
+    tensor = graph_of(model).outputs[0]
+    while True:
+        made = next((s for s in steps if any(t is tensor for t in s.outputs)), None)
+        if made is None or made.operation is readout or is_graph(made.operation):
+            break
+        operation = made.operation
+        if type(operation) is keras.layers.Softmax:
+            functions.append(keras.activations.softmax)
+        elif type(operation) is keras.layers.Activation:
+            functions.append(operation.activation)
+        elif type(operation) is not keras.layers.Dropout:
+            functions.append(operation)
+        tensor = made.inputs[0]
+    others = [f for f in functions if f is not keras.activations.linear]
+    if not others:
+        return True
+    known = keras.activations.sigmoid if readout.outputs == 1 else keras.activations.softmax
+    if others != [known]:
+        raise ValueError(
+            f"anytime: expected a model that ends in logits or in their {known.__name__}, received "
+            f"{model.name!r}, after whose readout come {[getattr(f, 'name', f) for f in others]}. "
+            "Say whether its outputs are logits (from_logits=)."
+        )
+    return False
+
+
+def _labels(y: Any, outputs: int) -> np.ndarray:
+    values = np.asarray(y)
+    if values.ndim == 2 and values.shape[1] == outputs > 1:
+        return values.argmax(axis=1)
+    return values.reshape(len(values)).astype(int)
+
+
+def _right(outputs: np.ndarray, labels: np.ndarray, from_logits: bool) -> np.ndarray:
+    if outputs.shape[-1] == 1:
+        return (outputs[..., 0] > (0.0 if from_logits else 0.5)) == (labels > 0)
+    return outputs.argmax(axis=-1) == labels

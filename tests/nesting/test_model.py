@@ -1,0 +1,245 @@
+"""Models made nested: what they compute, how they are compiled, and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+
+import keras
+import nested_models as models
+import numpy as np
+import pytest
+
+from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, nested, node_scalings
+from asym_keras.nesting import auto_widths, find_readout, prefix_metrics
+
+layers = keras.layers
+X = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
+LABELS = np.random.default_rng(1).integers(0, 3, 40)
+
+
+def compiled(**kwargs):
+    model = models.build(models.mlp)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.02), loss, **kwargs)
+    return model
+
+
+@pytest.mark.parametrize("make", [*models.CUT, *models.WHOLE])
+def test_largest_width_is_the_model_and_smaller_ones_read_fewer_features(make):
+    model = models.build(make)
+    features = find_dense(model).kernel.shape[0]
+    x, before = models.examples(model), model.get_weights()
+    many = nested(model, (2, 5, features))
+    f = many(x)
+    assert f.shape == (*model(x).shape[:-1], 3, 3)
+    np.testing.assert_allclose(f[..., 2, :], model(x), rtol=1e-5, atol=1e-6)
+    assert np.abs(f[..., 0, :] - f[..., 1, :]).max() > 0.0
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    readout = find_readout(many)
+    assert type(many) is type(model)
+    assert (readout.name, readout.widths) == (find_dense(model).name, (2, 5, features))
+
+
+def find_dense(model):
+    last = model.layers[-2] if isinstance(model.layers[-1], layers.Softmax) else model.layers[-1]
+    return last.layers[-1] if isinstance(last, keras.Model) else last
+
+
+def test_a_shared_readout_starts_with_the_weights_of_the_dense():
+    model = models.build(models.mlp)
+    many = nested(model, (2, 5), shared=True)
+    hidden = keras.Model(model.inputs[0], model.layers[0].output)(X).numpy()
+    kernel, bias = model.layers[-1].get_weights()
+    for p, width in enumerate((2, 5)):
+        expected = hidden[:, :width] @ kernel[:width] + bias
+        np.testing.assert_allclose(many(X)[:, p], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_below_the_readout_are_a_copy():
+    model = models.build(models.mlp)
+    many = nested(model, (3, 12))
+    many.layers[0].kernel.assign(np.zeros((6, 12)))
+    assert np.abs(model.layers[0].kernel).max() > 0.0
+
+
+@pytest.mark.parametrize(
+    ("features", "widths"),
+    [
+        (2000, (16, 32, 63, 125, 250, 500, 1000, 2000)),
+        (17, (16, 17)),
+        (32, (16, 32)),
+        (33, (16, 17, 33)),
+    ],
+)
+def test_auto_widths_at_most_double(features, widths):
+    assert auto_widths(features) == widths
+    assert all(b <= 2 * a for a, b in itertools.pairwise(widths))
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(features), layers.Dense(1)])
+    assert find_readout(nested(model)).widths == widths
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_fit_logs_metrics_by_width_and_learns_every_width(jit_compile):
+    model = compiled(metrics=["accuracy", "sparse_categorical_crossentropy"])
+    model.compile(**{**model_arguments(model), "jit_compile": jit_compile})
+    x = np.random.default_rng(0).normal(size=(300, 6)).astype("float32")
+    y = np.abs(x[:, :3]).argmax(axis=1)
+    many = nested(model, (2, 6, 12))
+    assert isinstance(many.loss, NestedLoss)
+    assert many.optimizer is not model.optimizer
+    assert float(many.optimizer.learning_rate) == pytest.approx(0.02)
+    history = many.fit(x, y, epochs=25, verbose=0).history
+    names = [f"{metric}_{width}" for metric in METRICS for width in (2, 6, 12)]
+    assert sorted(history) == sorted(["loss", *names])
+    for width in (2, 6, 12):
+        assert history[f"accuracy_{width}"][-1] > history[f"accuracy_{width}"][0] + 0.05
+    found = many.evaluate(x, y, verbose=0, return_dict=True)
+    right = many.predict(x, verbose=0).argmax(axis=-1) == y[:, None]
+    for p, width in enumerate((2, 6, 12)):
+        assert found[f"accuracy_{width}"] == pytest.approx(right[:, p].mean(), abs=1e-6)
+
+
+METRICS = ("accuracy", "sparse_categorical_crossentropy")
+
+
+def model_arguments(model):
+    return {"optimizer": model.optimizer, "loss": model.loss, "metrics": list(METRICS)}
+
+
+@pytest.mark.parametrize("weights", [None, node_scalings(2, 0.2, 0.5)])
+def test_evaluated_loss_is_the_weighted_mean(weights):
+    model = compiled()
+    many = nested(model, (3, 12), weights=weights)
+    f = many.predict(X, verbose=0)
+    one = [float(model.loss(LABELS, f[:, p])) for p in range(2)]
+    expected = np.average(one, weights=weights)
+    assert many.evaluate(X, LABELS, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "y", "name"),
+    [
+        (lambda: layers.Dense(1, "sigmoid"), LABELS > 0, "binary_accuracy"),
+        (lambda: layers.Dense(3), LABELS, "sparse_categorical_accuracy"),
+        (lambda: layers.Dense(3), LABELS[:, None], "sparse_categorical_accuracy"),
+        (lambda: layers.Dense(3), np.eye(3)[LABELS], "categorical_accuracy"),
+    ],
+)
+def test_accuracy_is_what_keras_takes_it_for(make, y, name):
+    many = nested(keras.Sequential([keras.Input((6,)), layers.Dense(20), make()]), (4, 20))
+    metrics = prefix_metrics(["accuracy", name, getattr(keras.metrics, name)], (4, 20))
+    many.compile("sgd", NestedLoss(lambda y, f: keras.ops.sum(f, axis=-1)), metrics=metrics)
+    found = many.evaluate(X, y, verbose=0, return_dict=True)
+    assert found["accuracy_4"] == pytest.approx(found[f"{name}_4"])
+    assert found["accuracy_20"] == pytest.approx(found[f"{name}_20"])
+
+
+def test_nested_model_is_saved_with_loss_and_metrics(tmp_path):
+    many = nested(
+        compiled(metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(2)]), (3, 12)
+    )
+    many.fit(X, LABELS, verbose=0)
+    many.save(tmp_path / "many.keras")
+    back = keras.saving.load_model(tmp_path / "many.keras")
+    np.testing.assert_array_equal(back(X), many(X))
+    found, again = (m.evaluate(X, LABELS, verbose=0, return_dict=True) for m in (many, back))
+    assert found == pytest.approx(again, rel=1e-6)
+    assert "sparse_top_k_categorical_accuracy_12" in found
+
+
+def test_frozen_layers_stay_frozen():
+    model = models.build(models.mlp)
+    model.layers[0].trainable = False
+    many = nested(model, (3, 12))
+    assert [v.path.split("/")[-2] for v in many.trainable_variables] == [model.layers[-1].name] * 2
+    model.trainable = False
+    assert not nested(model, (3, 12)).trainable_variables
+
+
+def ends_in(*stack):
+    return keras.Sequential([keras.Input((6,)), *stack])
+
+
+def subclassed():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    return Own()
+
+
+def two_outputs():
+    inputs = keras.Input((6,))
+    return keras.Model(inputs, [layers.Dense(3)(inputs), layers.Dense(2)(inputs)])
+
+
+def called_twice():
+    dense, inputs = layers.Dense(6), keras.Input((6,))
+    return keras.Model(inputs, dense(dense(inputs)))
+
+
+def low_rank():
+    dense = layers.Dense(3)
+    model = ends_in(dense)
+    dense.enable_lora(1)
+    return model
+
+
+REFUSED = {
+    "a subclass": (subclassed, "expected a built functional or Sequential model"),
+    "no model": (lambda: layers.Dense(3), "expected a built functional or Sequential model"),
+    "not built": (lambda: keras.Sequential([layers.Dense(3)]), "expected a built functional"),
+    "two outputs": (two_outputs, "expected a model with one output, received 2"),
+    "own outputs": (
+        lambda: ends_in(AsymScaledDense(20, 3, name="all")),
+        "'all' .AsymScaledDense.. An AsymScaledDense gives its features with outputs=None",
+    ),
+    "no weights": (lambda: ends_in(layers.ReLU()), "which ends in no layer with weights"),
+    "a recurrent end": (lambda: ends_in(layers.Reshape((2, 3)), layers.LSTM(2)), "LSTM"),
+    "called twice": (called_twice, "called more than once"),
+    "low rank": (low_rank, "without a low-rank update"),
+    "nested": (lambda: nested(models.build(models.mlp), (2, 12)), "received .* which is one"),
+    "constraint": (
+        lambda: ends_in(layers.Dense(3, kernel_constraint="max_norm", name="held")),
+        "expected 'held' without a constraint",
+    ),
+    "a flat end": (lambda: ends_in(layers.Dense(3), layers.Flatten()), "do the same to each"),
+    "an end over widths": (
+        lambda: keras.Sequential([keras.Input((5, 6)), layers.Dense(3), layers.Softmax(axis=-2)]),
+        "received other outputs",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
+def test_models_with_another_end_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        nested(make(), (2, 6))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"widths": (2, 13)}, "expected widths of at most 12, the features that"),
+        ({"widths": (5, 2)}, "expected widths that increase"),
+        ({"widths": "all"}, "expected widths to be integers"),
+        ({"widths": "auto"}, "expected more than 16 features for widths='auto', received 12"),
+        ({"widths": (2, 5), "weights": [1, 2]}, "expected a compiled model for weights"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        nested(models.build(models.mlp), **arguments)
+
+
+def test_another_number_of_weights_is_refused():
+    with pytest.raises(ValueError, match="a weight for each of 2 widths, received 3"):
+        nested(compiled(), (2, 5), weights=[1, 2, 3])
+
+
+def test_two_readouts_are_not_guessed_between():
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, [NestedReadout(2, (3,))(inputs), NestedReadout(2, (3,))(inputs)])
+    with pytest.raises(ValueError, match="to have one NestedReadout"):
+        find_readout(model)

@@ -1,0 +1,178 @@
+"""Anytime prediction: the first width that is sure, by an explicit loop over examples."""
+
+from __future__ import annotations
+
+import keras
+import nested_models as models
+import numpy as np
+import pytest
+
+from asym_keras import anytime, nested
+from asym_keras.nesting import FirstSure, find_readout
+
+layers = keras.layers
+WIDTHS = (2, 5, 12)
+ROUNDING = 1e-6  # of probabilities in float32; where all nodes are dead they are all equal
+
+
+def first_sure(outputs, threshold, probabilities):
+    """Outputs and widths, example by example; `outputs` (n, P, K)."""
+    chosen, used = [], []
+    for answers, sizes in zip(outputs, probabilities, strict=True):
+        for p, width in enumerate(WIDTHS):
+            sure = max(sizes[p]) if len(sizes[p]) > 1 else max(sizes[p][0], 1 - sizes[p][0])
+            if sure >= threshold or width == WIDTHS[-1]:
+                chosen.append(answers[p])
+                used.append(width)
+                break
+    return np.array(chosen), np.array(used)
+
+
+def softmax(logits):
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def one_score(activation=None):
+    def make():
+        stack = [layers.Dense(12, "relu"), layers.Dense(1, activation)]
+        return keras.Sequential([keras.Input((6,)), *stack])
+
+    return make
+
+
+CASES = {
+    "logits": (models.mlp, softmax),
+    "softmax in the layer": (models.scaled, lambda p: p),
+    "softmax after it": (models.normalised, lambda p: p),
+    "a head of a cnn": (models.cnn, softmax),
+    "channels": (models.pooled_cnn, softmax),
+    "nothing to cut": (models.transformer, softmax),
+    "in nested models": (models.inside, softmax),
+    "one logit": (one_score(), lambda z: 1 / (1 + np.exp(-z))),
+    "one probability": (one_score("sigmoid"), lambda p: p),
+}
+
+
+@pytest.mark.parametrize(("make", "probabilities"), CASES.values(), ids=CASES)
+def test_each_example_gets_the_first_width_that_is_sure(make, probabilities, tmp_path):
+    many = nested(models.build(make), WIDTHS)
+    x = models.examples(many, 60)
+    outputs = many.predict(x, verbose=0)
+    sure = probabilities(outputs.astype("float64"))
+    largest = sure.max(axis=-1) if sure.shape[-1] > 1 else np.maximum(sure, 1 - sure)[..., 0]
+    threshold = float(np.median(largest))
+    expected, widths = first_sure(outputs, threshold, sure)
+    assert len(set(widths)) > 1
+    quick = anytime(many, threshold)
+    found, used = quick.predict(x)
+    np.testing.assert_array_equal(used, widths)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    one = quick.as_model()
+    one.save(tmp_path / "one.keras")
+    for model in (one, keras.saving.load_model(tmp_path / "one.keras")):
+        whole = model.predict(x, verbose=0)
+        np.testing.assert_array_equal(whole["width"], widths)
+        np.testing.assert_allclose(whole["outputs"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_widths_share_is_computed_once():
+    quick = anytime(nested(models.build(models.cnn), WIDTHS), 0.5)
+    assert [type(la).__name__ for la in quick.trunk.layers[1:]] == [
+        "Conv2D",
+        "MaxPooling2D",
+        "Flatten",
+    ]
+    assert [head.layers[1].units for head in quick.heads] == list(WIDTHS)
+    assert anytime(nested(models.build(models.mlp), WIDTHS), 0.5).trunk is None
+
+
+def labelled():
+    many = nested(models.build(models.mlp), WIDTHS)
+    x = models.examples(many, 400)
+    y = many.predict(x, verbose=0)[:, -1].argmax(axis=-1)  # the widest is right
+    return many, x, y
+
+
+def risks(many, x, y, threshold):
+    outputs = many.predict(x, verbose=0)
+    found, used = first_sure(outputs, threshold, softmax(outputs.astype("float64")))
+    return np.mean(found.argmax(axis=-1) == y), used.mean()
+
+
+@pytest.mark.parametrize("wanted", [0.7, 0.9, 1.0])
+def test_threshold_for_an_accuracy_is_the_smallest_that_has_it(wanted):
+    many, x, y = labelled()
+    quick = anytime(many, held_out=(x, y), accuracy=wanted)
+    accuracy, mean_width = risks(many, x, y, quick.threshold - ROUNDING)
+    assert accuracy >= wanted
+    found = quick.evaluate(x, np.eye(3)[y])
+    assert (found["accuracy"], found["mean_width"]) == pytest.approx((accuracy, mean_width))
+    assert sum(found["shares"].values()) == pytest.approx(1.0)
+    if quick.threshold:
+        less = [risks(many, x, y, t) for t in np.linspace(0, quick.threshold - 1e-3, 20)]
+        assert not any(a >= wanted and width < mean_width for a, width in less)
+
+
+@pytest.mark.parametrize("wanted", [2.0, 6.5, 12.0])
+def test_threshold_for_a_mean_width_needs_no_more(wanted):
+    many, x, y = labelled()
+    quick = anytime(many, held_out=(x, y), mean_width=wanted)
+    assert risks(many, x, y, quick.threshold - ROUNDING)[1] <= wanted
+    if wanted < WIDTHS[-1]:
+        assert risks(many, x, y, min(quick.threshold + 0.01, 1.0))[1] > wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "expected one of threshold, accuracy and mean_width"),
+        ({"threshold": 0.5, "accuracy": 0.9}, "expected one of threshold"),
+        ({"threshold": 1.5}, r"expected threshold in \[0, 1\], received 1.5"),
+        ({"accuracy": 0.9}, r"expected held_out=\(x, y\)"),
+        ({"accuracy": 1.1, "held_out": True}, "accuracy=1.1, but .* it is at most 1.0000"),
+        ({"mean_width": 1.0, "held_out": True}, "mean_width=1.0, but .* it is at least 2"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    many, x, y = labelled()
+    if "held_out" in arguments:
+        arguments = {**arguments, "held_out": (x, y)}
+    with pytest.raises(ValueError, match=f"anytime: .*{message}"):
+        anytime(many, **arguments)
+
+
+def test_models_that_tell_no_probabilities_are_refused():
+    with pytest.raises(ValueError, match="of a NestedReadout, received"):
+        anytime(models.build(models.mlp), 0.5)
+    with pytest.raises(ValueError, match=r"shape \(n, widths, classes\)"):
+        anytime(nested(models.build(models.tokens), WIDTHS), 0.5)
+    stack = [layers.Dense(12), layers.Dense(3, "tanh")]
+    other = nested(keras.Sequential([keras.Input((6,)), *stack]), WIDTHS)
+    with pytest.raises(ValueError, match=r"ends in logits or in their softmax.*from_logits="):
+        anytime(other, 0.5)
+    assert anytime(other, 0.5, from_logits=True).from_logits
+
+
+def test_choosing_layer_comes_back_from_its_config():
+    layer = FirstSure(WIDTHS, 0.25, from_logits=False)
+    back = FirstSure.from_config(layer.get_config())
+    assert (back.widths, back.threshold, back.from_logits) == (WIDTHS, 0.25, False)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have a `quantize` method")
+def test_quantised_models_are_quantised_where_keras_can():
+    """Dense layers become int8; the layers of this package stay as they are, and right."""
+    many = nested(models.build(models.scaled), WIDTHS)
+    x = models.examples(many)
+    before = many(x).numpy()
+    many.quantize("int8")
+    np.testing.assert_array_equal(many(x), before)
+    small = models.build(models.scaled)
+    hidden, expected = small.layers[0], small(x).numpy()
+    kernel = hidden.kernel.numpy()
+    small.quantize("int8")
+    assert [la.quantization_mode for la in small.layers] == [None, "int8"]
+    np.testing.assert_array_equal(hidden.kernel, kernel)
+    assert 0.0 < np.abs(small(x) - expected).max() < 0.05
+    assert find_readout(many).quantization_mode is None
