@@ -237,8 +237,7 @@ def raw_server(*pieces: bytes, wait: float):
         assert not thread.is_alive(), "expected a client that reads or hangs up"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("wait", [0.15, 0.7])
+@pytest.mark.parametrize("wait", [0.15, pytest.param(0.7, marks=pytest.mark.slow)])
 def test_deadline_of_an_answer_that_trickles(wait):
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
     with raw_server(head, *[b"x"] * 99, wait=wait) as port:
