@@ -43,6 +43,7 @@ _SUBMODULES = (
     "pruning",
     "runs",
     "scaling",
+    "staged",
     "theory",
     "training",
     "transfer",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from asym_keras.pruning import prune as prune
     from asym_keras.runs import load_run as load_run
     from asym_keras.scaling import node_scalings as node_scalings
+    from asym_keras.staged import anytime as anytime
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,8 @@ from asym_keras.nesting.readout import NestedReadout
 from asym_keras.nesting.sure import FirstSure, sureness
 from asym_keras.pruning.prefixes import prune_prefix, trunk_tensor
 
+__all__ = ["Anytime", "anytime"]
+
 CANDIDATES = 1000  # thresholds that are tried on held-out examples
 
 
