@@ -7,7 +7,8 @@ import pytest
 
 from asym_keras import datasets
 from asym_keras.ntg import kappa_n
-from trainers import regression, theory
+from trainers import theory
+from trainers.common.tasks import UCI
 
 SMALL = ("--width", "30", "--records", "3", "--draws", "5", "--steps", "5", "--quiet")
 
@@ -40,7 +41,7 @@ def table(tmp_path):
 
 
 def test_every_uci_set_can_be_taken(uci):
-    for name in regression.DATASETS:
+    for name in UCI:
         config = theory.Config(dataset=name)
         assert (config.task(), config.count(), config.column()) == (name, 100, 0)
         expected = datasets.load_uci(name, data_dir=uci)
