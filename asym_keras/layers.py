@@ -53,8 +53,8 @@ class AsymScaledDense(keras.layers.Layer):
             pruning keeps the number that it was trained with.
         parametrization: `"ntk"` or `"standard"`.
         use_bias: bool, whether nodes have a trained bias, `z_j + b_j`.
-        bias_initializer, kernel_regularizer, bias_regularizer, kernel_constraint,
-            activity_regularizer: as for `Dense`.
+        bias_initializer, kernel_regularizer, bias_regularizer: as for `Dense`.
+        kernel_constraint, activity_regularizer: as for `Dense`.
         **kwargs: of `keras.layers.Layer` (`name`, `dtype`, ...).
 
     Input shape: `(..., d)`, at least one batch axis.
