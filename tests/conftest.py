@@ -18,8 +18,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# Marks of long tests, and the option that runs them.
-LONG = {"slow": "--run-slow", "drill": "--run-drills"}
+# Marks of long tests, and the option that runs them; a test with both is a drill.
+LONG = {"drill": "--run-drills", "slow": "--run-slow"}
 SLOW = 20  # quick tests that take about as long as a slow one
 # Folders of tests that train.
 TRAINS = ("benchmarks", "serving", "theory", "trainers", "training", "wild")
@@ -83,12 +83,11 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     cost: collections.Counter[Path] = collections.Counter()
     for item in items:
-        marks = [mark for mark in LONG if item.get_closest_marker(mark)]
-        off = [mark for mark in marks if not config.getoption(LONG[mark])]
-        if off:
-            item.add_marker(pytest.mark.skip(reason=f"{off[0]}: give {LONG[off[0]]} to run it"))
+        mark = next((mark for mark in LONG if item.get_closest_marker(mark)), None)
+        if mark and not config.getoption(LONG[mark]):
+            item.add_marker(pytest.mark.skip(reason=f"{mark}: give {LONG[mark]} to run it"))
         else:
-            cost[item.path] += SLOW if marks else 1
+            cost[item.path] += SLOW if mark else 1
     # The dearest files first, or a worker begins one when the other has come to the end.
     items.sort(key=lambda item: -cost[item.path])
 

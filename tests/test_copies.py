@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from crossed import some_slow
 from keras import ops
 from wild_layers import Scale, Secret, examples, rng, sequential
 
@@ -116,7 +117,7 @@ def outputs(model, x):
     return [ops.convert_to_numpy(t) for t in keras.tree.flatten(model(x, training=False))]
 
 
-@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", some_slow(MODELS[::2], MODELS[1::2]))
 def test_copy_computes_what_the_model_does_and_shares_nothing(make, tmp_path):
     model = make()
     x = probe_inputs(model, 3)

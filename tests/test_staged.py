@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import nested_models as models
 import numpy as np
 import pytest
+from crossed import some_slow
 
 from asym_keras import anytime, nested
 from asym_keras.nesting import FirstSure, find_readout
@@ -41,21 +44,24 @@ def one_score(activation=None):
     return make
 
 
-CASES = {
-    "logits": (models.mlp, softmax),
-    "softmax in the layer": (models.scaled, lambda p: p),
+QUICK = {
     "softmax after it": (models.normalised, lambda p: p),
     "a head of a cnn": (models.cnn, softmax),
+    "one logit": (one_score(), lambda z: 1 / (1 + np.exp(-z))),
+}
+SLOW = {
+    "logits": (models.mlp, softmax),
+    "softmax in the layer": (models.scaled, lambda p: p),
     "channels": (models.pooled_cnn, softmax),
     "nothing to cut": (models.transformer, softmax),
     "in nested models": (models.inside, softmax),
-    "one logit": (one_score(), lambda z: 1 / (1 + np.exp(-z))),
     "one probability": (one_score("sigmoid"), lambda p: p),
 }
 
 
-@pytest.mark.parametrize(("make", "probabilities"), CASES.values(), ids=CASES)
-def test_each_example_gets_the_first_width_that_is_sure(make, probabilities, tmp_path):
+@pytest.mark.parametrize("case", some_slow(QUICK, SLOW))
+def test_each_example_gets_the_first_width_that_is_sure(case, tmp_path):
+    make, probabilities = (QUICK | SLOW)[case]
     many = nested(models.build(make), WIDTHS)
     x = models.examples(many, 60)
     outputs = many.predict(x, verbose=0)
@@ -87,40 +93,42 @@ def test_what_widths_share_is_computed_once():
     assert anytime(nested(models.build(models.mlp), WIDTHS), 0.5).trunk is None
 
 
+@functools.cache
 def labelled():
+    """A nested model, examples, their labels, and its outputs."""
     many = nested(models.build(models.mlp), WIDTHS)
     x = models.examples(many, 400)
-    y = many.predict(x, verbose=0)[:, -1].argmax(axis=-1)  # the widest is right
-    return many, x, y
-
-
-def risks(many, x, y, threshold):
     outputs = many.predict(x, verbose=0)
+    return many, x, outputs[:, -1].argmax(axis=-1), outputs  # the widest is right
+
+
+def risks(threshold):
+    _, _, y, outputs = labelled()
     found, used = first_sure(outputs, threshold, softmax(outputs.astype("float64")))
     return np.mean(found.argmax(axis=-1) == y), used.mean()
 
 
 @pytest.mark.parametrize("wanted", [0.7, 0.9, 1.0])
 def test_threshold_for_an_accuracy_is_the_smallest_that_has_it(wanted):
-    many, x, y = labelled()
+    many, x, y, _ = labelled()
     quick = anytime(many, held_out=(x, y), accuracy=wanted)
-    accuracy, mean_width = risks(many, x, y, quick.threshold - ROUNDING)
+    accuracy, mean_width = risks(quick.threshold - ROUNDING)
     assert accuracy >= wanted
     found = quick.evaluate(x, np.eye(3)[y])
     assert (found["accuracy"], found["mean_width"]) == pytest.approx((accuracy, mean_width))
     assert sum(found["shares"].values()) == pytest.approx(1.0)
     if quick.threshold:
-        less = [risks(many, x, y, t) for t in np.linspace(0, quick.threshold - 1e-3, 20)]
+        less = [risks(t) for t in np.linspace(0, quick.threshold - 1e-3, 20)]
         assert not any(a >= wanted and width < mean_width for a, width in less)
 
 
 @pytest.mark.parametrize("wanted", [2.0, 6.5, 12.0])
 def test_threshold_for_a_mean_width_needs_no_more(wanted):
-    many, x, y = labelled()
+    many, x, y, _ = labelled()
     quick = anytime(many, held_out=(x, y), mean_width=wanted)
-    assert risks(many, x, y, quick.threshold - ROUNDING)[1] <= wanted
+    assert risks(quick.threshold - ROUNDING)[1] <= wanted
     if wanted < WIDTHS[-1]:
-        assert risks(many, x, y, min(quick.threshold + 0.01, 1.0))[1] > wanted
+        assert risks(min(quick.threshold + 0.01, 1.0))[1] > wanted
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ def test_threshold_for_a_mean_width_needs_no_more(wanted):
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
-    many, x, y = labelled()
+    many, x, y, _ = labelled()
     if "held_out" in arguments:
         arguments = {**arguments, "held_out": (x, y)}
     with pytest.raises(ValueError, match=f"anytime: .*{message}"):

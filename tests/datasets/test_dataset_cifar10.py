@@ -88,6 +88,7 @@ def test_features_are_of_the_first_images_in_order(images, saved, options):
     assert dataset.source.endswith(f"train[:300], test[:100] by id, features of {saved}")
 
 
+@pytest.mark.slow
 def test_features_come_from_the_cache(saved, options, monkeypatch):
     first = load_cifar10(saved, train=20, test=10, **options)
     assert len(list(options["cache_dir"].iterdir())) == 2
@@ -95,6 +96,7 @@ def test_features_come_from_the_cache(saved, options, monkeypatch):
     assert load_cifar10(saved, train=20, test=10, **options).fingerprint() == first.fingerprint()
 
 
+@pytest.mark.slow
 def test_views_are_rows_of_their_own_in_training_alone(images, saved, options):
     plain = load_cifar10(saved, train=20, test=10, **options)
     dataset = load_cifar10(saved, train=20, test=10, views=3, **options)

@@ -38,6 +38,7 @@ def known_images(*, train: bool) -> dict[bytes, int]:
     return known
 
 
+@pytest.mark.slow
 def test_load_tfds_images_test_digits_are_canonical_ones_in_another_order(data_dir):
     dataset = load_tfds_images("mnist", data_dir=data_dir, train=10, transfer=False)
     known = known_images(train=False)
@@ -75,6 +76,7 @@ def test_load_tfds_images_follows_the_protocol(data_dir):
     assert len(images) == 20_000  # no image in two parts
 
 
+@pytest.mark.slow
 def test_load_tfds_images_slices_are_windows_on_one_order(data_dir):
     small = load_tfds_images("mnist", data_dir=data_dir, train=30, test=20)
     large = load_tfds_images("mnist", data_dir=data_dir, train=60, test=10_000)
@@ -85,6 +87,7 @@ def test_load_tfds_images_slices_are_windows_on_one_order(data_dir):
     assert large.transfer is None  # all test images are taken
 
 
+@pytest.mark.slow
 def test_load_tfds_images_takes_what_a_smaller_set_has(data_dir, shared_data):
     dataset = load_tfds_images("cifar10", data_dir=data_dir, train=20_000)
     assert dataset.x_train.shape == (10_000, 3_072)

@@ -37,6 +37,7 @@ def test_prediction_equals_the_matrix_exponential(outputs, t):
     np.testing.assert_allclose(ntg_predict(model, x, y, x_test, t), expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_prediction_of_a_linear_model_is_its_training():
     """Linear in its weights, the model is its own linearisation: Euler steps get there."""
     model = keras.Sequential(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import keras
 import nested_models as models
 import numpy as np
 import pytest
+from crossed import some_slow
 
 from asym_keras import AsymScaledDense, NestedReadout, nested, prune
 from asym_keras.graphs import layers_of
@@ -24,9 +26,13 @@ def assert_is_prefix(many, small, index):
     assert not any(isinstance(layer, NestedReadout) for layer in layers_of(small))
 
 
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("make", [*models.CUT, *models.WHOLE])
-def test_cut_model_equals_its_prefix(make, shared, tmp_path):
+QUICK = [(models.scaled, False), (models.pooled_cnn, True), (models.inside, False)]
+EVERY = [*itertools.product([*models.CUT, *models.WHOLE], [False, True])]
+
+
+@pytest.mark.parametrize("case", some_slow(QUICK, [c for c in EVERY if c not in QUICK]))
+def test_cut_model_equals_its_prefix(case, tmp_path):
+    make, shared = case
     many = nested(models.build(make), WIDTHS, shared=shared)
     many.save(tmp_path / "many.keras")
     back = keras.saving.load_model(tmp_path / "many.keras")

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pruning_models as models
 import pytest
+from crossed import crossed
 
 from asym_keras import AsymScaledDense, shallow_network
 from asym_keras.graphs import layers_of
@@ -15,8 +16,7 @@ from asym_keras.pruning import prune, pruning_curve
 layers = keras.layers
 
 
-@pytest.mark.parametrize("dtype", models.TOLERANCE)
-@pytest.mark.parametrize("make", models.ALL, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(("make", "dtype"), crossed(models.ALL, models.TOLERANCE))
 def test_pruned_model_equals_the_masked_one(make, dtype, tmp_path):
     model = models.build(make, dtype)
     x, before = models.examples(model), model.get_weights()
@@ -105,8 +105,7 @@ def last_dense(model):
     return [la for la in layers_of(model) if isinstance(la, layers.Dense)][-1]
 
 
-@pytest.mark.parametrize("dtype", models.TOLERANCE)
-@pytest.mark.parametrize("make", models.ENDING, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(("make", "dtype"), crossed(models.ENDING, models.TOLERANCE))
 def test_refitted_model_is_a_ridge_regression_on_the_kept_features(make, dtype, tmp_path):
     model = models.build(make, dtype)
     x = models.examples(model, n=40)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import theory_reference as reference
+from crossed import crossed
 from scipy import integrate
 
 import asym_keras as ak
@@ -152,8 +153,7 @@ def test_quadrature_equals_the_triple_sum_as_printed():
     assert abs(velocity) > 20 * abs(scale) * np.sqrt(variance)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "softplus"])
-@pytest.mark.parametrize("own_eval", [False, True])
+@pytest.mark.parametrize(("activation", "own_eval"), crossed(["tanh", "softplus"], [False, True]))
 def test_monte_carlo_agrees_with_quadrature_within_its_standard_error(activation, own_eval):
     x, ends = 0.5 * inputs(6, 4), 0.5 * inputs(4, 4, seed=1)
     x[5] = x[0]  # singular covariances

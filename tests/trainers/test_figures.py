@@ -269,10 +269,10 @@ def test_interruption_says_how_to_go_on(places, monkeypatch, capsys):
 @pytest.mark.slow
 def test_figure_1_from_nothing(places, tmp_path):
     """The command on its own: trains, draws, and the second time only draws."""
-    argv = ["--figure", "1", "--seeds", "2", "--width", "10", "--steps", "20", "--quiet", *places]
+    argv = ["--figure", "1", "--seeds", "1", "--width", "10", "--steps", "20", "--quiet", *places]
     (path,) = figures.main(argv)
     runs = sorted((tmp_path / "runs" / "simulated").iterdir())
-    assert len(runs) == 8
+    assert len(runs) == 4
     run = load_run(runs[0])
     assert run.finished
     assert run.config["steps"] == 20
@@ -282,8 +282,8 @@ def test_figure_1_from_nothing(places, tmp_path):
     with open(path.with_suffix(".csv"), newline="") as file:
         rows = list(csv.DictReader(file))
     of = [r for r in rows if r["panel"] == "train_risk" and float(r["gamma"]) == 0.0]
-    risks = [load_run(p).history.column("train_risk") for p in runs[:2]]
-    np.testing.assert_allclose([float(r["mean"]) for r in of], np.mean(risks, axis=0), rtol=1e-12)
+    risks = load_run(runs[0]).history.column("train_risk")
+    np.testing.assert_allclose([float(r["mean"]) for r in of], risks, rtol=1e-12)
     times = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/**/*.*")}
     first = path.stat().st_mtime_ns
     figures.main(argv)

@@ -133,7 +133,7 @@ class Process:
         assert self.process.wait(timeout=seconds) == 0, self.log.read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_the_processes_of_the_compose_file_make_a_sweep_and_come_back(tmp_path):
     pytest.importorskip("keras_tuner")
     path, port = tmp_path / "s", _free_port()

@@ -21,8 +21,6 @@ FLAGS = ("--task", "simulated", "--keep", "5", "--width", "100", "--steps", "200
 FLAGS += ("random", "--records", "10", "--trials", str(TRIALS), "--early-stop", "none")
 FLAGS += ("--workers", "2", "--device", "cpu")
 
-pytestmark = pytest.mark.slow
-
 
 class Drill:
     """A sweep in a process of its own, watched through its folder."""
@@ -85,6 +83,7 @@ def drill(tmp_path):
         one.process.wait()
 
 
+@pytest.mark.slow
 def test_killed_members_come_back_and_the_sweep_ends_with_all_trials(drill):
     sweep = drill()
     trial = sweep.until(lambda: sweep.trial_of("worker0"))
@@ -109,6 +108,7 @@ def test_killed_members_come_back_and_the_sweep_ends_with_all_trials(drill):
     assert all(re.search(r"trial \d+: .*completed", log) for log in logs)
 
 
+@pytest.mark.drill
 def test_a_worker_that_keeps_dying_ends_the_sweep_and_it_can_go_on(drill):
     sweep = drill("--max-restarts", "1")
     for lives in (1, 2):

@@ -220,6 +220,7 @@ def duplicates(path, *, zero=False):
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.slow
 def test_duplicates_are_named_and_leave_no_bound(tmp_path):
     data = duplicates(tmp_path / "twice.npz")
     content = run(tmp_path / "run", "--data", data, "--scale", "max")

@@ -48,6 +48,7 @@ def test_every_uci_set_can_be_taken(uci):
         assert config.load().fingerprint() == expected.fingerprint()
 
 
+@pytest.mark.slow
 def test_duplicate_rows_of_concrete_are_named(uci, tmp_path):
     rows, text, content = run(tmp_path / "run", "--dataset", "concrete", "--gamma", "1")
     x = datasets.load_uci("concrete", data_dir=uci).x_train

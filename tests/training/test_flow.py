@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import scipy.integrate
 import tensorflow as tf
-from crossed import some_slow
 from problems import kernel, negative_gradient, tanh_problem
 
 import asym_keras as ak
@@ -142,6 +141,7 @@ def test_hermite_interpolant_is_exact_for_cubics():
         assert got == pytest.approx(cubic(start + theta * (end - start)), rel=1e-13)
 
 
+@pytest.mark.slow
 def test_records_cost_no_gradients_and_change_nothing():
     ends, gradients = [], []
     for times in ([END], np.linspace(0, END, 200)):
@@ -153,7 +153,8 @@ def test_records_cost_no_gradients_and_change_nothing():
     np.testing.assert_array_equal(*ends)
 
 
-@pytest.mark.parametrize("activation", some_slow(["relu"], ["tanh"]))
+@pytest.mark.slow  # the quick run has test_kinks for it
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_flow_agrees_with_small_steps_of_descent_at_every_record(activation):
     gamma = {"tanh": 0.0, "relu": 1.0}[activation]
     rate, times = 0.02, [0.0, 2.0, 10.0, 50.0, END]

@@ -90,6 +90,7 @@ def test_slopes_are_rounded_and_the_risk_is_not():
     assert float(shown) == pytest.approx(float(rounded_risk), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_smooth_activations_are_trained_as_without_rounding_bit_for_bit():
     plain, rounded = (
         run(tanh_problem(), GradientFlow(rounding=r), end_time=50.0) for r in (0.0, 0.1)
@@ -119,6 +120,7 @@ def test_the_flow_of_a_relu_network_ends_where_descent_ends(dtype):
     assert all(run_["train_risk"] < 0.9 * descent["train_risk"] for run_ in sharp)
 
 
+@pytest.mark.slow
 def test_rounding_is_lowered_before_it_biases_a_small_risk():
     model, x, _ = relu_problem(gamma=1.0, width=300)
     y = model(x).numpy() + 1.0  # a risk that falls to nothing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from crossed import crossed
 from wild_layers import examples, rng, seeded, sequential, two_steps, two_steps_of_keras
 
 from asym_keras import shallow_network
@@ -14,8 +15,7 @@ layers = keras.layers
 X = examples()
 
 
-@pytest.mark.parametrize("shape", [(8,), (8, 1)])
-@pytest.mark.parametrize("kind", ["int64", "float32", "uint8"])
+@pytest.mark.parametrize(("shape", "kind"), crossed([(8,), (8, 1)], ["int64", "float32", "uint8"]))
 def test_labels_train_a_loss_that_takes_them(shape, kind):
     def make():
         return sequential(layers.Dense(3, "softmax"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from crossed import crossed
+from crossed import some_slow
 from training_runs import KINDS, XLA, InterruptAt, assert_bit_identical, run_kind, weights_of
 
 from asym_keras.training import Checkpoint, CheckpointError, GradientDescent, train
@@ -41,9 +41,14 @@ def kind(request):
 
 
 @pytest.mark.parametrize(
-    ("kind", "record"), crossed([kind for kind in KINDS if kind != XLA], [4, 0])
+    "case",
+    some_slow(
+        [("full batch", 4), ("flow", 0)],
+        [(kind, record) for kind in ("mini-batches", "stateful") for record in (0, 4)],
+    ),
 )
-def test_interrupted_run_resumes_bit_identically(kind, record, tmp_path):
+def test_interrupted_run_resumes_bit_identically(case, tmp_path):
+    kind, record = case
     with pytest.raises(KeyboardInterrupt):
         run_kind(kind, checkpoint=tmp_path, probes={"stop": InterruptAt(record)})
     assert_resumes(kind, tmp_path)
@@ -216,8 +221,8 @@ def kill_and_resume(kind, folder, *, records, seed):
     assert_resumes(kind, folder, records=records)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.drill) for s in (1, 2))])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_run_killed_at_any_moment_resumes_bit_identically(kind, seed, tmp_path):
     kill_and_resume(kind, tmp_path, records=300, seed=seed)

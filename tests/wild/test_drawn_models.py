@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crossed import some_slow
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -105,7 +106,7 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", some_slow(["prune", "copy", "probe"], ["ntg", "descent"]))
 def test_drawn_model(name):
     drawing(QUICK, shrink=False)(CHECKS[name])()
 
