@@ -7,19 +7,25 @@ import itertools
 import pytest
 
 
-def crossed(*axes, quick=()):
+def crossed(*axes, quick=(), least=None):
     """Parameters of all combinations of the axes' values; most are marked slow.
 
     The quick run takes one combination for each value of the longest axis, while the shorter axes
-    go round: each value is met. What goes wrong for one combination alone is the slow run's find.
+    go round: each value is met, unless `least` says that fewer combinations will do. What goes
+    wrong for one combination alone is the slow run's find.
 
     Args:
         axes: the values of each argument.
         quick: further combinations that the quick run takes.
+        least: the quick run takes so many of the combinations, spread over the longest axis.
     """
     axes = [[*axis] for axis in axes]
     longest = max(map(len, axes))
-    some = [tuple(axis[i % len(axis)] for axis in axes) for i in range(longest)]
+    turns = range(longest) if least is None else range(0, longest, max(1, longest // least))
+    some = [
+        tuple(axis[(i if len(axis) == longest else turn) % len(axis)] for axis in axes)
+        for turn, i in enumerate(turns)
+    ]
     return [
         pytest.param(
             *values,

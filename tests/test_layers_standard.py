@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from crossed import crossed
 from keras.src import testing  # private: Keras has no public layer checker
 
 from asym_keras import AsymScaledDense, empirical_ntg, node_importance, node_scalings, prune
@@ -200,8 +201,9 @@ def gradients(model, output):
     return np.einsum("np,nj->npj", inputs, nodes)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", ["auto", "closed_form", "structured", "jacobian"])
+@pytest.mark.parametrize(
+    ("kind", "method"), crossed(KINDS, ["auto", "closed_form", "structured", "jacobian"])
+)
 def test_ntg_equals_numpy_by_every_method(kind, method):
     model = network(kind)
     g = gradients(model, 1).reshape(6, -1)
@@ -210,8 +212,7 @@ def test_ntg_equals_numpy_by_every_method(kind, method):
     assert find_shallow_layer(model) is model.layers[-1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", ["structured", "jacobian"])
+@pytest.mark.parametrize(("kind", "method"), crossed(KINDS, ["structured", "jacobian"]))
 def test_ntg_of_a_trained_readout_is_the_same_by_both_methods(kind, method):
     model = with_readout(kind)
     divisor, kernel, bias, roots = pieces(model)

@@ -123,7 +123,9 @@ def by_saved_model(name, x):
     return card, answers["scores" if card["task"] == "classification" else "outputs"]
 
 
-@pytest.mark.parametrize(("name", "answer"), crossed(list_presets(), [by_saved_model, by_preset]))
+@pytest.mark.parametrize(
+    ("name", "answer"), crossed(list_presets(), [by_saved_model, by_preset], least=8)
+)
 def test_metric_of_the_card_is_what_the_network_gives(name, answer, shared_data):
     card = preset_card(name)
     data = data_of(card, shared_data)

@@ -45,11 +45,11 @@ def one_score(activation=None):
 
 
 QUICK = {
-    "softmax after it": (models.normalised, lambda p: p),
-    "a head of a cnn": (models.cnn, softmax),
     "one logit": (one_score(), lambda z: 1 / (1 + np.exp(-z))),
 }
 SLOW = {
+    "softmax after it": (models.normalised, lambda p: p),
+    "a head of a cnn": (models.cnn, softmax),
     "logits": (models.mlp, softmax),
     "softmax in the layer": (models.scaled, lambda p: p),
     "channels": (models.pooled_cnn, softmax),

@@ -50,6 +50,7 @@ def write(path, **changes):
     return path
 
 
+@pytest.mark.slow
 def test_images_are_in_the_order_of_the_ready_features(images, ready):
     with np.load(ready) as file:
         np.testing.assert_array_equal(images.labels_train, file["y_train"])
@@ -60,6 +61,7 @@ def test_images_are_in_the_order_of_the_ready_features(images, ready):
     assert images.source == "TFDS cifar10/3.0.2, train[:10000], test[:2000] by id"
 
 
+@pytest.mark.slow
 def test_images_keep_their_labels(images, shared_data):
     # TFDS's own order, read in another way: by image, the label must be the same.
     other = tfds_images.load_tfds_images(
@@ -72,6 +74,7 @@ def test_images_keep_their_labels(images, shared_data):
     assert not np.array_equal(other.labels_train, images.labels_train[:200])
 
 
+@pytest.mark.slow
 def test_features_are_of_the_first_images_in_order(images, saved, options):
     dataset = load_cifar10(saved, train=300, test=100, **options)
     assert (dataset.name, dataset.input_dim, dataset.outputs) == ("cifar10", FEATURES, 10)

@@ -99,6 +99,7 @@ def test_load_tfds_images_takes_what_a_smaller_set_has(data_dir, shared_data):
             np.testing.assert_array_equal(counts, np.bincount(features[f"y_{part}"], minlength=10))
 
 
+@pytest.mark.slow
 def test_load_tfds_images_reads_the_folder_of_the_environment(data_dir, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
     explicit = load_tfds_images("cifar10:3.0.2", data_dir=data_dir, train=5, test=5)

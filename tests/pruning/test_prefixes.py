@@ -92,6 +92,7 @@ def test_what_can_not_be_cut_stays_and_is_named(make, caplog):
     assert len(small.layers) == len(many.layers)
 
 
+@pytest.mark.slow
 def test_cut_model_is_compiled_as_one_network():
     model = models.build(models.mlp)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -94,6 +94,7 @@ def test_status_and_metadata(url, capsys):
     assert metadata["signatures"]["serving_uint8"]["inputs"]["inputs"]["dtype"] == "uint8"
 
 
+@pytest.mark.slow
 def test_bench_finds_its_program_beside_the_package(url, tmp_path, monkeypatch, capfd):
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "__init__.py").write_text("raise RuntimeError('somebody else')")

@@ -223,6 +223,7 @@ def test_two_exporters_at_once_never_collide(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_leaves_only_whole_versions(tmp_path):
     for round_ in range(12):
         with writer(tmp_path, "on") as process:

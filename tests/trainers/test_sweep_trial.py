@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crossed import some_slow
 from trainer_runs import read_json
 
 import asym_keras as ak
@@ -90,7 +91,7 @@ def test_its_command_makes_the_same_run(swept):
     assert (config.gamma, config.alpha) == (best["gamma"], best["alpha"])
 
 
-@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("refit", some_slow([True], [False]))
 def test_numbers_are_those_of_the_pruned_network(refit, swept, data):
     _, best = swept
     model = load_run(best["folder"]).load_model()

@@ -158,6 +158,7 @@ def test_within_a_step_the_weights_are_on_the_way():
     assert stages > 10  # with so many Hermite's interpolant is far off
 
 
+@pytest.mark.slow
 def test_the_spectral_radius_sees_the_ramps():
     model, x, y = relu_problem()
     run_ = GradientFlow(rounding=0.05).start(Objective(model, x, y))
