@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,7 +73,8 @@ def connect(
 
 
 class Client:
-    """Calls one model. Made by `connect`; several threads may share it.
+    """Calls one model. Made by `connect`; several threads may share it, and processes after a fork:
+    each has connections of its own.
 
     Args:
         endpoint: Model, address and headers.
@@ -91,7 +93,9 @@ class Client:
         self._timeout = timeout
         self._retries = retries
         self._known: ModelMetadata | None = None  # threads replace it as a whole
-        self._transport = _transport(endpoint)
+        # By process: on connections from before a fork, parent and children would read each other's
+        # answers. They are not closed here, which would end them for the parent, too.
+        self._transports: dict[int, Any] = {os.getpid(): _transport(endpoint)}
 
     def predict(
         self,
@@ -214,7 +218,8 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections. The client cannot be used afterwards."""
-        self._transport.close()
+        if own := self._transports.get(os.getpid()):
+            own.close()
 
     def __enter__(self) -> Client:
         return self
@@ -224,6 +229,15 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {self.endpoint.model_name!r} at {self.endpoint.address}>"
+
+    @property
+    def _transport(self) -> Any:
+        own = os.getpid()
+        if own not in self._transports:
+            made = _transport(self.endpoint)
+            if self._transports.setdefault(own, made) is not made:  # another thread was first
+                made.close()
+        return self._transports[own]
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else timeout)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
+# Process and thread of each call under way. What a fork copies stays there: its threads are gone.
+_under_way: set[tuple[int, int]] = set()
 
 
 class GrpcTransport:
@@ -30,9 +34,18 @@ class GrpcTransport:
 
     Args:
         endpoint: A model at a `grpc://` or `grpcs://` address.
+
+    Raises:
+        RuntimeError: This process was forked within a call of another thread.
     """
 
     def __init__(self, endpoint: Endpoint):
+        if any(process != os.getpid() for process, _ in _under_way.copy()):
+            raise RuntimeError(
+                "expected a process that gRPC works in, received one that was forked while another "
+                "thread was within a call: there gRPC may wait for ever. Fork before the first "
+                "call, start processes by spawn, or ask over http://"
+            )
         self._protos = protos.load()
         import grpc
 
@@ -100,12 +113,16 @@ class GrpcTransport:
 
     def _call(self, method: Any, request: Any, deadline: Deadline) -> Any:
         seconds = self._endpoint.seconds_left(deadline)
+        caller = os.getpid(), threading.get_ident()
+        _under_way.add(caller)
         try:
             return method(request, timeout=seconds, metadata=self._headers)
         except self._grpc.RpcError as error:
             code, details = error.code().name, error.details() or ""
             retryable = code == "UNAVAILABLE"
             raise self._endpoint.error(code, details, retryable=retryable) from error
+        finally:
+            _under_way.discard(caller)
 
 
 def predict_request(protos: Any, endpoint: Endpoint, arrays: Arrays, *, signature: str) -> Any:
