@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from asym_keras.files import user_path
-from serving import model_config
+from serving import model_config, tether
 from serving.model_config import Batching
 
 logger = logging.getLogger("serving.launch")
@@ -106,6 +106,8 @@ def find_program(image: str = IMAGE) -> Program:
 def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     """Starts a server, waits until every model is AVAILABLE, and stops it after the block.
 
+    The server ends with this process, too, whatever ends that.
+
     Raises:
         RuntimeError: It ended, or a model did not become available in time.
         OSError: There is no folder of models, or a port is in use.
@@ -121,13 +123,15 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         command, stop = _command(program, settings, Path(folder))
         # In a session of its own Ctrl-C does not reach the server: `_stop` ends it, once.
-        process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
-        try:
-            names = [model.name for model in config.model_config_list.config]
-            _wait_until_available(process, settings, names)
-            yield process
-        finally:
-            _stop(process, stop)
+        with tether.tied(stop or ()) as tie:
+            process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+            try:
+                tie(process.pid)
+                names = [model.name for model in config.model_config_list.config]
+                _wait_until_available(process, settings, names)
+                yield process
+            finally:
+                _stop(process, stop)
 
 
 def run(program: Program, settings: Settings, announce: Callable[[Settings], None]) -> None:

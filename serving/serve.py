@@ -5,7 +5,7 @@
     python -m serving.serve --models saved_models --preview
 
 Starts tensorflow_model_server from PATH, else the Docker image tensorflow/serving, waits until
-every model is available, and stops it on Ctrl-C or SIGTERM. With --preview a small server for
+every model is available, and stops it on Ctrl-C, SIGTERM or the end of its terminal. With --preview a small server for
 development and tests answers the same calls; it needs neither. Once the models are available, one
 line of JSON on standard output says where.
 """
@@ -43,7 +43,8 @@ def _real(flags: argparse.Namespace) -> None:
         kind = "docker" if program.image else launch.BINARY
         _announce(kind, settings.host, settings.rest_port, settings.grpc_port, names)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
+    for number in commands.ending_signals():
+        signal.signal(number, signal.default_int_handler)  # stops as Ctrl-C does
     launch.run(program, settings, announce)
 
 

@@ -73,8 +73,9 @@ def connect(
 
 
 class Client:
-    """Calls one model. Made by `connect`; several threads may share it, and processes after a fork:
-    each has connections of its own.
+    """Calls one model. Made by `connect`; several threads may share it.
+
+    After a fork each process has connections of its own.
 
     Args:
         endpoint: Model, address and headers.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the command line until Ctrl-C or SIGTERM."""
+    """Runs the command line until Ctrl-C, SIGTERM or the end of its terminal."""
     parser = _parser()
     flags = parser.parse_args(argv)
     commands.start_log()
@@ -74,7 +73,7 @@ async def _serve(settings: Settings, *, host: str, port: int, open_page: bool) -
         from serving.demo.app import make_app
 
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in commands.ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = web.AppRunner(make_app(settings), access_log=None)
     await runner.setup()

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import logging
 import os
-import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 from aiohttp import web
 
+from serving import commands
 from serving.preview.rest import Rest
 from serving.preview.rpc import make_server
 from serving.preview.servable import Servable
@@ -108,7 +108,7 @@ def _load(path: Path, threads: int) -> Servable:
 
 
 def serve(config: Any, options: Options, announce: Callable[[PreviewServer], None]) -> None:
-    """Runs until SIGINT or SIGTERM.
+    """Runs until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         config: `tensorflow_serving.config.ModelServerConfig`.
@@ -118,7 +118,7 @@ def serve(config: Any, options: Options, announce: Callable[[PreviewServer], Non
 
     async def main() -> None:
         stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in commands.ending_signals():
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         server = PreviewServer(config, options)
         await server.start()

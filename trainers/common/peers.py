@@ -20,7 +20,13 @@ _ANSWER_SECONDS = 2.0
 
 
 def watch(pid: int, seconds: float, index: int, addresses: list[str]) -> None:
-    """Kills `pid` after `seconds`, or at Ctrl-C, and says which of `addresses` don't answer."""
+    """Kills `pid` after `seconds`, and says which of `addresses` don't answer.
+
+    It does so at once at Ctrl-C, and at a SIGTERM or SIGHUP, which `pid` can't heed either.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         if select.select([sys.stdin], [], [], seconds)[0]:
             return
