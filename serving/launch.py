@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
+import io
 import logging
 import math
 import os
@@ -16,7 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from asym_keras.files import user_path
+from asym_keras.files import user_path, write_text
 from serving import model_config, tether
 from serving.model_config import Batching
 
@@ -120,6 +122,9 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     if not program.image and settings.host not in ("0.0.0.0", "::"):
         listens = f"{BINARY} listens on every address of this machine, not on {settings.host} only"
         logger.warning("%s: close ports %d and %d to others, or use Docker", listens, *ports)
+    if program.image and user_path(settings.models).is_symlink():
+        told = "%s is a link, which Docker follows once, at its start: start anew when it has moved"
+        logger.warning(told, settings.models)
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         command, stop = _command(program, settings, Path(folder))
         # In a session of its own Ctrl-C does not reach the server: `_stop` ends it, once.
@@ -198,7 +203,7 @@ def _command(
         text = model_config.batching_text(settings.batching)
         files["batching_parameters_file"] = ("batching.config", text)
     for name, text in files.values():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text, mode=0o644)
     folder.chmod(0o755)  # the container may run as another user
     flags: dict[str, str | int] = {flag: f"{seen}/{name}" for flag, (name, _) in files.items()} | {
         "rest_api_timeout_in_ms": int(1000 * settings.timeout),
@@ -218,13 +223,21 @@ def _command(
         for port, inside in ((settings.rest_port, 8501), (settings.grpc_port, 8500)):
             options += ["--publish", f"{settings.host}:{port}:{inside}"]
         for outside, target in ((user_path(settings.models).resolve(), mount), (folder, seen)):
-            options += ["--mount", f"type=bind,source={outside},target={target},readonly"]
+            fields = "type=bind", f"source={outside}", f"target={target}", "readonly"
+            options += ["--mount", _as_csv(fields)]
         start = [program.command, "run", *options, program.image]
         stop = [program.command, "stop", name]
     else:
         flags |= {"port": settings.grpc_port, "rest_api_port": settings.rest_port}
         start, stop = [program.command], None
     return [*start, *(f"--{flag}={value}" for flag, value in flags.items())], stop
+
+
+def _as_csv(fields: Sequence[str]) -> str:
+    """A line of CSV, as Docker reads it: a field with a comma stands in quotes."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()
 
 
 def _wait_until_available(

@@ -5,9 +5,9 @@
     python -m serving.serve --models saved_models --preview
 
 Starts tensorflow_model_server from PATH, else the Docker image tensorflow/serving, waits until
-every model is available, and stops it on Ctrl-C, SIGTERM or the end of its terminal. With --preview a small server for
-development and tests answers the same calls; it needs neither. Once the models are available, one
-line of JSON on standard output says where.
+every model is available, and stops it on Ctrl-C, SIGTERM or the end of its terminal. With --preview
+a small server for development and tests answers the same calls; it needs neither. Once the models
+are available, one line of JSON on standard output says where.
 """
 
 from __future__ import annotations

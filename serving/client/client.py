@@ -186,12 +186,18 @@ class Client:
         return self._send(deadline, self._transport.regress, features, signature)
 
     def status(self, *, timeout: float | None = None) -> list[ModelVersion]:
-        """State of the model's versions, newest first, or of the client's version alone.
+        """State of the model's versions, newest first, or of the client's version or label alone.
 
         Raises:
-            ServingError: No such model, or no answer in time.
+            ServingError: No such model, version or label, or no answer in time.
         """
-        return self._send(self._deadline(timeout), self._transport.status)
+        deadline = self._deadline(timeout)
+        if self.endpoint.label is None:
+            return self._send(deadline, self._transport.status)
+        # The server's status knows no labels, and its metadata does. A label may move in between.
+        version = self._metadata(deadline).version
+        versions = self._send(deadline, self._transport.status)
+        return [state for state in versions if state.version == version]
 
     def metadata(self, *, timeout: float | None = None) -> dict[str, Any]:
         """The model's inputs and outputs, as plain data, read anew from the server.

@@ -129,6 +129,12 @@ def test_token_comes_from_the_environment_and_stays_hidden(
     assert "s3cret" not in said.out + said.err
 
 
+def test_status_of_a_label_is_that_of_its_version(url, model, capsys):
+    assert main(["status", "--url", url, "--model", "m", "--label", "stable"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == 7
+    assert [call for call, *_ in model.requests] == ["metadata", "status"]
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
@@ -141,6 +147,7 @@ def test_token_comes_from_the_environment_and_stays_hidden(
         (["predict", "--input", "a.npy", "--output", "no/such/a.npz"], "an existing folder"),
         (["predict", "--input", "a.npy", "--signature", "nope"], "FAILED_PRECONDITION"),
         (["status", "--version", "8"], "NOT_FOUND"),
+        (["status", "--label", "nosuch"], "Unrecognized servable version label: nosuch"),
         (["status", "--header", "s3cret"], "expected NAME:VALUE"),
         (["status", "--timeout", "0"], "positive number of seconds"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
@@ -228,6 +229,42 @@ def test_polling_survives_any_error(log, base, monkeypatch):
     put(base, 2)
     until(lambda: store.available() == {"m": [2]})
     store.stop()
+
+
+def test_a_folder_that_can_not_be_read_stops_no_other_model(log, base, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    put(base, 1)
+    (base.parent / "n").mkdir()
+    put(base.parent / "n", 1)
+    store = Store(model_config.build(base.parent), FakeServable)
+    find = store_module.find_versions
+
+    def find_versions(folder):
+        if folder == base:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return find(folder)
+
+    store.poll()
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "find_versions", find_versions)
+        for version in (2, 3):
+            put(base, version)
+            put(base.parent / "n", version)
+            store.poll()
+            assert store.available() == {"m": [1], "n": [version]}
+    store.poll()
+    store.poll()
+    assert store.available() == {"m": [3], "n": [3]}
+    shutil.rmtree(base)
+    store.poll()
+    store.poll()
+    told = [r.message for r in caplog.records if r.message.startswith("m: ")]
+    assert told == [
+        f"m: Permission denied: {base}; nothing changes",
+        "m: its folder can be read again",
+        f"m: No such folder: {base}; nothing changes",
+    ]
+    assert "Traceback" not in caplog.text
 
 
 def until(condition, seconds=20.0):
