@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from asym_keras.files import user_path, write_text
 from serving import model_config, tether
+from serving.addresses import bare, free_port, joined, require_free, to_ask
 from serving.model_config import Batching
 
 logger = logging.getLogger("serving.launch")
@@ -119,9 +119,11 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     ports = settings.rest_port, settings.grpc_port
     for port in ports:
         require_free(settings.host, port)
-    if not program.image and settings.host not in ("0.0.0.0", "::"):
+    if not program.image and bare(settings.host) not in ("0.0.0.0", "::"):
         listens = f"{BINARY} listens on every address of this machine, not on {settings.host} only"
         logger.warning("%s: close ports %d and %d to others, or use Docker", listens, *ports)
+    if not program.image and ":" in settings.host:
+        logger.warning("%s listens for gRPC on IPv4 alone: ask at 127.0.0.1", BINARY)
     if program.image and user_path(settings.models).is_symlink():
         told = "%s is a link, which Docker follows once, at its start: start anew when it has moved"
         logger.warning(told, settings.models)
@@ -161,31 +163,6 @@ def run(program: Program, settings: Settings, announce: Callable[[Settings], Non
     raise RuntimeError(f"{BINARY}: expected it to run on, received its end with code {code}")
 
 
-def free_port() -> int:
-    """A TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def require_free(host: str, port: int) -> None:
-    """Tries to bind a port, before anything is loaded. Port 0 is always free.
-
-    Raises:
-        OSError: Another program listens on the port, or this machine has no such address.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"port {port}: expected a free one, received one that can't be bound on {host} "
-                f"({error.strerror}); choose another with --rest-port or --grpc-port",
-            ) from error
-
-
 def _command(
     program: Program, settings: Settings, folder: Path
 ) -> tuple[list[str], list[str] | None]:
@@ -221,7 +198,7 @@ def _command(
         name = f"serving-{uuid.uuid4().hex[:12]}"
         options = ["--rm", "--name", name]
         for port, inside in ((settings.rest_port, 8501), (settings.grpc_port, 8500)):
-            options += ["--publish", f"{settings.host}:{port}:{inside}"]
+            options += ["--publish", f"{joined(settings.host, port)}:{inside}"]
         for outside, target in ((user_path(settings.models).resolve(), mount), (folder, seen)):
             fields = "type=bind", f"source={outside}", f"target={target}", "readonly"
             options += ["--mount", _as_csv(fields)]
@@ -243,8 +220,8 @@ def _as_csv(fields: Sequence[str]) -> str:
 def _wait_until_available(
     process: subprocess.Popen, settings: Settings, names: Sequence[str]
 ) -> None:
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else settings.host
-    url, end = f"http://{host}:{settings.rest_port}", time.monotonic() + settings.start_seconds
+    url = f"http://{joined(to_ask(settings.host), settings.rest_port)}"
+    end = time.monotonic() + settings.start_seconds
     while problems := [f"{name}: {problem}" for name in names if (problem := _problem(url, name))]:
         if process.poll() is not None:
             received = f"its end with code {process.returncode}; its log above says why"

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from serving import commands, extra, launch, model_config
+from serving import addresses, commands, extra, launch, model_config
 from serving.model_config import Batching
 
 
@@ -53,7 +53,7 @@ def _preview(flags: argparse.Namespace) -> None:
         raise ValueError("--batching: expected the real server, received --preview; leave one out")
     config = _config(flags)
     for port in (flags.rest_port, flags.grpc_port):
-        launch.require_free(flags.host, port)
+        addresses.require_free(flags.host, port)
     with extra.needed("--preview"):
         from serving.preview import server as preview
     options = preview.Options(**commands.fields_of(preview.Options, flags))

@@ -18,7 +18,7 @@ from serving.client.examples import Features, Labelled
 from serving.client.signatures import Arrays, ModelMetadata, Signature, signatures_from_json
 from serving.client.status import ModelVersion, versions_from_json
 
-CHANNEL_OPTIONS = (
+_OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # the default is 4 MiB: 100,000 scores of 10 classes
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_retries", 0),  # `with_retries` does it, as often as the caller wants
@@ -27,6 +27,11 @@ CHANNEL_OPTIONS = (
 )
 # Process and thread of each call under way. What a fork copies stays there: its threads are gone.
 _under_way: set[tuple[int, int]] = set()
+
+
+def channel_options(endpoint: Endpoint) -> list[tuple[str, int]]:
+    """Options of a channel to `endpoint`; gRPC would ask loopback, too, through a proxy."""
+    return [*_OPTIONS, ("grpc.enable_http_proxy", int(endpoint.proxy is not None))]
 
 
 class GrpcTransport:
@@ -52,11 +57,12 @@ class GrpcTransport:
         self._grpc = grpc
         self._endpoint = endpoint
         self._headers = tuple(endpoint.headers.items())
+        options = channel_options(endpoint)
         if endpoint.is_secure:
             credentials = grpc.ssl_channel_credentials(endpoint.authorities())
-            self._channel = grpc.secure_channel(endpoint.target, credentials, CHANNEL_OPTIONS)
+            self._channel = grpc.secure_channel(endpoint.target, credentials, options)
         else:
-            self._channel = grpc.insecure_channel(endpoint.target, CHANNEL_OPTIONS)
+            self._channel = grpc.insecure_channel(endpoint.target, options)
         self._prediction = self._protos.prediction_service.PredictionServiceStub(self._channel)
         self._models = self._protos.model_service.ModelServiceStub(self._channel)
 

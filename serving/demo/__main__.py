@@ -17,12 +17,11 @@ import webbrowser
 from collections.abc import Sequence
 
 from asym_keras.files import user_path
-from serving import commands, extra
+from serving import addresses, commands, extra
 from serving.demo.cards import find_models
 from serving.demo.settings import Settings
 
 logger = logging.getLogger("serving.demo")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,11 +77,10 @@ async def _serve(settings: Settings, *, host: str, port: int, open_page: bool) -
     runner = web.AppRunner(make_app(settings), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{runner.addresses[0][1]}/"
+        await web.TCPSite(runner, addresses.bare(host), port).start()
+        address = f"http://{addresses.joined(host, runner.addresses[0][1])}/"
         logger.info("demo at %s, models from %s; Ctrl-C ends it", address, settings.server)
-        if host not in _LOOPBACK:
+        if not addresses.is_loopback(host) or addresses.to_ask(host) != addresses.bare(host):
             logger.warning("--host %s: others who reach this machine can ask the models", host)
         if open_page:
             webbrowser.open(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 import threading
@@ -13,6 +14,8 @@ import pytest
 import serving_models
 
 from serving import model_config
+from serving.client import connect
+from serving.preview import server as preview_server
 from serving.preview import store as store_module
 from serving.preview.errors import ServingError
 from serving.preview.store import Store
@@ -265,6 +268,21 @@ def test_a_folder_that_can_not_be_read_stops_no_other_model(log, base, monkeypat
         f"m: No such folder: {base}; nothing changes",
     ]
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("::1", ["[::1]"]), ("[::1]", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"])],
+)
+def test_addresses_of_ipv6(log, base, monkeypatch, host, asked):
+    put(base, 1)
+    monkeypatch.setattr(preview_server, "_load", lambda path, threads: FakeServable(path))
+    with serving_models.running_preview(base.parent, host=host) as running:
+        server = running.server
+        ports = {"http": server.rest_port, "grpc": server.grpc_port}
+        for address, (scheme, port) in itertools.product(asked, ports.items()):
+            with connect(f"{scheme}://{address}:{port}", model="m", timeout=5) as client:
+                assert client.status()[0].is_available
 
 
 def until(condition, seconds=20.0):

@@ -105,7 +105,7 @@ def test_watcher_ends_a_process_that_waits_in_vain():
     assert waiting.wait(20) == -signal.SIGKILL
     message = watcher.stderr.read()
     assert "expected 2 workers to start within 0.1 seconds" in message
-    assert "no answer from: worker 1 (127.0.0.1:0). Start them all" in message
+    assert "no answer from: worker 1 (127.0.0.1:0: Connection refused). Start them all" in message
     watcher.communicate(timeout=20)
 
 
