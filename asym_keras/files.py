@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,11 +35,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
     A killed process or a full disk leaves the old file as it was. The temporary name keeps
     the suffix of `path`, since many writers choose the format by it. `~` is the home folder.
+    Where `path` is a link, the file that it names is written.
 
     Raises:
         OSError: The folder can't be written or the disk is full; says so by name.
+        ValueError: `path` is a device or a pipe, which can't be replaced.
     """
-    path = user_path(path)
+    path = _written(user_path(path))
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp{path.suffix}"
     try:
         # As any new file, by the umask or the folder's own rules: not mkstemp's, which none but
@@ -57,10 +60,24 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes `text` (UTF-8) to `path`, whole or not at all."""
+def write_text(path: str | os.PathLike, text: str, *, mode: int | None = None) -> None:
+    """Writes `text` (UTF-8) to `path`, whole or not at all; `mode`: its permissions, if given."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+        if mode is not None:
+            temporary.chmod(mode)
+
+
+def _written(path: Path) -> Path:
+    """The file that is written where `path` is asked for: the end of its links."""
+    file = Path(os.path.realpath(path)) if path.is_symlink() else path
+    with contextlib.suppress(OSError):  # a folder that can't be read is told when it is written
+        mode = file.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ValueError(
+                f"expected the name of a file, received {path}, which is a device or a pipe"
+            )
+    return file
 
 
 def _explained(error: OSError, path: Path) -> OSError:

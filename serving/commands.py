@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,13 @@ def port(text: str) -> int:
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, received {text}")
     return number
+
+
+def ending_signals() -> list[signal.Signals]:
+    """The signals that end a server: Ctrl-C, SIGTERM, and SIGHUP unless nohup has it ignored."""
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return numbers[:-1] if ignored else numbers
 
 
 def start_log(level: int = logging.INFO) -> None:

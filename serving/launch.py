@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
+import io
 import logging
 import math
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,8 +17,9 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from asym_keras.files import user_path
-from serving import model_config
+from asym_keras.files import user_path, write_text
+from serving import model_config, tether
+from serving.addresses import bare, free_port, joined, require_free, to_ask
 from serving.model_config import Batching
 
 logger = logging.getLogger("serving.launch")
@@ -106,6 +108,8 @@ def find_program(image: str = IMAGE) -> Program:
 def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     """Starts a server, waits until every model is AVAILABLE, and stops it after the block.
 
+    The server ends with this process, too, whatever ends that.
+
     Raises:
         RuntimeError: It ended, or a model did not become available in time.
         OSError: There is no folder of models, or a port is in use.
@@ -115,19 +119,26 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     ports = settings.rest_port, settings.grpc_port
     for port in ports:
         require_free(settings.host, port)
-    if not program.image and settings.host not in ("0.0.0.0", "::"):
+    if not program.image and bare(settings.host) not in ("0.0.0.0", "::"):
         listens = f"{BINARY} listens on every address of this machine, not on {settings.host} only"
         logger.warning("%s: close ports %d and %d to others, or use Docker", listens, *ports)
+    if not program.image and ":" in settings.host:
+        logger.warning("%s listens for gRPC on IPv4 alone: ask at 127.0.0.1", BINARY)
+    if program.image and user_path(settings.models).is_symlink():
+        told = "%s is a link, which Docker follows once, at its start: start anew when it has moved"
+        logger.warning(told, settings.models)
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         command, stop = _command(program, settings, Path(folder))
         # In a session of its own Ctrl-C does not reach the server: `_stop` ends it, once.
-        process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
-        try:
-            names = [model.name for model in config.model_config_list.config]
-            _wait_until_available(process, settings, names)
-            yield process
-        finally:
-            _stop(process, stop)
+        with tether.tied(stop or ()) as tie:
+            process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+            try:
+                tie(process.pid)
+                names = [model.name for model in config.model_config_list.config]
+                _wait_until_available(process, settings, names)
+                yield process
+            finally:
+                _stop(process, stop)
 
 
 def run(program: Program, settings: Settings, announce: Callable[[Settings], None]) -> None:
@@ -152,31 +163,6 @@ def run(program: Program, settings: Settings, announce: Callable[[Settings], Non
     raise RuntimeError(f"{BINARY}: expected it to run on, received its end with code {code}")
 
 
-def free_port() -> int:
-    """A TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def require_free(host: str, port: int) -> None:
-    """Tries to bind a port, before anything is loaded. Port 0 is always free.
-
-    Raises:
-        OSError: Another program listens on the port, or this machine has no such address.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"port {port}: expected a free one, received one that can't be bound on {host} "
-                f"({error.strerror}); choose another with --rest-port or --grpc-port",
-            ) from error
-
-
 def _command(
     program: Program, settings: Settings, folder: Path
 ) -> tuple[list[str], list[str] | None]:
@@ -194,7 +180,7 @@ def _command(
         text = model_config.batching_text(settings.batching)
         files["batching_parameters_file"] = ("batching.config", text)
     for name, text in files.values():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text, mode=0o644)
     folder.chmod(0o755)  # the container may run as another user
     flags: dict[str, str | int] = {flag: f"{seen}/{name}" for flag, (name, _) in files.items()} | {
         "rest_api_timeout_in_ms": int(1000 * settings.timeout),
@@ -212,9 +198,10 @@ def _command(
         name = f"serving-{uuid.uuid4().hex[:12]}"
         options = ["--rm", "--name", name]
         for port, inside in ((settings.rest_port, 8501), (settings.grpc_port, 8500)):
-            options += ["--publish", f"{settings.host}:{port}:{inside}"]
+            options += ["--publish", f"{joined(settings.host, port)}:{inside}"]
         for outside, target in ((user_path(settings.models).resolve(), mount), (folder, seen)):
-            options += ["--mount", f"type=bind,source={outside},target={target},readonly"]
+            fields = "type=bind", f"source={outside}", f"target={target}", "readonly"
+            options += ["--mount", _as_csv(fields)]
         start = [program.command, "run", *options, program.image]
         stop = [program.command, "stop", name]
     else:
@@ -223,11 +210,18 @@ def _command(
     return [*start, *(f"--{flag}={value}" for flag, value in flags.items())], stop
 
 
+def _as_csv(fields: Sequence[str]) -> str:
+    """A line of CSV, as Docker reads it: a field with a comma stands in quotes."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()
+
+
 def _wait_until_available(
     process: subprocess.Popen, settings: Settings, names: Sequence[str]
 ) -> None:
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else settings.host
-    url, end = f"http://{host}:{settings.rest_port}", time.monotonic() + settings.start_seconds
+    url = f"http://{joined(to_ask(settings.host), settings.rest_port)}"
+    end = time.monotonic() + settings.start_seconds
     while problems := [f"{name}: {problem}" for name in names if (problem := _problem(url, name))]:
         if process.poll() is not None:
             received = f"its end with code {process.returncode}; its log above says why"

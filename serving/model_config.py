@@ -1,6 +1,6 @@
 """Writes the files that `tensorflow_model_server` is started with.
 
-    python -m serving.model_config --models saved_models --mount /models > models.config
+    python -m serving.model_config --models saved_models --mount /models --output models.config
 
 `models.config` names every model with its absolute path, its version policy and its labels.
 """
@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import logging
 import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from asym_keras.files import user_path
+from asym_keras.files import user_path, write_text
 from serving import commands, extra
 from serving.versions import find_versions
+
+logger = logging.getLogger("serving.model_config")
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
@@ -51,12 +55,18 @@ class Batching:
             raise ValueError(f"max_request_size: expected at least {bound}, {received}")
 
 
+@functools.cache
+def _tell(text: str) -> None:
+    """Warns once, however often a folder is read."""
+    logger.warning("%s", text)
+
+
 def find_models(models: str | os.PathLike) -> dict[str, list[int]]:
     """The versions of each model in a folder of models, rising.
 
     Args:
         models: folder that holds `NAME/VERSION/saved_model.pb`. Hidden folders, and those without
-            a version, are no models.
+            a version, are no models. What can't be read is passed over with a warning.
 
     Raises:
         FileNotFoundError: No such folder.
@@ -68,7 +78,11 @@ def find_models(models: str | os.PathLike) -> dict[str, list[int]]:
         raise FileNotFoundError(f"models: expected a folder, received {received}")
     found = {}
     for base in sorted(models.iterdir()):
-        versions = [] if base.name.startswith(".") else list(find_versions(base))
+        try:
+            versions = [] if base.name.startswith(".") else list(find_versions(base))
+        except OSError as error:  # a volume's lost+found, a folder of somebody else's
+            _tell(f"{base}: passed over, it can't be read ({error.strerror or error})")
+            continue
         if not versions:
             continue
         if not re.fullmatch("[A-Za-z0-9_.-]+", base.name):
@@ -96,8 +110,10 @@ def build(
         models: folder that holds `NAME/VERSION/saved_model.pb`.
         versions: which versions serve: "latest" (the default), "latest:2", "all" or "1,3", for
             every model, or for one as "NAME=1,3".
-        labels: names of versions, as "NAME:LABEL=VERSION".
-        mount: path of `models` as the server sees it. None: its path here.
+        labels: names of versions, as "NAME:LABEL=VERSION". A model with labels needs versions that
+            stay; by default those that have one, and the newest of today, serve.
+        mount: path of `models` as the server sees it. None: its path here, through links as they
+            are given, so that one that is set to another folder later is followed.
 
     Returns:
         `tensorflow_serving.config.model_server_config_pb2.ModelServerConfig`.
@@ -116,16 +132,17 @@ def build(
     module = "tensorflow_serving.config.model_server_config_pb2"
     config = extra.load(module, wanted_by="models.config").ModelServerConfig()
     for name, numbers in found.items():
-        base = f"{mount.rstrip('/')}/{name}" if mount else str(user_path(models).resolve() / name)
+        base = f"{mount.rstrip('/')}/{name}" if mount else str(user_path(models).absolute() / name)
         model = config.model_config_list.config.add(name=name, base_path=base)
-        model.model_platform, policy = "tensorflow", policies.get(name, "latest")
+        model.model_platform = "tensorflow"
+        policy = _policy(name, policies.get(name), labelled.get(name, {}), numbers)
         loaded = _set_policy(model.model_version_policy, policy, name, numbers)
         for label, number in labelled.get(name, {}).items():
             if number not in loaded:
+                cure = f". Serve it, too: --versions {name}=all" if number in numbers else ""
                 raise ValueError(
                     f"label {name}:{label}={number}: expected one of the versions that serve "
-                    f"({_listed(loaded)}), received {number}; there are {_listed(numbers)}. "
-                    f"Serve it, too: --versions {name}=all"
+                    f"({_listed(loaded)}), received {number}; there are {_listed(numbers)}{cure}"
                 )
             model.version_labels[label] = number
     return config
@@ -166,6 +183,27 @@ def _by_model(versions: Iterable[str], found: Mapping[str, list[int]]) -> dict[s
             _require_model(name, found, f"versions {text}")
         policies |= {name: policy} if equals else dict.fromkeys(found, policy)
     return policies
+
+
+def _policy(
+    name: str, given: str | None, labelled: Mapping[str, int], numbers: Sequence[int]
+) -> str:
+    """Which versions of a model serve: with `latest` the next one would unload a labelled one."""
+    if not labelled or not (given or "latest").startswith("latest"):
+        return given or "latest"
+    if given is None and set(labelled.values()) <= set(numbers):
+        chosen = {*labelled.values(), max(numbers)}
+        later = f"--versions {name}=all takes later ones, too"
+        _tell(f"{name}: serves version {_listed(chosen)} alone, since it has labels; {later}")
+        return _listed(chosen).replace(" ", "")
+    if given is None:
+        return "all"
+    chosen = _listed(labelled.values()).replace(" ", "")
+    raise ValueError(
+        f"versions of {name}: expected some that stay, since labels name them, received {given!r}, "
+        f"with which a labelled version goes when newer ones come. Give --versions {name}={chosen} "
+        f"or --versions {name}=all"
+    )
 
 
 def _set_policy(proto: Any, text: str, name: str, numbers: Sequence[int]) -> list[int]:
@@ -221,14 +259,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints a models.config."""
+    """Prints a models.config, or writes it."""
     parser = commands.parser("serving.model_config", __doc__)
     add_arguments(parser)
     parser.add_argument("--mount", metavar="PATH", help="path of the models as the server sees it")
+    whole = "file to write, whole or not at all: a server may read it (default: standard output)"
+    parser.add_argument("--output", metavar="FILE", help=whole)
     flags = parser.parse_args(argv)
-    options = {"versions": flags.versions, "labels": flags.labels, "mount": flags.mount}
-    if status := commands.status_of(lambda: print(to_text(build(flags.models, **options)), end="")):
+    commands.start_log()
+    if status := commands.status_of(lambda: _write(flags)):
         sys.exit(status)
+
+
+def _write(flags: argparse.Namespace) -> None:
+    options = {"versions": flags.versions, "labels": flags.labels, "mount": flags.mount}
+    text = to_text(build(flags.models, **options))
+    if flags.output is None:
+        print(text, end="")
+        return
+    # No secret: the server may run as another user.
+    write_text(flags.output, text, mode=0o644)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@
     python -m serving.serve --models saved_models --preview
 
 Starts tensorflow_model_server from PATH, else the Docker image tensorflow/serving, waits until
-every model is available, and stops it on Ctrl-C or SIGTERM. With --preview a small server for
-development and tests answers the same calls; it needs neither. Once the models are available, one
-line of JSON on standard output says where.
+every model is available, and stops it on Ctrl-C, SIGTERM or the end of its terminal. With --preview
+a small server for development and tests answers the same calls; it needs neither. Once the models
+are available, one line of JSON on standard output says where.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from serving import commands, extra, launch, model_config
+from serving import addresses, commands, extra, launch, model_config
 from serving.model_config import Batching
 
 
@@ -43,7 +43,8 @@ def _real(flags: argparse.Namespace) -> None:
         kind = "docker" if program.image else launch.BINARY
         _announce(kind, settings.host, settings.rest_port, settings.grpc_port, names)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
+    for number in commands.ending_signals():
+        signal.signal(number, signal.default_int_handler)  # stops as Ctrl-C does
     launch.run(program, settings, announce)
 
 
@@ -52,7 +53,7 @@ def _preview(flags: argparse.Namespace) -> None:
         raise ValueError("--batching: expected the real server, received --preview; leave one out")
     config = _config(flags)
     for port in (flags.rest_port, flags.grpc_port):
-        launch.require_free(flags.host, port)
+        addresses.require_free(flags.host, port)
     with extra.needed("--preview"):
         from serving.preview import server as preview
     options = preview.Options(**commands.fields_of(preview.Options, flags))

@@ -98,6 +98,36 @@ def test_permissions_are_those_of_any_new_file(tmp_path, mask, mode, monkeypatch
     assert stat.S_IMODE((tmp_path / "a.csv").stat().st_mode) == mode
 
 
+def test_a_link_is_followed_to_the_file_that_it_names(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.json").symlink_to("there/real.json")
+    (tmp_path / "second.json").symlink_to("link.json")
+    for link, text in (("link.json", "new"), ("second.json", "newer")):
+        write_text(tmp_path / link, text)
+        assert (tmp_path / link).is_symlink()
+        assert (tmp_path / "there" / "real.json").read_text() == text
+    assert names(tmp_path / "there") == ["real.json"]
+    (tmp_path / "dangling.json").symlink_to("nowhere/real.json")
+    with pytest.raises(FileNotFoundError, match=r"could not write real\.json"):
+        write_text(tmp_path / "dangling.json", "a")
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(ValueError, match=r"received .*a\.json, which is a device or a pipe"):
+        write_text(tmp_path / "a.json", "a")
+    assert stat.S_ISFIFO((tmp_path / "a.json").stat().st_mode)
+
+
+def test_permissions_that_are_asked_for(tmp_path):
+    before = os.umask(0o077)
+    try:
+        write_text(tmp_path / "a.config", "a", mode=0o644)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.config").stat().st_mode) == 0o644
+
+
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"could not write a\.csv \(No such file") as caught:
         write_text(tmp_path / "missing" / "a.csv", "a")

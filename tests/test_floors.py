@@ -27,7 +27,7 @@ ROWS = {
         ("zoo_gallery",),
     ),
     "serving": (
-        ("codes", "commands", "extra", "readme", "sessions", "versions"),
+        ("addresses", "codes", "commands", "extra", "readme", "sessions", "tether", "versions"),
         ("card", "client", "model_config", "preview"),
         ("demo", "exporting", "launch"),
         ("export", "package", "serve"),

@@ -80,7 +80,7 @@ async def _rest(endpoint: Endpoint, bodies: list[bytes], connections: int) -> As
 async def _grpc(endpoint: Endpoint, bodies: list[bytes], connections: int) -> AsyncIterator[Send]:
     import grpc
 
-    options = [*rpc.CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+    options = [*rpc.channel_options(endpoint), ("grpc.use_local_subchannel_pool", 1)]
     turn = itertools.cycle(bodies)
     metadata = tuple(endpoint.headers.items())
     async with contextlib.AsyncExitStack() as stack:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asym_keras.files import user_path
-from serving import commands
+from serving import commands, tether
 from serving.client import flags, inputs, outputs
 from serving.client.client import Client
 
@@ -71,10 +71,13 @@ def _bench(words: Sequence[str]) -> int:
     paths = [beside, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-P", "-m", "benchmarks.load", *words]
-    try:
-        return subprocess.run(command, env=environment, check=False).returncode
-    except KeyboardInterrupt:  # Ctrl-C reaches the program, too
-        return 130
+    with tether.tied() as tie, subprocess.Popen(command, env=environment) as process:
+        tie(process.pid)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # Ctrl-C reaches the program, too, but no SIGINT to this one does
+            process.terminate()
+            return 130
 
 
 def _client(arguments: argparse.Namespace) -> Client:

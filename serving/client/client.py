@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,6 +75,8 @@ def connect(
 class Client:
     """Calls one model. Made by `connect`; several threads may share it.
 
+    After a fork each process has connections of its own.
+
     Args:
         endpoint: Model, address and headers.
         timeout: Seconds for a call that is given no other number.
@@ -91,7 +94,9 @@ class Client:
         self._timeout = timeout
         self._retries = retries
         self._known: ModelMetadata | None = None  # threads replace it as a whole
-        self._transport = _transport(endpoint)
+        # By process: on connections from before a fork, parent and children would read each other's
+        # answers. They are not closed here, which would end them for the parent, too.
+        self._transports: dict[int, Any] = {os.getpid(): _transport(endpoint)}
 
     def predict(
         self,
@@ -181,12 +186,18 @@ class Client:
         return self._send(deadline, self._transport.regress, features, signature)
 
     def status(self, *, timeout: float | None = None) -> list[ModelVersion]:
-        """State of the model's versions, newest first, or of the client's version alone.
+        """State of the model's versions, newest first, or of the client's version or label alone.
 
         Raises:
-            ServingError: No such model, or no answer in time.
+            ServingError: No such model, version or label, or no answer in time.
         """
-        return self._send(self._deadline(timeout), self._transport.status)
+        deadline = self._deadline(timeout)
+        if self.endpoint.label is None:
+            return self._send(deadline, self._transport.status)
+        # The server's status knows no labels, and its metadata does. A label may move in between.
+        version = self._metadata(deadline).version
+        versions = self._send(deadline, self._transport.status)
+        return [state for state in versions if state.version == version]
 
     def metadata(self, *, timeout: float | None = None) -> dict[str, Any]:
         """The model's inputs and outputs, as plain data, read anew from the server.
@@ -214,7 +225,8 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections. The client cannot be used afterwards."""
-        self._transport.close()
+        if own := self._transports.get(os.getpid()):
+            own.close()
 
     def __enter__(self) -> Client:
         return self
@@ -224,6 +236,15 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {self.endpoint.model_name!r} at {self.endpoint.address}>"
+
+    @property
+    def _transport(self) -> Any:
+        own = os.getpid()
+        if own not in self._transports:
+            made = _transport(self.endpoint)
+            if self._transports.setdefault(own, made) is not made:  # another thread was first
+                made.close()
+        return self._transports[own]
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else timeout)

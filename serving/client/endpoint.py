@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
+import functools
 import logging
 import urllib.parse
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from asym_keras.files import user_path
+from serving import addresses
+from serving.client import proxies
 from serving.client.deadlines import Deadline
 from serving.client.errors import ServingError
 
@@ -56,12 +58,17 @@ class Endpoint:
     @property
     def target(self) -> str:
         """`host:port`, with brackets around an IPv6 address."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return addresses.joined(self.host, self.port)
 
     @property
     def address(self) -> str:
         """The address to show in messages, without model and headers."""
         return f"{self.scheme}://{self.target}{self.prefix}"
+
+    @functools.cached_property
+    def proxy(self) -> str | None:
+        """URL of the proxy that the environment names for this address; None: there is none."""
+        return proxies.proxy_of(self.scheme, self.host, self.port)
 
     @property
     def model_name(self) -> str:
@@ -75,9 +82,11 @@ class Endpoint:
         return None if self.ca_file is None else self.ca_file.read_bytes()
 
     def error(self, code: str, message: str, *, retryable: bool = False) -> ServingError:
-        """The error of a request to this model."""
+        """The error of a request to this model; it names the proxy, where there is one."""
+        through = f" through the proxy {proxies.shown(self.proxy)}" if self.proxy else ""
+        address = f"{self.address}{through}"
         return ServingError(
-            code, message, model=self.model_name, address=self.address, retryable=retryable
+            code, message, model=self.model_name, address=address, retryable=retryable
         )
 
     def late(self, deadline: Deadline) -> ServingError:
@@ -140,7 +149,7 @@ def parse_endpoint(
     if ca_file is not None and not endpoint.is_secure:
         received = f"{scheme}://; use {scheme}s://"
         raise ValueError(f"ca_file: expected an encrypted address, received {received}")
-    if "authorization" in sent and not (endpoint.is_secure or _is_loopback(endpoint.host)):
+    if "authorization" in sent and not (endpoint.is_secure or addresses.is_loopback(endpoint.host)):
         logger.warning("the token goes unencrypted to %s; use %ss://", endpoint.target, scheme)
     return endpoint
 
@@ -180,10 +189,3 @@ def _headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:
             expected = "one line of ASCII characters"
             raise ValueError(f"header {name!r}: expected {expected}, received something else")
     return result
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from serving.client.signatures import Signature, TensorSpec
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm")
 _KINDS = f".npy, .npz, .csv or an image ({', '.join(_IMAGES)})"
+# How a damaged number looks: empty, no value, or a digit after at most a sign and a point.
+_NO_NAME = re.compile(r"\s*(n/?a|nan|null|none|nil|missing|#.*|[?.-]*|[+-]?[.,]?\d.*)\s*$", re.I)
 _GREY = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # Pillow's modes of at most 8 bits a colour
 
 
@@ -28,7 +31,8 @@ def read_inputs(
 
     Args:
         paths: `.npy` holds an array of rows, or a single row; `.npz` arrays by input name; `.csv`
-            a row in each line, after a line of names, if there is one. An image is made grey, with
+            a row in each line, after a line of names, if there is one: a first line with any number
+            in it is a row. An image is turned as its Exif orientation says and made grey, with
             pixels 0 (black) to 255, and scaled to the height and width that the signature asks for
             (28 x 28 for 784 numbers).
         signature: The model's, for the number of axes and the size of images.
@@ -92,7 +96,7 @@ def _numpy(file: Path) -> npt.NDArray | dict[str, npt.NDArray]:
 def _csv(file: Path) -> npt.NDArray[np.float64]:
     with _reading(file, "lines of equally many numbers"):
         lines = list(csv_table.read_records(file.read_bytes(), file.name))
-        if lines and not all(map(csv_table.is_number, lines[0][1])):
+        if lines and _are_names(lines[0][1]):
             del lines[0]
         for number, cells in lines:
             for odd in itertools.filterfalse(csv_table.is_number, cells):
@@ -101,6 +105,16 @@ def _csv(file: Path) -> npt.NDArray[np.float64]:
     if rows.ndim != 2:
         raise ValueError(f"--input: expected a line of numbers for each row, {file} has none")
     return rows
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    """Whether a first line names columns. A row with a damaged cell must not pass for one.
+
+    Names begin with no digit and stand for no missing value, at least one of them.
+    """
+    if any(map(csv_table.is_number, cells)):
+        return False
+    return any(not _NO_NAME.match(cell) for cell in cells)
 
 
 def _image(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray[np.uint8]:
@@ -113,6 +127,8 @@ def _image(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray[np.uint8]:
             with Image.open(file) as image:
                 if image.mode not in _GREY:
                     raise ValueError(f"its pixels are {image.mode}, not 8 bits each")
+                with contextlib.suppress(SyntaxError):  # damaged Exif data turn nothing
+                    ImageOps.exif_transpose(image, in_place=True)  # as it is seen, not as it lies
                 # Transparent pixels show the paper, which is white; often they hold black.
                 picture = image.convert("RGBA")
         except Image.DecompressionBombError as error:

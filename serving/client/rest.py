@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import ssl
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -36,7 +37,18 @@ def model_path(endpoint: Endpoint) -> str:
 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """A context that checks certificates by `ca_file`, or by the system's authorities."""
+    """A context that checks certificates by `ca_file`, or by the system's authorities.
+
+    Raises:
+        FileNotFoundError: `SSL_CERT_FILE` or `SSL_CERT_DIR`, which OpenSSL heeds, name nothing.
+    """
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        path = os.environ.get(name)
+        if endpoint.ca_file is None and path and not os.path.exists(path):
+            received = f"received {path}, where nothing is; unset it, or give --ca-file (ca_file)"
+            raise FileNotFoundError(
+                f"{name}: expected the authorities that sign certificates, {received}"
+            )
     return ssl.create_default_context(cafile=endpoint.ca_file)
 
 
@@ -53,6 +65,8 @@ class RestTransport:
         self._client = self._httpx.Client(
             base_url=f"{endpoint.scheme}://{endpoint.target}",
             headers=dict(endpoint.headers),
+            proxy=endpoint.proxy,
+            trust_env=False,  # httpx would ask loopback, too, through a proxy
             # Unencrypted addresses need no certificates, and reading them takes 20 ms.
             verify=tls_context(endpoint) if endpoint.is_secure else False,
         )

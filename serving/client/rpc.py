@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,20 @@ from serving.client.examples import Features, Labelled
 from serving.client.signatures import Arrays, ModelMetadata, Signature, signatures_from_json
 from serving.client.status import ModelVersion, versions_from_json
 
-CHANNEL_OPTIONS = (
+_OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # the default is 4 MiB: 100,000 scores of 10 classes
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_retries", 0),  # `with_retries` does it, as often as the caller wants
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
+# Process and thread of each call under way. What a fork copies stays there: its threads are gone.
+_under_way: set[tuple[int, int]] = set()
+
+
+def channel_options(endpoint: Endpoint) -> list[tuple[str, int]]:
+    """Options of a channel to `endpoint`; gRPC would ask loopback, too, through a proxy."""
+    return [*_OPTIONS, ("grpc.enable_http_proxy", int(endpoint.proxy is not None))]
 
 
 class GrpcTransport:
@@ -30,20 +39,30 @@ class GrpcTransport:
 
     Args:
         endpoint: A model at a `grpc://` or `grpcs://` address.
+
+    Raises:
+        RuntimeError: This process was forked within a call of another thread.
     """
 
     def __init__(self, endpoint: Endpoint):
+        if any(process != os.getpid() for process, _ in _under_way.copy()):
+            raise RuntimeError(
+                "expected a process that gRPC works in, received one that was forked while another "
+                "thread was within a call: there gRPC may wait for ever. Fork before the first "
+                "call, start processes by spawn, or ask over http://"
+            )
         self._protos = protos.load()
         import grpc
 
         self._grpc = grpc
         self._endpoint = endpoint
         self._headers = tuple(endpoint.headers.items())
+        options = channel_options(endpoint)
         if endpoint.is_secure:
             credentials = grpc.ssl_channel_credentials(endpoint.authorities())
-            self._channel = grpc.secure_channel(endpoint.target, credentials, CHANNEL_OPTIONS)
+            self._channel = grpc.secure_channel(endpoint.target, credentials, options)
         else:
-            self._channel = grpc.insecure_channel(endpoint.target, CHANNEL_OPTIONS)
+            self._channel = grpc.insecure_channel(endpoint.target, options)
         self._prediction = self._protos.prediction_service.PredictionServiceStub(self._channel)
         self._models = self._protos.model_service.ModelServiceStub(self._channel)
 
@@ -100,12 +119,16 @@ class GrpcTransport:
 
     def _call(self, method: Any, request: Any, deadline: Deadline) -> Any:
         seconds = self._endpoint.seconds_left(deadline)
+        caller = os.getpid(), threading.get_ident()
+        _under_way.add(caller)
         try:
             return method(request, timeout=seconds, metadata=self._headers)
         except self._grpc.RpcError as error:
             code, details = error.code().name, error.details() or ""
             retryable = code == "UNAVAILABLE"
             raise self._endpoint.error(code, details, retryable=retryable) from error
+        finally:
+            _under_way.discard(caller)
 
 
 def predict_request(protos: Any, endpoint: Endpoint, arrays: Arrays, *, signature: str) -> Any:

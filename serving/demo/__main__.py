@@ -12,22 +12,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 import webbrowser
 from collections.abc import Sequence
 
 from asym_keras.files import user_path
-from serving import commands, extra
+from serving import addresses, commands, extra
 from serving.demo.cards import find_models
 from serving.demo.settings import Settings
 
 logger = logging.getLogger("serving.demo")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the command line until Ctrl-C or SIGTERM."""
+    """Runs the command line until Ctrl-C, SIGTERM or the end of its terminal."""
     parser = _parser()
     flags = parser.parse_args(argv)
     commands.start_log()
@@ -74,16 +72,15 @@ async def _serve(settings: Settings, *, host: str, port: int, open_page: bool) -
         from serving.demo.app import make_app
 
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in commands.ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = web.AppRunner(make_app(settings), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{runner.addresses[0][1]}/"
+        await web.TCPSite(runner, addresses.bare(host), port).start()
+        address = f"http://{addresses.joined(host, runner.addresses[0][1])}/"
         logger.info("demo at %s, models from %s; Ctrl-C ends it", address, settings.server)
-        if host not in _LOOPBACK:
+        if not addresses.is_loopback(host) or addresses.to_ask(host) != addresses.bare(host):
             logger.warning("--host %s: others who reach this machine can ask the models", host)
         if open_page:
             webbrowser.open(address)

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import os
-import signal
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 from aiohttp import web
 
+from serving import addresses, commands
 from serving.preview.rest import Rest
 from serving.preview.rpc import make_server
 from serving.preview.servable import Servable
@@ -78,12 +79,20 @@ class PreviewServer:
             OSError: A port is in use (REST).
         """
         tf.get_logger().setLevel(logging.ERROR)  # it warns that the TF1 loader is deprecated
-        host = self._options.host
+        host = addresses.bare(self._options.host)
         self.store.start(self._options.poll_seconds)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, self.rest_port).start()
+        site: web.BaseSite = web.TCPSite(self._runner, host, self.rest_port)
+        if (
+            host == "::" and socket.has_dualstack_ipv6()
+        ):  # asyncio would leave IPv4 out, unlike gRPC
+            every = socket.create_server(
+                (host, self.rest_port), family=socket.AF_INET6, dualstack_ipv6=True
+            )
+            site = web.SockSite(self._runner, every)
+        await site.start()
         self.rest_port = self._runner.addresses[0][1]
-        self.grpc_port = self._grpc.add_insecure_port(f"{host}:{self.grpc_port}")
+        self.grpc_port = self._grpc.add_insecure_port(addresses.joined(host, self.grpc_port))
         self._grpc.start()
         logger.warning("This is a preview of TensorFlow Serving, for development and tests only.")
 
@@ -108,7 +117,7 @@ def _load(path: Path, threads: int) -> Servable:
 
 
 def serve(config: Any, options: Options, announce: Callable[[PreviewServer], None]) -> None:
-    """Runs until SIGINT or SIGTERM.
+    """Runs until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         config: `tensorflow_serving.config.ModelServerConfig`.
@@ -118,7 +127,7 @@ def serve(config: Any, options: Options, announce: Callable[[PreviewServer], Non
 
     async def main() -> None:
         stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in commands.ending_signals():
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         server = PreviewServer(config, options)
         await server.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import math
 import threading
@@ -55,6 +56,7 @@ class Store:
     def __init__(self, config: Any, load: Callable[[Path], Servable]):
         self._configs = {model.name: model for model in config.model_config_list.config}
         self._versions: dict[str, dict[int, Version]] = {name: {} for name in self._configs}
+        self._troubles: dict[str, str] = {}
         self._load = load
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -134,12 +136,20 @@ class Store:
     def poll(self) -> None:
         """Looks once for versions that are new, that are gone, or that are due for another try."""
         for name, config in self._configs.items():
-            base = Path(config.base_path)
-            if not base.is_dir():
-                logger.error("%s: its folder %s is missing; nothing changes", name, base)
+            try:
+                found = _versions_in(Path(config.base_path))
+            except OSError as error:  # the other models' versions come and go all the same
+                self._tell(name, f"{error.strerror}: {config.base_path}; nothing changes")
                 continue
-            found = find_versions(base)
+            self._tell(name, "")
             self._follow(name, found, *_wanted(config.model_version_policy, found))
+
+    def _tell(self, name: str, trouble: str) -> None:
+        """Logs what ails a model when that begins and when it ends, not at each look."""
+        if trouble != self._troubles.get(name, ""):
+            level = logging.ERROR if trouble else logging.INFO
+            logger.log(level, "%s: %s", name, trouble or "its folder can be read again")
+            self._troubles[name] = trouble
 
     def _poll_until_stopped(self, seconds: float) -> None:
         while not self._stopped.wait(seconds):
@@ -215,6 +225,12 @@ class Store:
                 return
             servable, version.servable, version.state = version.servable, None, "END"
         servable.close()
+
+
+def _versions_in(base: Path) -> dict[int, Path]:
+    if not base.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "No such folder", str(base))
+    return find_versions(base)
 
 
 def _wanted(policy: Any, found: dict[int, Path]) -> tuple[list[int], int]:

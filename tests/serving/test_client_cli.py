@@ -130,6 +130,12 @@ def test_token_comes_from_the_environment_and_stays_hidden(
     assert "s3cret" not in said.out + said.err
 
 
+def test_status_of_a_label_is_that_of_its_version(url, model, capsys):
+    assert main(["status", "--url", url, "--model", "m", "--label", "stable"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == 7
+    assert [call for call, *_ in model.requests] == ["metadata", "status"]
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
@@ -142,6 +148,7 @@ def test_token_comes_from_the_environment_and_stays_hidden(
         (["predict", "--input", "a.npy", "--output", "no/such/a.npz"], "an existing folder"),
         (["predict", "--input", "a.npy", "--signature", "nope"], "FAILED_PRECONDITION"),
         (["status", "--version", "8"], "NOT_FOUND"),
+        (["status", "--label", "nosuch"], "Unrecognized servable version label: nosuch"),
         (["status", "--header", "s3cret"], "expected NAME:VALUE"),
         (["status", "--timeout", "0"], "positive number of seconds"),
     ],
@@ -243,3 +250,48 @@ def test_files_stand_below_one_another(tmp_path):
     np.save(tmp_path / "wide.npy", np.zeros((1, 3)))
     with pytest.raises(ValueError, match=r"\(2,\), \(3,\)"):
         read_inputs([tmp_path / "x.csv", tmp_path / "wide.npy"], takes(None, 2))
+
+
+@pytest.mark.parametrize(
+    "bad", ["NA", "", "?", '"0,765"', "1 000", "0.765x", "-", "n/a", "#N/A", "2024_01"]
+)
+def test_a_bad_cell_in_the_first_row_makes_it_no_header(tmp_path, bad):
+    for columns in (1, 3):  # alone in its line it looks like a name
+        text = ",".join([bad, *["671.5"] * (columns - 1)]) + "\n" + "1,2,3\n"[-2 * columns :]
+        (tmp_path / "x.csv").write_text(text if bad or columns > 1 else f'""{text}')
+        if bad == "" and columns == 1:
+            continue  # a blank line, which holds no row
+        with pytest.raises(ValueError, match=r"x\.csv, .*in line 1"):
+            read_inputs([tmp_path / "x.csv"], takes(None, columns))
+
+
+@pytest.mark.parametrize("names", ["a,b", "x1,2nd", "1st,value", "name,", '"a b",NA'])
+def test_a_line_with_a_name_and_no_number_is_a_header(tmp_path, names):
+    (tmp_path / "x.csv").write_text(f"{names}\n3,4\n")
+    np.testing.assert_array_equal(read_inputs([tmp_path / "x.csv"], takes(None, 2)), [[3, 4]])
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_an_image_is_read_as_it_is_seen(tmp_path, suffix):
+    from PIL import Image, ImageOps
+
+    seen = np.zeros((28, 28), np.uint8)
+    seen[2:6, 3:20], seen[6:25, 16:20] = 255, 255  # a seven
+    upright = Image.fromarray(seen)
+    upright.save(tmp_path / f"1.{suffix}", quality=95)
+    expected = read_inputs([tmp_path / f"1.{suffix}"], takes(None, 28, 28)).astype(int)
+    for orientation in range(2, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        # What lies in the file is what the viewer's turn makes upright.
+        inverse = {6: 8, 8: 6}.get(orientation, orientation)
+        back = Image.Exif()
+        back[0x0112] = inverse
+        stored = upright.copy()
+        stored.info["exif"] = back.tobytes()
+        stored = ImageOps.exif_transpose(stored)
+        file = tmp_path / f"{orientation}.{suffix}"
+        Image.fromarray(np.asarray(stored)).save(file, exif=exif, quality=95)
+        assert (np.asarray(stored) != seen).any()
+        rows = read_inputs([file], takes(None, 28, 28)).astype(int)
+        assert abs(rows - expected).max() < 80, orientation

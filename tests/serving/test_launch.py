@@ -5,10 +5,13 @@ The last test runs against the real `tensorflow_model_server`, where it is insta
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import shutil
 import signal
 import socket
+import tempfile
 from pathlib import Path
 
 import fake_servers
@@ -139,7 +142,24 @@ def test_a_port_in_use_is_told_before_anything_starts(models, fake, tmp_path):
     assert not (tmp_path / "record.json").exists()
 
 
-def test_docker(models, tmp_path, monkeypatch):
+def config_folder(arguments):
+    (mount,) = (a for a in arguments if a.endswith(",target=/config,readonly"))
+    return Path(mount.removeprefix("type=bind,source=").removesuffix(",target=/config,readonly"))
+
+
+def test_docker_takes_a_path_with_a_comma_and_a_quote(tmp_path):
+    models = tmp_path / 'm,o"dels'
+    (models / "a" / "1").mkdir(parents=True)
+    (tmp_path / "current").symlink_to(models)
+    program = launch.Program("docker", "image")
+    command, _ = launch._command(program, settings_of(tmp_path / "current"), tmp_path)
+    mount = command[command.index("--mount") + 1]
+    assert next(csv.reader([mount])) == [
+        *("type=bind", f"source={models}", "target=/models", "readonly"),
+    ]
+
+
+def test_docker(models, tmp_path, monkeypatch, request):
     docker = fake_servers.executable(tmp_path / "bin" / "docker", fake_servers.DOCKER)
     monkeypatch.setenv("PATH", str(docker.parent))
     monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "log"))
@@ -151,10 +171,15 @@ def test_docker(models, tmp_path, monkeypatch):
     started = tmp_path / "log"
     monkeypatch.setattr(launch, "_problem", lambda *_: "" if started.exists() else "no")
     settings = settings_of(models, labels=("a:stable=2",))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = os.umask(0o077)  # the container's user reads the files all the same
+    request.addfinalizer(lambda: os.umask(before))
     with launch.started(program, settings) as process:
         arguments = process.args[1:]
+        modes = {f.name: f.stat().st_mode & 0o777 for f in config_folder(arguments).iterdir()}
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert lines[0] == arguments
+    assert modes == {"models.config": 0o644, "monitoring.config": 0o644}
     name = arguments[arguments.index("--name") + 1]
     assert lines[1:] == [["stop", name]]
     place = arguments.index("tensorflow/serving")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,12 +67,69 @@ def test_policies_and_labels(models):
         ({"labels": ["a:stable"]}, "expected NAME:LABEL=VERSION.*received 'a:stable'"),
         ({"labels": ["a:sta-ble=7"]}, "letters, digits and '_' in LABEL"),
         ({"labels": ["c:stable=1"]}, "expected a model of a, b.v-2, received 'c'"),
-        ({"labels": ["a:stable=3"]}, r"versions that serve \(7\), received 3.*--versions a=all"),
+        (
+            {"labels": ["a:stable=3"], "versions": ["a=1,7"]},
+            r"versions that serve \(1, 7\), received 3; there are 1, 3, 7\. .*--versions a=all",
+        ),
+        ({"labels": ["a:stable=4"]}, r"versions that serve .*received 4; there are 1, 3, 7$"),
+        ({"labels": ["a:stable=7"], "versions": ["latest"]}, "some that stay.*--versions a=7 or"),
+        ({"labels": ["a:x=7", "a:y=3"], "versions": ["a=latest:9"]}, "--versions a=3,7 or .*a=all"),
     ],
 )
 def test_wishes_that_can_not_be_met(models, options, message):
     with pytest.raises(ValueError, match=message):
         model_config.build(models, **options)
+
+
+def test_a_label_keeps_its_version(models, caplog):
+    a, b = model_config.build(models, labels=["a:stable=3"]).model_config_list.config
+    assert list(a.model_version_policy.specific.versions) == [3, 7]
+    assert b.model_version_policy.latest.num_versions == 1
+    assert caplog.text.count("a: serves version 3, 7 alone, since it has labels") == 1
+    everything = model_config.build(models, labels=["a:stable=3"], versions=["a=all"])
+    policy = everything.model_config_list.config[0].model_version_policy
+    assert policy.WhichOneof("policy_choice") == "all"
+
+
+@pytest.mark.parametrize("error", [PermissionError, OSError])
+def test_what_can_not_be_read_is_passed_over(models, monkeypatch, caplog, error):
+    find = model_config.find_versions
+
+    def find_versions(folder):
+        if folder.name == "empty":  # a volume's lost+found
+            raise error(13, "Permission denied", str(folder))
+        return find(folder)
+
+    monkeypatch.setattr(model_config, "find_versions", find_versions)
+    for _ in range(2):
+        assert model_config.find_models(models) == {"a": [1, 3, 7], "b.v-2": [12]}
+    told = f"{models}/empty: passed over, it can't be read (Permission denied)"
+    assert caplog.text.count(told) == 1
+
+
+def test_a_link_is_followed_when_it_is_set_anew(models, tmp_path):
+    link = tmp_path / "current"
+    link.symlink_to(models)
+    paths = [m.base_path for m in model_config.build(link).model_config_list.config]
+    assert paths == [f"{link}/a", f"{link}/b.v-2"]
+
+
+def test_a_live_file_is_written_whole_or_not_at_all(models, tmp_path, capsys):
+    file = tmp_path / "live.config"
+    file.write_text("as it was")
+    flags = ["--models", str(models), "--mount", "/models", "--output", str(file)]
+    with pytest.raises(SystemExit):
+        model_config.main([*flags, "--versions", "a=2"])
+    assert file.read_text() == "as it was"
+    before = os.umask(0o077)
+    try:
+        model_config.main(flags)
+    finally:
+        os.umask(before)
+    config = text_format.Parse(file.read_text(), model_server_config_pb2.ModelServerConfig())
+    assert [m.base_path for m in config.model_config_list.config] == ["/models/a", "/models/b.v-2"]
+    assert file.stat().st_mode & 0o777 == 0o644  # the server may be another user's
+    assert not capsys.readouterr().out
 
 
 def test_folders_without_models(tmp_path):

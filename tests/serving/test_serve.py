@@ -59,7 +59,7 @@ def command(*arguments):
             process.kill()  # or a failed test would wait for it for ever
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_command_stops_the_server_on_a_signal(models, fake, tmp_path, number):
     with command("--models", models, "--rest-port", 0, "--grpc-port", 0) as process:
         line = json.loads(process.stdout.readline())
@@ -78,6 +78,32 @@ def test_the_command_stops_the_server_on_a_signal(models, fake, tmp_path, number
     assert (tmp_path / "ended").exists()
     assert "listens on every address" in log
     assert "Traceback" not in log
+
+
+@pytest.mark.slow
+def test_the_server_does_not_outlive_a_command_that_is_killed(models, fake, tmp_path):
+    with command("--models", models, "--rest-port", 0, "--grpc-port", 0) as process:
+        port = json.loads(process.stdout.readline())["rest_port"]
+        process.kill()
+        process.communicate(timeout=20)  # until the server, which has the same log, has ended, too
+    assert (tmp_path / "ended").exists()
+    launch.require_free("127.0.0.1", port)
+
+
+@pytest.mark.slow
+def test_nohup_is_heeded(models, fake):
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what starts now inherits it
+    try:
+        with command("--models", models, "--rest-port", 0, "--grpc-port", 0) as process:
+            assert process.stdout.readline()
+            process.send_signal(signal.SIGHUP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            process.terminate()
+            process.communicate(timeout=20)
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+    assert process.returncode == 0
 
 
 def test_a_server_that_ends_by_itself_is_an_error(models, fake, tmp_path):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,8 +105,22 @@ def test_watcher_ends_a_process_that_waits_in_vain():
     assert waiting.wait(20) == -signal.SIGKILL
     message = watcher.stderr.read()
     assert "expected 2 workers to start within 0.1 seconds" in message
-    assert "no answer from: worker 1 (127.0.0.1:0). Start them all" in message
+    assert "no answer from: worker 1 (127.0.0.1:0: Connection refused). Start them all" in message
     watcher.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_watcher_that_is_told_to_end_ends_the_process_first(number):
+    # TensorFlow holds the interpreter while it waits, so that the process can't heed a signal.
+    with subprocess.Popen(["sleep", "60"]) as waiting:
+        watcher = watch(waiting.pid, 60, "127.0.0.1:0", "127.0.0.1:0")
+        heeds = f"/proc/{watcher.pid}/status"
+        while not int(Path(heeds).read_text().split("SigCgt:")[1].split()[0], 16) >> 14 & 1:
+            pass  # its handlers are not there yet
+        watcher.send_signal(number)
+        _, errors = watcher.communicate(timeout=20)
+        assert waiting.wait(20) == -signal.SIGKILL
+    assert "interrupted while waiting for the other workers" in errors
 
 
 def test_watcher_leaves_a_process_whose_wait_is_over():

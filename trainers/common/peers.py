@@ -17,19 +17,30 @@ import sys
 
 # A peer that waits as well answers at once.
 _ANSWER_SECONDS = 2.0
+# Where TensorFlow's gRPC looks for a proxy, in this order.
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
 def watch(pid: int, seconds: float, index: int, addresses: list[str]) -> None:
-    """Kills `pid` after `seconds`, or at Ctrl-C, and says which of `addresses` don't answer."""
+    """Kills `pid` after `seconds`, and says which of `addresses` don't answer.
+
+    It does so at once at Ctrl-C, and at a SIGTERM or SIGHUP, which `pid` can't heed either.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         if select.select([sys.stdin], [], [], seconds)[0]:
             return
         silent = [
-            f"worker {i} ({address})"
+            f"worker {i} ({address}: {fault})"
             for i, address in enumerate(addresses)
-            if i != index and not _answers(address)
+            if i != index and (fault := _fault(address))
         ]
         told = ", ".join(silent) or "none; each listens, but to another TF_CONFIG, it seems"
+        proxy = next((name for name in _PROXIES if os.environ.get(name)), None)
+        if proxy and not silent:
+            told += f", or {proxy} stands between: then name the hosts in no_proxy"
         message = (
             f"error: --strategy multiworker: expected {len(addresses)} workers to start within "
             f"{seconds:g} seconds, received no answer from: {told}. Start them all at about the "
@@ -41,13 +52,14 @@ def watch(pid: int, seconds: float, index: int, addresses: list[str]) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _answers(address: str) -> bool:
+def _fault(address: str) -> str:
+    """Why nobody answers at an address; empty if somebody does."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS):
-            return True
-    except OSError:
-        return False
+            return ""
+    except OSError as error:
+        return error.strerror or str(error) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -9,16 +9,37 @@ import sys
 import threading
 from collections.abc import Callable
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
 def prepare_process() -> None:
-    """Logging to stderr, little of it from TensorFlow; SIGTERM acts as Ctrl-C does."""
+    """Logging to stderr, little of it from TensorFlow; SIGTERM acts as Ctrl-C does.
+
+    This machine is asked without a proxy.
+    """
+    _spare_loopback_the_proxy()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
+
+
+def _spare_loopback_the_proxy() -> None:
+    """Sees to it that KerasTuner's and TensorFlow's gRPC don't ask this machine through a proxy.
+
+    They read `no_grpc_proxy` or `no_proxy`, in lower case, when they connect.
+    """
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    for name, without in (
+        ("no_proxy", given),
+        ("no_grpc_proxy", os.environ.get("no_grpc_proxy", "")),
+    ):
+        entries = [entry.strip() for entry in without.split(",") if entry.strip()]
+        missing = [host for host in _LOOPBACK if host not in entries]
+        if "*" not in entries and (entries or name == "no_proxy"):
+            os.environ[name] = ",".join(entries + missing)
 
 
 def share_of_threads(processes: int) -> dict[str, str]:

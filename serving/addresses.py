@@ -1,0 +1,82 @@
+"""Hosts and ports: which are this machine's, how they are written, and which are free."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+
+_EVERY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def bare(host: str) -> str:
+    """A host without the brackets that an IPv6 address has in a URL."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+def joined(host: str, port: int) -> str:
+    """`host:port`, with brackets around an IPv6 address."""
+    host = bare(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def to_ask(host: str) -> str:
+    """Where a server that listens on `host` is asked: for every address, the loopback one."""
+    host = bare(host)
+    return _EVERY.get(host, host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to `host` stays in this machine, by its name or number alone."""
+    host = bare(host).rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    number = _number(host)
+    return number is not None and (number.is_loopback or number.is_unspecified)
+
+
+def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        number = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        try:
+            number = ipaddress.ip_address(socket.inet_aton(host))  # 127.1, as programs in C read it
+        except OSError:
+            return None
+    return getattr(number, "ipv4_mapped", None) or number
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def require_free(host: str, port: int) -> None:
+    """Tries to bind a port, before anything is loaded. Port 0 is always free.
+
+    Raises:
+        OSError: Another program listens on the port, or this machine has no such address.
+    """
+    try:
+        found = socket.getaddrinfo(
+            bare(host) or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        received = f"received {host!r} ({error.strerror})"
+        raise OSError(f"--host: expected an address of this machine, {received}") from error
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            cure = "choose another with --rest-port or --grpc-port"
+            if error.errno == errno.EADDRNOTAVAIL:
+                cure = "give an address of this machine with --host"
+            raise OSError(
+                error.errno,
+                f"port {port}: expected a free one, received one that can't be bound on {host} "
+                f"({error.strerror}); {cure}",
+            ) from error
