@@ -85,7 +85,7 @@ class _Calls:
         return self._infer(core.regress, regression_pb2.RegressionResponse, request, context)
 
     def metadata(self, request: Any, context: grpc.ServicerContext) -> Any:
-        if list(request.metadata_field) != ["signature_def"]:
+        if set(request.metadata_field) != {"signature_def"}:
             raise invalid("GetModelMetadataRequest must specify metadata_field signature_def")
         with self._lease(request) as version:
             return describe.metadata(version)
@@ -120,7 +120,9 @@ def _spec(request: Any) -> tuple[str, int | None, str | None]:
         raise invalid("Missing ModelSpec")
     spec = request.model_spec
     number = spec.version.value if spec.HasField("version") else None
-    return spec.name, number, spec.version_label or None
+    # An empty label is one that no version has.
+    label = spec.version_label if spec.HasField("version_label") else None
+    return spec.name, number, label
 
 
 def _handler(behaviour: _Function, request_class: Any) -> grpc.RpcMethodHandler:

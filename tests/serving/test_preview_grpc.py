@@ -77,7 +77,6 @@ FAULTS = [
     ({"inputs": wide_shape()}, {}, "tensor parsing error: inputs"),
     ({"inputs": broken_content()}, {}, "tensor parsing error: inputs"),
     ({"inputs": no_type()}, {}, "tensor parsing error: inputs"),
-    ({}, {"signature_name": "__saved_model_init_op"}, ""),
 ]
 
 
