@@ -27,7 +27,7 @@ ROWS = {
         ("zoo_gallery",),
     ),
     "serving": (
-        ("codes", "commands", "extra", "readme", "sessions", "versions"),
+        ("codes", "commands", "extra", "program", "readme", "server_log", "sessions", "versions"),
         ("card", "client", "model_config", "preview"),
         ("demo", "exporting", "launch"),
         ("export", "package", "serve"),

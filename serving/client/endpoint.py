@@ -74,11 +74,12 @@ class Endpoint:
         """Certificates of the authorities to trust, PEM; None for those of the system."""
         return None if self.ca_file is None else self.ca_file.read_bytes()
 
-    def error(self, code: str, message: str, *, retryable: bool = False) -> ServingError:
+    def error(
+        self, code: str, message: str, *, retryable: bool = False, busy: bool = False
+    ) -> ServingError:
         """The error of a request to this model."""
-        return ServingError(
-            code, message, model=self.model_name, address=self.address, retryable=retryable
-        )
+        where = {"model": self.model_name, "address": self.address}
+        return ServingError(code, message, retryable=retryable, busy=busy, **where)
 
     def late(self, deadline: Deadline) -> ServingError:
         """The error of a request whose time is up."""

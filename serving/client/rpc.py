@@ -23,6 +23,8 @@ CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
+# What gRPC in C++ says for TF Serving beyond `--grpc_max_threads` calls, before it reads them.
+_NO_THREAD = "Server Threadpool Exhausted"
 
 
 class GrpcTransport:
@@ -105,7 +107,8 @@ class GrpcTransport:
         except self._grpc.RpcError as error:
             code, details = error.code().name, error.details() or ""
             retryable = code == "UNAVAILABLE"
-            raise self._endpoint.error(code, details, retryable=retryable) from error
+            busy = code == "RESOURCE_EXHAUSTED" and details == _NO_THREAD
+            raise self._endpoint.error(code, details, retryable=retryable, busy=busy) from error
 
 
 def predict_request(protos: Any, endpoint: Endpoint, arrays: Arrays, *, signature: str) -> Any:
