@@ -1,4 +1,4 @@
-"""Finds, starts, watches and stops the real TensorFlow Serving."""
+"""Starts, watches and stops the real TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -9,41 +9,30 @@ import io
 import logging
 import math
 import os
-import shutil
 import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO, Any, cast
 
 from asym_keras.files import user_path, write_text
 from serving import model_config, tether
 from serving.addresses import bare, free_port, joined, require_free, to_ask
 from serving.model_config import Batching
+from serving.program import BINARY as BINARY
+from serving.program import IMAGE as IMAGE
+from serving.program import Program as Program
+from serving.program import ServerMissing as ServerMissing
+from serving.program import find_program as find_program
+from serving.server_log import LoadFailed, ServerLog
 
 logger = logging.getLogger("serving.launch")
 
-BINARY = "tensorflow_model_server"
-IMAGE = "tensorflow/serving"
 _STOP_SECONDS = 15.0
-
-
-class ServerMissing(RuntimeError):
-    """Neither the binary nor the image of TensorFlow Serving is on this machine."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """The program that starts TensorFlow Serving.
-
-    Attributes:
-        command: path of `tensorflow_model_server`, or of `docker`.
-        image: the Docker image. None: the command is no docker.
-    """
-
-    command: str
-    image: str | None = None
+_LOG_SECONDS = 5.0  # for the last lines of a server that has ended
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,9 +46,13 @@ class Settings:
         rest_port, grpc_port: 0 for any free one.
         batching: how requests are batched. None: they are not.
         threads: size of TensorFlow's two thread pools. None: all cores.
+        grpc_max_threads: calls by gRPC that may be under way; the server refuses further ones.
+        load_retries: tries to load a version after the first, a minute apart.
         timeout: seconds that a REST call may take.
         poll_seconds: seconds between two looks for new versions. 0: it looks once, at the start.
         start_seconds: seconds that the models may take to load.
+        without: models of the folder that are left out.
+        verbose: whether the server logs what it does; else it logs warnings and errors.
     """
 
     models: str | os.PathLike
@@ -70,38 +63,13 @@ class Settings:
     grpc_port: int = 8500
     batching: Batching | None = None
     threads: int | None = None
+    grpc_max_threads: int = 64
+    load_retries: int = 0
     timeout: float = 30.0
     poll_seconds: float = 1.0
     start_seconds: float = 120.0
-
-
-def find_program(image: str = IMAGE) -> Program:
-    """The binary on PATH, else the image that Docker has.
-
-    Raises:
-        ServerMissing: Neither is there; says how to get one.
-    """
-    if binary := shutil.which(BINARY):
-        return Program(binary)
-    problem = "no docker"
-    if docker := shutil.which("docker"):
-        try:
-            done = subprocess.run(
-                [docker, "image", "inspect", image], capture_output=True, text=True, timeout=30
-            )
-        except subprocess.TimeoutExpired:
-            problem = "a Docker that does not answer"
-        else:
-            if done.returncode == 0:
-                return Program(docker, image)
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            problem = f"a Docker without the image {image} ({last})"
-    raise ServerMissing(
-        f"expected {BINARY} on PATH, or Docker with the image {image}, received neither "
-        f"({problem}). Get one with `docker pull {image}`, or install TensorFlow Serving's Debian "
-        "package tensorflow-model-server; or give --preview to start the preview server, which is "
-        "for development and tests"
-    )
+    without: Sequence[str] = ()
+    verbose: bool = False
 
 
 @contextlib.contextmanager
@@ -111,11 +79,12 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     The server ends with this process, too, whatever ends that.
 
     Raises:
+        LoadFailed: Its log says that it could not load some models.
         RuntimeError: It ended, or a model did not become available in time.
         OSError: There is no folder of models, or a port is in use.
         ValueError: The folder holds no models, or not those that the settings name.
     """
-    config = model_config.build(settings.models, versions=settings.versions, labels=settings.labels)
+    config = _config(settings)
     ports = settings.rest_port, settings.grpc_port
     for port in ports:
         require_free(settings.host, port)
@@ -131,11 +100,20 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
         command, stop = _command(program, settings, Path(folder))
         # In a session of its own Ctrl-C does not reach the server: `_stop` ends it, once.
         with tether.tied(stop or ()) as tie:
-            process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command,
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                env={**os.environ, _LOG_LEVEL: _log_level(settings)},
+            )
             try:
                 tie(process.pid)
+                log = ServerLog(cast(IO[str], process.stderr))
                 names = [model.name for model in config.model_config_list.config]
-                _wait_until_available(process, settings, names)
+                _wait_until_available(process, settings, names, log)
                 yield process
             finally:
                 _stop(process, stop)
@@ -168,9 +146,7 @@ def _command(
 ) -> tuple[list[str], list[str] | None]:
     """The command line that starts the server and, for Docker, the one that stops it."""
     mount = "/models" if program.image else None
-    config = model_config.build(
-        settings.models, versions=settings.versions, labels=settings.labels, mount=mount
-    )
+    config = _config(settings, mount)
     seen = "/config" if program.image else str(folder)
     files = {
         "model_config_file": ("models.config", model_config.to_text(config)),
@@ -185,6 +161,8 @@ def _command(
     flags: dict[str, str | int] = {flag: f"{seen}/{name}" for flag, (name, _) in files.items()} | {
         "rest_api_timeout_in_ms": int(1000 * settings.timeout),
         "file_system_poll_wait_seconds": math.ceil(settings.poll_seconds),
+        "grpc_max_threads": settings.grpc_max_threads,
+        "max_num_load_retries": settings.load_retries,
     }
     if settings.batching:
         flags["enable_batching"] = "true"
@@ -196,7 +174,7 @@ def _command(
         flags["tensorflow_inter_op_parallelism"] = settings.threads
     if program.image:
         name = f"serving-{uuid.uuid4().hex[:12]}"
-        options = ["--rm", "--name", name]
+        options = ["--rm", "--name", name, "--env", f"{_LOG_LEVEL}={_log_level(settings)}"]
         for port, inside in ((settings.rest_port, 8501), (settings.grpc_port, 8500)):
             options += ["--publish", f"{joined(settings.host, port)}:{inside}"]
         for outside, target in ((user_path(settings.models).resolve(), mount), (folder, seen)):
@@ -217,16 +195,37 @@ def _as_csv(fields: Sequence[str]) -> str:
     return line.getvalue()
 
 
+def _config(settings: Settings, mount: str | None = None) -> Any:
+    config = model_config.build(
+        settings.models, versions=settings.versions, labels=settings.labels, mount=mount
+    )
+    models = config.model_config_list.config
+    kept = [model for model in models if model.name not in settings.without]
+    if not kept:
+        raise ValueError(f"expected a model to serve, received none but {settings.without}")
+    del models[:]
+    models.extend(kept)
+    return config
+
+
+def _log_level(settings: Settings) -> str:
+    return "0" if settings.verbose else "1"
+
+
 def _wait_until_available(
-    process: subprocess.Popen, settings: Settings, names: Sequence[str]
+    process: subprocess.Popen, settings: Settings, names: Sequence[str], log: ServerLog
 ) -> None:
     url = f"http://{joined(to_ask(settings.host), settings.rest_port)}"
     end = time.monotonic() + settings.start_seconds
     while problems := [f"{name}: {problem}" for name in names if (problem := _problem(url, name))]:
         if process.poll() is not None:
+            if failures := log.failures(wait=_LOG_SECONDS):
+                raise LoadFailed(failures)
             received = f"its end with code {process.returncode}; its log above says why"
             raise RuntimeError(f"{BINARY}: expected it to serve, received {received}")
         if time.monotonic() > end:
+            if failures := log.failures():
+                raise LoadFailed(failures)
             within = f"within {settings.start_seconds:g} seconds, received {'; '.join(problems)}"
             cure = "Give more time with --start-timeout, or mend the models"
             raise RuntimeError(f"expected every model to be AVAILABLE {within}. {cure}")

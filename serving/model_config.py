@@ -192,10 +192,10 @@ def _policy(
     if not labelled or not (given or "latest").startswith("latest"):
         return given or "latest"
     if given is None and set(labelled.values()) <= set(numbers):
-        chosen = {*labelled.values(), max(numbers)}
+        kept = {*labelled.values(), max(numbers)}
         later = f"--versions {name}=all takes later ones, too"
-        _tell(f"{name}: serves version {_listed(chosen)} alone, since it has labels; {later}")
-        return _listed(chosen).replace(" ", "")
+        _tell(f"{name}: serves version {_listed(kept)} alone, since it has labels; {later}")
+        return _listed(kept).replace(" ", "")
     if given is None:
         return "all"
     chosen = _listed(labelled.values()).replace(" ", "")

@@ -13,14 +13,24 @@ are available, one line of JSON on standard output says where.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from serving import addresses, commands, extra, launch, model_config
+from serving import addresses, commands, extra, launch, model_config, server_log
 from serving.model_config import Batching
+
+logger = logging.getLogger("serving.serve")
+
+_BATCHING = (
+    "--batching merges requests of all clients before any shape is checked: a request of a wrong "
+    "shape fails those that it is merged with, and requests without rows can stop the server. Use "
+    "it only where every client is your own"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,14 +48,45 @@ def _real(flags: argparse.Namespace) -> None:
     settings = launch.Settings(**given)
     names = [model.name for model in _config(flags).model_config_list.config]
     program = launch.find_program(flags.image)
+    if batching:
+        logger.warning(_BATCHING)
 
     def announce(settings: launch.Settings) -> None:
         kind = "docker" if program.image else launch.BINARY
-        _announce(kind, settings.host, settings.rest_port, settings.grpc_port, names)
+        served = [name for name in names if name not in settings.without]
+        _announce(kind, settings.host, settings.rest_port, settings.grpc_port, served)
 
     for number in commands.ending_signals():
         signal.signal(number, signal.default_int_handler)  # stops as Ctrl-C does
-    launch.run(program, settings, announce)
+    if flags.skip_damaged:
+        _run_without_damaged(program, settings, announce)
+    else:
+        launch.run(program, settings, announce)
+
+
+def _run_without_damaged(
+    program: launch.Program,
+    settings: launch.Settings,
+    announce: Callable[[launch.Settings], None],
+) -> None:
+    """Starts again without the models that could not be loaded; names them now and at the end."""
+    left_out: dict[tuple[str, int], str] = {}
+    try:
+        while True:
+            try:
+                return launch.run(program, settings, announce)
+            except server_log.LoadFailed as error:
+                new = {name for name, _ in error.failures} - set(settings.without)
+                if not new:  # the server fails for something else
+                    raise
+                left_out |= error.failures
+                logger.warning(
+                    "left out, and the others start: %s", server_log.told(error.failures)
+                )
+                settings = dataclasses.replace(settings, without=[*settings.without, *sorted(new)])
+    finally:
+        if left_out:
+            logger.warning("left out from the start on: %s", server_log.told(left_out))
 
 
 def _preview(flags: argparse.Namespace) -> None:
@@ -89,6 +130,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     waits, loads = "how long a batch waits (default: 0)", "seconds to load (default: 120)"
     add("--batch-timeout-micros", dest="timeout_micros", type=int, default=0, help=waits)
     add("--threads", type=int, help="TensorFlow's threads (default: the number of cores)")
+    calls = "calls by gRPC under way at once; further ones are refused (default: 64)"
+    add("--grpc-max-threads", type=int, default=64, metavar="N", help=calls)
+    retries = "tries to load a model after the first, a minute apart (default: 0)"
+    add("--load-retries", type=int, default=0, metavar="N", help=retries)
+    skip = "start without models that cannot be loaded, and name them"
+    add("--skip-damaged", action="store_true", help=skip)
+    add("--verbose", action="store_true", help="show what TensorFlow Serving logs of its work")
     add("--timeout", type=float, default=30.0, help="seconds for a call (default: 30)")
     add("--poll-seconds", type=float, default=1.0, help="between looks for versions (default: 1)")
     add("--start-timeout", dest="start_seconds", type=float, default=120.0, help=loads)
@@ -98,11 +146,16 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         received = f"received {flags.rest_port}"
         parser.error(f"--rest-port: expected another one than --grpc-port, {received}")
     given = {"threads": flags.threads, "timeout": flags.timeout}
+    given["grpc-max-threads"] = flags.grpc_max_threads
     for name, value in (given | {"start-timeout": flags.start_seconds}).items():
         if value is not None and not value > 0:  # NaN is refused, too
             parser.error(f"--{name}: expected a number above 0, received {value}")
-    if not flags.poll_seconds >= 0:
-        parser.error(f"--poll-seconds: expected a number from 0 on, received {flags.poll_seconds}")
+    for flag, value in (
+        ("--poll-seconds", flags.poll_seconds),
+        ("--load-retries", flags.load_retries),
+    ):
+        if not value >= 0:
+            parser.error(f"{flag}: expected a number from 0 on, received {value}")
     return flags
 
 

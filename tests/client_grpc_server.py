@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from concurrent import futures
 
 import numpy as np
@@ -16,10 +17,12 @@ _NUMPY = {1: np.float32, 4: np.uint8}  # DT_FLOAT, DT_UINT8
 class _Answers:
     """Both services, TensorProto read and written by hand."""
 
-    def __init__(self, model):
+    def __init__(self, model, pool):
         import grpc
 
         self._grpc = grpc
+        self._pool = threading.Semaphore(pool)
+        self.refused = 0
         self._model = model
         self._protos = client_protos.load()
 
@@ -32,10 +35,17 @@ class _Answers:
         )
 
     def _guarded(self, context, body):
+        # TensorFlow Serving refuses what its pool of threads has no room for.
+        if not self._pool.acquire(blocking=False):
+            self.refused += 1
+            code = self._grpc.StatusCode.RESOURCE_EXHAUSTED
+            context.abort(code, "Server Threadpool Exhausted")
         try:
             return body()
         except Refusal as refusal:
             context.abort(self._grpc.StatusCode[refusal.code], refusal.text)
+        finally:
+            self._pool.release()
 
     def Predict(self, request, context):
         def body():
@@ -119,16 +129,16 @@ class _Answers:
 
 
 @contextlib.contextmanager
-def grpc_server(model, *, port: int = 0, certificate=None):
-    """Serves `model` over gRPC; gives the port."""
+def grpc_server(model, *, port: int = 0, certificate=None, pool: int = 64):
+    """Serves `model` over gRPC; gives the port. Refuses more than `pool` calls at once."""
     import grpc
 
     protos = client_protos.load()
     server = grpc.server(
-        futures.ThreadPoolExecutor(8),
+        futures.ThreadPoolExecutor(pool + 8),  # some threads to refuse with
         options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
     )
-    answers = _Answers(model)
+    answers = _Answers(model, pool)
     for add in (
         protos.prediction_service.add_PredictionServiceServicer_to_server,
         protos.model_service.add_ModelServiceServicer_to_server,

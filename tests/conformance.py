@@ -99,6 +99,11 @@ class Kinds(tf.Module):
     def to_uneven(self, x):
         return {"y": x, "first": x[:1]}
 
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, name="x")])
+    def forever(self, x):
+        start = (x, tf.constant(False))
+        return {"y": tf.while_loop(lambda y, end: ~end, lambda y, end: (y + 1, end), start)[0]}
+
     @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float32, name="x")])
     def serving_default(self, x):
         return {"y": x @ tf.constant([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])}
@@ -142,23 +147,22 @@ def documented_models(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def served(kind, models: Path, *, versions=(), labels=()):
+def served(kind, models: Path, *, versions=(), labels=(), timeout=30.0):
     """A server of the folder, and a client of its REST API: `.rest`, `.grpc`, `.http`, `.kind`."""
-    if kind == "preview":
-        started = serving_models.running_preview(models, versions=versions, labels=labels)
-    else:
-        started = real_server(models, versions=versions, labels=labels)
+    start = serving_models.running_preview if kind == "preview" else real_server
+    started = start(models, versions=versions, labels=labels, timeout=timeout)
     with started as server, httpx.Client(base_url=server.rest, timeout=30) as http:
         yield SimpleNamespace(rest=server.rest, grpc=server.grpc, http=http, kind=kind)
 
 
 @contextlib.contextmanager
-def real_server(models, *, versions, labels):
+def real_server(models, *, versions, labels, timeout):
     """TensorFlow Serving itself, by this project's own command."""
     flags = [flag for text in versions for flag in ("--versions", text)]
     flags += [flag for text in labels for flag in ("--label", text)]
     command = [sys.executable, "-m", "serving.serve", "--models", str(models), *flags]
     command += ["--rest-port", "0", "--grpc-port", "0", "--poll-seconds", "1"]
+    command += ["--timeout", str(timeout)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -6,15 +6,29 @@ import json
 import sys
 import textwrap
 
-# Records its flags, is LOADING at first, then answers as FAKE_STATE says, and ends on SIGTERM.
+# Fails as FAKE_DAMAGED (JSON, cause by model) says, else records its flags, is LOADING at first,
+# then answers as FAKE_STATE says, and ends on SIGTERM.
 BINARY = """
-    import json, os, pathlib, signal, sys
+    import json, os, pathlib, re, signal, sys
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
     files = {k: pathlib.Path(v).read_text() for k, v in flags.items() if k.endswith("_file")}
     record = pathlib.Path(os.environ["FAKE_RECORD"])
     record.write_text(json.dumps({"flags": flags, "files": files, "paths": []}))
+    level = os.environ["TF_CPP_MIN_LOG_LEVEL"]
+    print(f"2026-11-27 10:00:00.1: W main.cc:1] log level {level}", file=sys.stderr, flush=True)
+    damaged = json.loads(os.environ.get("FAKE_DAMAGED", "{}"))
+    served = re.findall('name: "(.*?)"', files["model_config_file"])
+    causes = {name: damaged[name] for name in served if name in damaged}
+    for name, cause in causes.items():
+        failure = f"Loading servable: {{name: {name} version: 2}} failed: {cause}"
+        print("2026-11-27 10:00:00.2: E retrier.cc:46]", failure, file=sys.stderr)
+    if causes and flags["max_num_load_retries"] == "0":
+        listed = ", ".join(f"{{name: {n} version: 2}} due to error: {c}" for n, c in causes.items())
+        print(f"Failed to start server. Error: UNKNOWN: {len(causes)} servable(s) did not become "
+              f"available: {{{listed}}}", file=sys.stderr)
+        sys.exit(1)
     state = os.environ.get("FAKE_STATE", "AVAILABLE")
     if state == "CRASH":
         sys.exit(7)

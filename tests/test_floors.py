@@ -27,7 +27,10 @@ ROWS = {
         ("zoo_gallery",),
     ),
     "serving": (
-        ("addresses", "codes", "commands", "extra", "readme", "sessions", "tether", "versions"),
+        (
+            *("addresses", "codes", "commands", "extra", "program", "readme", "server_log"),
+            *("sessions", "tether", "versions"),
+        ),
         ("card", "client", "model_config", "preview"),
         ("demo", "exporting", "launch"),
         ("export", "package", "serve"),

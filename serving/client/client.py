@@ -46,8 +46,10 @@ def connect(
         label: A version's label, such as "stable" or "canary".
         timeout: Seconds for a whole call, waits and batches included.
         retries: Most further tries if the server is UNAVAILABLE (503 over REST) or refuses the
-            connection, after random waits of at most 0.1, 0.2, 0.4, ... seconds. No other error
-            leads to another try.
+            connection, after random waits of at most 0.1, 0.2, 0.4, ... seconds. A server that
+            has no thread for a request (gRPC: RESOURCE_EXHAUSTED "Server Threadpool Exhausted") is
+            asked again until the time is up, unless `retries` is 0. No other error leads to
+            another try.
         token: Sent as `Authorization: Bearer TOKEN`.
         headers: Sent with every request.
         ca_file: PEM file of the authorities that may sign the server's certificate. None: those
@@ -112,7 +114,9 @@ class Client:
         the server once, and again after an error that a new version may have caused.
 
         Args:
-            inputs: Array `(n, ...)`, or arrays by input name.
+            inputs: Array `(n, ...)`, or arrays by input name. They are compared with the signature
+                before anything is sent: with batching, a wrong shape harms others' requests. No
+                rows are answered without the server, for the same reason.
             signature: Name of the signature.
             batch_size: Rows in one request. None: all. Changes memory and speed, not the result.
             timeout: Seconds for the whole call. None: those of the client.
@@ -121,7 +125,7 @@ class Client:
             Arrays by output name, in the dtypes of the signature; strings as arrays of bytes.
 
         Raises:
-            ValueError: Inputs that do not fit the signature's dtypes, or cannot be split.
+            ValueError: Inputs that do not fit the signature's dtypes or shapes, or cannot be split.
             ServingError: The server refused, or did not answer in time.
 
         Example:
@@ -129,8 +133,10 @@ class Client:
             dtype('int64')
         """
         deadline = self._deadline(timeout)
-        spec = self._signature(signature, deadline)
-        parts = list(batches.split(spec.arrays(inputs), batch_size))
+        spec, arrays = self._fitted(inputs, signature, deadline)
+        if spec.has_no_rows(arrays):
+            return spec.no_answers()
+        parts = list(batches.split(arrays, batch_size))
         predict = self._transport.predict
         answers = [self._send(deadline, predict, part, signature, spec) for part in parts]
         if len(parts) == 1:
@@ -160,6 +166,8 @@ class Client:
             ServingError: The server refused, or did not answer in time.
         """
         deadline, features = self._deadline(timeout), as_features(examples)
+        if not features:
+            return []
         return self._send(deadline, self._transport.classify, features, signature)
 
     def regress(
@@ -183,6 +191,8 @@ class Client:
             ServingError: The server refused, or did not answer in time.
         """
         deadline, features = self._deadline(timeout), as_features(examples)
+        if not features:
+            return np.zeros(0, np.float32)
         return self._send(deadline, self._transport.regress, features, signature)
 
     def status(self, *, timeout: float | None = None) -> list[ModelVersion]:
@@ -257,6 +267,20 @@ class Client:
             problem = f"expected a signature of {', '.join(sorted(known.signatures))}"
             raise self.endpoint.error("FAILED_PRECONDITION", f"{problem}, received {name!r}")
         return known.signatures[name]
+
+    def _fitted(
+        self, inputs: Any, name: str, deadline: Deadline
+    ) -> tuple[Signature, dict[str, npt.NDArray]]:
+        """A signature, and the inputs as it takes them."""
+        known, spec = self._known, self._signature(name, deadline)
+        try:
+            return spec, spec.arrays(inputs)
+        except ValueError:
+            if self._known is not known:  # it has just been read
+                raise
+        self._known = None  # a new version may take what the last one did not
+        spec = self._signature(name, deadline)
+        return spec, spec.arrays(inputs)
 
     def _metadata(self, deadline: Deadline) -> ModelMetadata:
         self._known = known = self._send(deadline, self._transport.metadata)

@@ -42,7 +42,8 @@ def with_retries(call: Callable[[], _Result], *, deadline: Deadline, retries: in
     Args:
         call: Raises `ServingError`; only a `retryable` one leads to another try.
         deadline: End of the last wait.
-        retries: Most tries after the first one.
+        retries: Most tries after the first one. While the server is `busy` there are as many as
+            the time allows, unless `retries` is 0.
 
     Returns:
         What `call` returns.
@@ -55,7 +56,8 @@ def with_retries(call: Callable[[], _Result], *, deadline: Deadline, retries: in
         retry=tenacity.retry_if_exception(lambda e: isinstance(e, ServingError) and e.retryable),
         wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT),
         stop=lambda state: (
-            state.attempt_number > retries or state.upcoming_sleep >= deadline.remaining()
+            (state.attempt_number > retries and not (retries and state.outcome.exception().busy))
+            or state.upcoming_sleep >= deadline.remaining()
         ),
         reraise=True,
     )

@@ -81,13 +81,13 @@ class Endpoint:
         """Certificates of the authorities to trust, PEM; None for those of the system."""
         return None if self.ca_file is None else self.ca_file.read_bytes()
 
-    def error(self, code: str, message: str, *, retryable: bool = False) -> ServingError:
+    def error(
+        self, code: str, message: str, *, retryable: bool = False, busy: bool = False
+    ) -> ServingError:
         """The error of a request to this model; it names the proxy, where there is one."""
         through = f" through the proxy {proxies.shown(self.proxy)}" if self.proxy else ""
-        address = f"{self.address}{through}"
-        return ServingError(
-            code, message, model=self.model_name, address=address, retryable=retryable
-        )
+        where = {"model": self.model_name, "address": f"{self.address}{through}"}
+        return ServingError(code, message, retryable=retryable, busy=busy, **where)
 
     def late(self, deadline: Deadline) -> ServingError:
         """The error of a request whose time is up."""

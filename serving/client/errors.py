@@ -16,6 +16,7 @@ _ADVICE = {
     "UNIMPLEMENTED": "this server does not answer this call; try another signature or protocol",
     "UNKNOWN": "see that a model server, and nothing else, listens at this address",
 }
+_BUSY = "give a longer timeout, ask with fewer clients, or start it with more --grpc-max-threads"
 
 
 class ServingError(RuntimeError):
@@ -28,17 +29,26 @@ class ServingError(RuntimeError):
         model: Name of the model that was asked, with version or label if one was given.
         advice: What to do.
         retryable: Whether the client may send the request again, since the server said
-            UNAVAILABLE or refused the connection.
+            UNAVAILABLE, refused the connection, or is `busy`.
+        busy: Whether the server had no thread for the request, so that none of it has run.
     """
 
     def __init__(
-        self, code: str, message: str, *, model: str, address: str = "", retryable: bool = False
+        self,
+        code: str,
+        message: str,
+        *,
+        model: str,
+        address: str = "",
+        retryable: bool = False,
+        busy: bool = False,
     ):
         self.code = code
         self.message = message.strip() or "no reason given"
         self.model = model
-        self.advice = _ADVICE.get(code, _ADVICE["UNKNOWN"])
-        self.retryable = retryable
+        self.advice = _BUSY if busy else _ADVICE.get(code, _ADVICE["UNKNOWN"])
+        self.retryable = retryable or busy
+        self.busy = busy
         where = f" at {address}" if address else ""
         reason = self.message.rstrip(".")
         super().__init__(f"model {model!r}{where}: {code}: {reason}; {self.advice}")

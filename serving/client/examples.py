@@ -25,7 +25,9 @@ def as_features(examples: npt.ArrayLike | Sequence[Example]) -> list[dict[str, l
         ValueError: A feature is nested, or holds something else than numbers alone or texts alone.
     """
     dicts: list[Any] = [] if isinstance(examples, np.ndarray) else list(cast("Any", examples))
-    if dicts and all(isinstance(example, Mapping) for example in dicts):
+    if not isinstance(examples, np.ndarray) and all(
+        isinstance(example, Mapping) for example in dicts
+    ):
         return [{name: _values(name, v) for name, v in example.items()} for example in dicts]
     rows = np.asarray(examples)
     if rows.ndim != 2 or rows.dtype.kind not in "buif":

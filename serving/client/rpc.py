@@ -25,6 +25,8 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
+# What gRPC in C++ says for TF Serving beyond `--grpc_max_threads` calls, before it reads them.
+_NO_THREAD = "Server Threadpool Exhausted"
 # Process and thread of each call under way. What a fork copies stays there: its threads are gone.
 _under_way: set[tuple[int, int]] = set()
 
@@ -126,7 +128,8 @@ class GrpcTransport:
         except self._grpc.RpcError as error:
             code, details = error.code().name, error.details() or ""
             retryable = code == "UNAVAILABLE"
-            raise self._endpoint.error(code, details, retryable=retryable) from error
+            busy = code == "RESOURCE_EXHAUSTED" and details == _NO_THREAD
+            raise self._endpoint.error(code, details, retryable=retryable, busy=busy) from error
         finally:
             _under_way.discard(caller)
 

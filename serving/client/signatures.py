@@ -52,12 +52,11 @@ class Signature:
         """`inputs` by name and in the dtypes of the signature.
 
         Numbers are converted if they lose no more than digits: float64 to float32, and whole
-        numbers to an integer dtype that holds them. The server checks shapes, and whether names
-        are missing.
+        numbers to an integer dtype that holds them. The server checks whether names are missing.
 
         Raises:
             ValueError: The signature has several inputs and `inputs` is no dict, or values do not
-                fit the dtype.
+                fit the dtype or the shape.
         """
         if isinstance(inputs, Mapping):
             named = dict(inputs)
@@ -67,6 +66,38 @@ class Signature:
             names = ", ".join(sorted(self.inputs))
             raise ValueError(f"inputs: expected a dict with the names {names}, received one array")
         return {name: _fitted(name, value, self.inputs.get(name)) for name, value in named.items()}
+
+    def has_no_rows(self, arrays: Arrays) -> bool:
+        """Whether these are batches of no rows, which no server should get.
+
+        Raises:
+            ValueError: Some of the inputs have rows, and others have none.
+        """
+        counts = {n: len(arrays[n]) for n in sorted(arrays) if self._has_rows(n, arrays[n])}
+        if all(counts.values()):
+            return False
+        if any(counts.values()):
+            raise ValueError(f"inputs: expected as many rows of each, received {counts}")
+        return True
+
+    def no_answers(self) -> dict[str, npt.NDArray]:
+        """Answers to no rows: outputs by name, with 0 for each length that the signature leaves.
+
+        Raises:
+            ValueError: An output has no row for each row of the inputs.
+        """
+        answers = {}
+        for name, spec in self.outputs.items():
+            shape = (None,) if spec.shape is None else spec.shape
+            if shape[:1] != (None,):
+                has = f"output {name!r} of shape {list(shape)} has no row for each of them"
+                raise ValueError(f"inputs: expected at least one row, received none; {has}")
+            answers[name] = np.zeros([size or 0 for size in shape], spec.dtype or object)
+        return answers
+
+    def _has_rows(self, name: str, array: npt.NDArray) -> bool:
+        shape = self.inputs[name].shape if name in self.inputs else None
+        return array.ndim > 0 and (shape is None or shape[0] is None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +130,20 @@ def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
 
 
 def _fitted(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.NDArray:
+    array = _of_dtype(name, value, spec)
+    if spec is None or spec.shape is None:
+        return array
+    fits = (size in (None, given) for size, given in zip(spec.shape, array.shape, strict=False))
+    if array.ndim != len(spec.shape) or not all(fits):
+        shape = ", ".join("n" if size is None else str(size) for size in spec.shape)
+        raise ValueError(
+            f"input {name!r}: expected shape ({shape}), received {array.shape}; a single row needs "
+            "an axis of its own, rows[None]"
+        )
+    return array
+
+
+def _of_dtype(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.NDArray:
     array = np.asarray(value)
     if spec is None or spec.dtype is None or array.dtype == spec.dtype:
         return array

@@ -10,7 +10,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from serving.preview.errors import ServingError, invalid
-from serving.preview.servable import Servable, check
+from serving.preview.servable import Servable
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -33,7 +33,7 @@ def predict(
     signature = servable.signatures.get(name)
     if signature is None:
         raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
-    check(signature, inputs)
+    servable.check(signature, inputs)
     seen: set[str] = set()
     for alias in output_filter:
         if alias not in signature.outputs:
@@ -59,10 +59,9 @@ def classify(
     aliases = [alias for alias in ("classes", "scores") if alias in signature.outputs]
     if not aliases:
         names = f'at least one of "classes" or "scores". Signature was: {signature}'
-        problem = f"Expected classification signature outputs to contain {names}"
-        raise ServingError("FAILED_PRECONDITION", problem)
+        raise invalid(f"Expected classification signature outputs to contain {names}")
     inputs = {"inputs": np.array(examples, object)}
-    check(signature, inputs)
+    servable.check(signature, inputs)
     outputs = servable.run(signature, inputs, aliases, timeout)
     for alias, dtype in (("classes", "DT_STRING"), ("scores", "DT_FLOAT")):
         if alias not in outputs:
@@ -101,10 +100,9 @@ def regress(
     if len(signature.outputs) != 1:
         raise invalid("Expected one output Tensor.")
     if "outputs" not in signature.outputs:
-        problem = f"No regression outputs found in SignatureDef: {signature}"
-        raise ServingError("FAILED_PRECONDITION", problem)
+        raise invalid(f"No regression outputs found in SignatureDef: {signature}")
     inputs = {"inputs": np.array(examples, object)}
-    check(signature, inputs)
+    servable.check(signature, inputs)
     values = servable.run(signature, inputs, ["outputs"], timeout)["outputs"]
     if values.shape not in ((len(examples),), (len(examples), 1)):
         either = "either [batch_size] or [batch_size, 1]"
@@ -128,8 +126,7 @@ def _example_signature(
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
     if "inputs" not in signature.inputs:
-        problem = f"No {kind} inputs found in SignatureDef: {signature}"
-        raise ServingError("FAILED_PRECONDITION", problem)
+        raise invalid(f"No {kind} inputs found in SignatureDef: {signature}")
     if not examples:
         raise invalid("Input is empty.")
     return signature

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Mapping
 from itertools import chain
@@ -17,8 +18,7 @@ from serving.codes import NUMPY_DTYPES
 from serving.preview.errors import ServingError, invalid
 from serving.preview.servable import type_name
 
-# The standard library reads NaN and Infinity, as TF Serving does; orjson and msgspec refuse them.
-_DECODER = json.JSONDecoder()
+_TOO_BIG = "JSON Parse error: Number too big to be stored in double."
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 _DEEPEST = 300  # a tensor has at most 254 axes
 _MOST_AXES = 32  # of an array, in the oldest NumPy
@@ -39,7 +39,7 @@ def parse(body: bytes) -> dict:
         ServingError: The body begins with no JSON object.
     """
     try:
-        text = body.decode("utf-8").lstrip(" \t\r\n")
+        text = body.decode("utf-8-sig").lstrip(" \t\r\n")
         if not text:
             raise invalid("JSON Parse error: The document is empty")
         try:
@@ -202,9 +202,15 @@ def _leaves(values: list, kinds: set[type], dtype: int) -> np.ndarray:
                 raise _not_of_type(odd, dtype)
     try:
         with np.errstate(over="ignore"):  # as in TF Serving, floats beyond the range are infinite
-            return np.array(values, read_as).astype(_READ[name])
+            array = np.array(values, read_as).astype(_READ[name])
     except OverflowError as error:
-        raise invalid("JSON Parse error: Number too big to be stored in double.") from error
+        raise invalid(_TOO_BIG) from error
+    return flushed(array) if name == "DT_FLOAT" else array
+
+
+def flushed(values: np.ndarray) -> np.ndarray:
+    """float32 with zeros for denormals, which the server's threads for REST do not compute with."""
+    return np.where(abs(values) < np.finfo(np.float32).tiny, np.copysign(0, values), values)
 
 
 def _example(value: Any) -> bytes:
@@ -248,6 +254,17 @@ def _bytes(value: str | dict) -> bytes:
         raise invalid(problem if isinstance(value, str) else "Unable to base64 decode") from error
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise invalid(_TOO_BIG)
+    return value
+
+
+# The standard library reads NaN and Infinity, as TF Serving does; orjson and msgspec refuse them.
+_DECODER = json.JSONDecoder(parse_float=_finite)
+
+
 def _is_base64(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
@@ -265,7 +282,7 @@ def _kind(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value)
+    text = json.dumps(value, indent=4)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 

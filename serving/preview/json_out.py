@@ -1,4 +1,4 @@
-"""Writes answers: arrays as JSON, with floats as TF Serving prints them."""
+"""Writes answers: arrays as JSON, with the floats and the line breaks of TF Serving."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from serving.preview.errors import invalid
+from serving.preview.json_in import flushed
 
 _INTEGERS = "int8 int16 int32 int64 uint8 uint32 uint64".split()
 _DIGITS = {"float32": 9, "float64": 17}
@@ -30,16 +31,15 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> str:
         if len(array) != count:
             sizes = f"batch size: {len(array)} expecting: {count}"
             raise invalid(f"Tensor name: {alias} has inconsistent {sizes}")
-    columns = [_entries(alias, array) for alias, array in outputs.items()]
+    columns = [_rows(alias, array) for alias, array in outputs.items()]
     if len(columns) == 1:
-        rows = columns[0]
-    else:
-        keys = [json.dumps(alias) for alias in outputs]
-        rows = [
-            "{" + ", ".join(f"{k}: {v}" for k, v in zip(keys, row, strict=True)) + "}"
-            for row in zip(*columns, strict=True)
-        ]
-    return '{"predictions": [' + ",\n".join(rows) + "]}"
+        return _document("predictions", _listed(columns[0]))
+    keys = [json.dumps(alias) for alias in outputs]
+    rows = [
+        _object([f"{k}: {v}" for k, v in zip(keys, row, strict=True)], depth=2)
+        for row in zip(*columns, strict=True)
+    ]
+    return _document("predictions", _list(rows, depth=1))
 
 
 def columns(outputs: Mapping[str, np.ndarray]) -> str:
@@ -48,12 +48,11 @@ def columns(outputs: Mapping[str, np.ndarray]) -> str:
     Raises:
         ServingError: JSON can't hold the type of an output.
     """
-    texts = []
-    for alias, array in outputs.items():
-        entries = _entries(alias, array if array.ndim else array.reshape(1))
-        tensor = "[" + ",\n".join(entries) + "]" if array.ndim else entries[0]
-        texts.append(tensor if len(outputs) == 1 else f"{json.dumps(alias)}: {tensor}")
-    return '{"outputs": ' + (texts[0] if len(texts) == 1 else "{" + ",\n".join(texts) + "}") + "}"
+    if len(outputs) == 1:
+        ((alias, array),) = outputs.items()
+        return _document("outputs", _tensor(alias, array, depth=1))
+    members = [f"{json.dumps(a)}: {_tensor(a, array, depth=2)}" for a, array in outputs.items()]
+    return _document("outputs", _object(members, depth=1))
 
 
 def classifications(result: Any) -> str:
@@ -61,13 +60,13 @@ def classifications(result: Any) -> str:
     rows = []
     for row in result.classifications:
         pairs = zip(row.classes, _scores(row.classes, "score"), strict=True)
-        rows.append([f"[{json.dumps(pair.label)}, {score}]" for pair, score in pairs])
-    return '{"results": [' + ",\n".join(f"[{', '.join(row)}]" for row in rows) + "]}"
+        rows.append(_one_line(f"[{json.dumps(pair.label)}, {score}]" for pair, score in pairs))
+    return _document("results", _listed(rows))
 
 
 def regressions(result: Any) -> str:
     """`{"results": [value, ...]}` of a `RegressionResult`."""
-    return '{"results": [' + ", ".join(_scores(result.regressions, "value")) + "]}"
+    return _document("results", _one_line(_scores(result.regressions, "value")))
 
 
 def _scores(messages: Iterable[Any], field: str) -> list[str]:
@@ -78,8 +77,9 @@ def decimals(values: np.ndarray) -> list[str]:
     """Texts of floats: six digits if they are enough for the same number, else all digits.
 
     Args:
-        values: float32 or float64, any shape.
+        values: float32 or float64, any shape; denormal float32 are written as zeros.
     """
+    values = flushed(values) if values.dtype == np.float32 else values
     numbers = values.ravel().tolist()
     texts = [f"{number:g}" for number in numbers]
     with np.errstate(over="ignore"):  # six digits of the largest floats may round up to infinity
@@ -93,16 +93,58 @@ def decimals(values: np.ndarray) -> list[str]:
     return texts
 
 
-def _entries(alias: str, array: np.ndarray) -> Sequence[str]:
+# TF Serving writes each value of a list on a line of its own, but the values of one row on one.
+
+
+def _document(key: str, value: str) -> str:
+    return _object([f'"{key}": {value}'], depth=0)
+
+
+def _object(members: Sequence[str], *, depth: int) -> str:
+    return "{" + _lines(members, depth) + "}"
+
+
+def _list(items: Sequence[str], *, depth: int) -> str:
+    return f"[{_lines(items, depth)}]" if items else "[]"
+
+
+def _one_line(items: Iterable[str]) -> str:
+    return f"[{', '.join(items)}]"
+
+
+def _listed(rows: Sequence[str]) -> str:
+    """The rows of a single output: in one line, but for the last bracket."""
+    return f"[{', '.join(rows)}\n    ]" if rows else "[]"
+
+
+def _lines(items: Sequence[str], depth: int) -> str:
+    start = f"\n{'    ' * (depth + 1)}"
+    return start + f",{start}".join(items) + f"\n{'    ' * depth}"
+
+
+def _rows(alias: str, array: np.ndarray) -> Sequence[str]:
     """One text for each entry of the first axis."""
-    texts = _texts(alias, array)
+    texts = _texts(alias, array, depth=array.ndim + 1)
     for axis in range(array.ndim - 1, 0, -1):
-        size, count = array.shape[axis], math.prod(array.shape[:axis])
-        texts = [f"[{', '.join(texts[i * size : (i + 1) * size])}]" for i in range(count)]
+        texts = [_one_line(part) for part in _parts(texts, array.shape, axis)]
     return texts
 
 
-def _texts(alias: str, array: np.ndarray) -> list[str]:
+def _tensor(alias: str, array: np.ndarray, *, depth: int) -> str:
+    texts = _texts(alias, array, depth=depth + array.ndim)
+    for axis in range(array.ndim - 1, -1, -1):
+        parts = _parts(texts, array.shape, axis)
+        texts = [_list(part, depth=depth + axis) for part in parts]
+    return texts[0]
+
+
+def _parts(texts: Sequence[str], shape: Sequence[int], axis: int) -> list[Sequence[str]]:
+    """The texts of each list along an axis whose entries are `texts`."""
+    size, count = shape[axis], math.prod(shape[:axis])
+    return [texts[i * size : (i + 1) * size] for i in range(count)]
+
+
+def _texts(alias: str, array: np.ndarray, *, depth: int) -> list[str]:
     if array.dtype.name in _DIGITS:
         return decimals(array)
     if array.dtype.name in _INTEGERS:
@@ -114,7 +156,7 @@ def _texts(alias: str, array: np.ndarray) -> list[str]:
         raise invalid(f"Failed to write JSON value for tensor type: {name}")
     if alias.endswith("_bytes"):
         coded = (base64.b64encode(value).decode() for value in array.ravel())
-        return [f'{{"b64": "{text}"}}' for text in coded]
+        return [_object([f'"b64": "{text}"'], depth=depth) for text in coded]
     # As in TF Serving, bytes that are no UTF-8 pass unchanged.
     decoded = (value.decode("utf-8", "surrogateescape") for value in array.ravel())
     return [json.dumps(text, ensure_ascii=False) for text in decoded]

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import re
+import zlib
 from concurrent.futures import Executor
 from typing import TypeAlias
 from urllib.parse import unquote
@@ -29,11 +30,12 @@ SERVER = "asym_keras-preview"
 _LARGE = 8 * 2**20
 _LARGE_AT_ONCE = 2
 _MODEL = (
-    r"(?i)/v1/models/(?P<name>[^/:]+)"
-    r"(?:/versions/(?P<number>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+    r"(?i:/v1/models/(?P<name>[^/:]+)"
+    r"(?:/versions/(?P<number>[0-9]+)|/labels/(?P<label>[^/:]+))?)"
 )
 _CALL = re.compile(_MODEL + ":(?P<method>classify|regress|predict)")
-_FACTS = re.compile(_MODEL + "(?P<metadata>/metadata)?")
+# As in the server, other cases of the last word pass, and mean the status.
+_FACTS = re.compile(_MODEL + "(?P<last>/(?i:metadata))?")
 _NOT_FOUND = "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
 
 
@@ -60,6 +62,7 @@ class Rest:
         app.router.add_route("*", "/{path:.*}", self._respond)
         return web.AppRunner(
             app,
+            auto_decompress=False,  # it refuses codings that TF Serving ignores
             access_log=None,
             keepalive_timeout=self._timeout,
             lingering_time=min(self._timeout, 10.0),
@@ -87,32 +90,38 @@ class Rest:
             return _error(500, f"{type(error).__name__}: {error}")
 
     async def _answer(self, request: web.Request, path: str) -> str:
+        if request.method == "OPTIONS":
+            raise invalid("")
         if request.method == "POST" and (match := _CALL.fullmatch(path)):
             length = request.content_length
             if (length or 0) > self._max_bytes:
                 raise web.HTTPRequestEntityTooLarge(self._max_bytes, length or 0)
             large = length is None or length > _LARGE or "Content-Encoding" in request.headers
             async with self._large if large else contextlib.nullcontext():
-                return await self._call(request, _spec(match), match["method"].lower())
+                return await self._call(request, _spec(match), match["method"])
         if request.method == "GET" and path.lower() == "/v1/models":
             raise invalid("Missing model name in request.")
         if request.method == "GET" and (match := _FACTS.fullmatch(path)):
             name, number, label = _spec(match)
-            if match["metadata"]:
+            if match["last"] == "/metadata":
                 with self._store.lease(name, number, label) as version:
-                    return json.dumps(describe.metadata_json(version))
-            return json.dumps(describe.as_json(describe.status(self._store, name, number)))
+                    return json.dumps(describe.metadata_json(version), indent=1)
+            status = describe.as_json(describe.status(self._store, name, number))
+            return json.dumps(status, indent=1)
         raise invalid(f"Malformed request: {request.method} {path}")
 
     async def _call(self, request: web.Request, spec: Spec, method: str) -> str:
         body = await asyncio.wait_for(request.read(), self._timeout)
         function = self._predict if method == "predict" else self._infer
         loop = asyncio.get_running_loop()
+        if "gzip" in request.headers.get("Content-Encoding", ""):
+            body = await loop.run_in_executor(self._executor, _unpacked, body, self._max_bytes)
         call = loop.run_in_executor(self._executor, function, spec, body, method)
         try:
             return await asyncio.wait_for(call, self._timeout)
         except TimeoutError as error:
-            raise ServingError("DEADLINE_EXCEEDED", "Timed out") from error
+            problem = "Timed out waiting for notification"
+            raise ServingError("DEADLINE_EXCEEDED", problem) from error
 
     def _predict(self, spec: Spec, body: bytes, _: str) -> str:
         document = json_in.parse(body)  # as TF Serving does, before it looks for the model
@@ -139,6 +148,20 @@ class Rest:
             return json_out.regressions(result)
 
 
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """The content of a body in gzip; a small body may unpack to one that fills all memory."""
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip alone
+    try:
+        content = unpacker.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise web.RequestPayloadError(f"it is no gzip: {error}") from error
+    if len(content) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, len(content))
+    if not unpacker.eof:
+        raise web.RequestPayloadError("it is gzip that ends too early")
+    return content
+
+
 def _spec(match: re.Match[str]) -> Spec:
     """Name, version and label in a path; a name is looked up and never becomes part of a path."""
     number = int(match["number"]) if match["number"] else None
@@ -149,7 +172,7 @@ def _spec(match: re.Match[str]) -> Spec:
 
 
 def _error(status: int, message: str, *, close: bool = False) -> web.Response:
-    text = json.dumps({"error": message}, ensure_ascii=False) if message else ""
+    text = json.dumps({"error": message}, ensure_ascii=False, indent=4) if message else ""
     return _response(status, text, close=close)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -26,7 +27,9 @@ logger = logging.getLogger("serving.preview")
 _Function: TypeAlias = Callable[..., Any]
 
 
-def make_server(store: Store, executor: Executor, *, timeout: float, max_bytes: int) -> grpc.Server:
+def make_server(
+    store: Store, executor: Executor, *, timeout: float, max_bytes: int, max_calls: int
+) -> grpc.Server:
     """A server that has no port yet. Methods that are not listed here are UNIMPLEMENTED.
 
     Args:
@@ -34,7 +37,9 @@ def make_server(store: Store, executor: Executor, *, timeout: float, max_bytes: 
         executor: threads that answer.
         timeout: seconds that a run may take, unless the client sets an earlier deadline.
         max_bytes: largest size of a request. Answers have no limit.
+        max_calls: calls that may be under way; the others are refused by threads to spare.
     """
+    slots = threading.Semaphore(max_calls)
     server = grpc.server(
         executor,
         options=[
@@ -56,7 +61,7 @@ def make_server(store: Store, executor: Executor, *, timeout: float, max_bytes: 
         },
     }
     for service, methods in apis.items():
-        handlers = {name: _handler(*method) for name, method in methods.items()}
+        handlers = {name: _handler(*method, slots) for name, method in methods.items()}
         generic = grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", handlers)
         server.add_generic_rpc_handlers((generic,))
     return server
@@ -85,7 +90,7 @@ class _Calls:
         return self._infer(core.regress, regression_pb2.RegressionResponse, request, context)
 
     def metadata(self, request: Any, context: grpc.ServicerContext) -> Any:
-        if list(request.metadata_field) != ["signature_def"]:
+        if set(request.metadata_field) != {"signature_def"}:
             raise invalid("GetModelMetadataRequest must specify metadata_field signature_def")
         with self._lease(request) as version:
             return describe.metadata(version)
@@ -120,11 +125,17 @@ def _spec(request: Any) -> tuple[str, int | None, str | None]:
         raise invalid("Missing ModelSpec")
     spec = request.model_spec
     number = spec.version.value if spec.HasField("version") else None
-    return spec.name, number, spec.version_label or None
+    # An empty label is one that no version has.
+    label = spec.version_label if spec.HasField("version_label") else None
+    return spec.name, number, label
 
 
-def _handler(behaviour: _Function, request_class: Any) -> grpc.RpcMethodHandler:
+def _handler(
+    behaviour: _Function, request_class: Any, slots: threading.Semaphore
+) -> grpc.RpcMethodHandler:
     def call(request: Any, context: grpc.ServicerContext) -> Any:
+        if not slots.acquire(blocking=False):  # as TF Serving, which has no queue for gRPC
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
         try:
             return behaviour(request, context)
         except ServingError as error:
@@ -132,6 +143,8 @@ def _handler(behaviour: _Function, request_class: Any) -> grpc.RpcMethodHandler:
         except Exception as error:  # no request may end the server
             logger.exception("%s failed", behaviour.__name__)
             code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+        finally:
+            slots.release()
         context.abort(code, message)
 
     return grpc.unary_unary_rpc_method_handler(

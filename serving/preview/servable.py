@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
-from serving.preview.errors import from_tensorflow, invalid
+from serving.preview.errors import ServingError, from_tensorflow, invalid
 from serving.sessions import SavedModelSession
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]  # by alias
@@ -40,11 +40,15 @@ class Servable:
     def __init__(self, path: Path, threads: int):
         self._session = SavedModelSession(path, threads=threads)
         self.signatures = dict(self._session.meta.signature_def)
+        # How TensorFlow names the node that refuses a shape, where the graph has such a node.
+        functions = self._session.meta.graph_def.library.function
+        ensures = any(node.op == "EnsureShape" for f in functions for node in f.node_def)
+        self._guard = "\n\t [[{{node EnsureShape}}]]" if ensures else ""
 
     def run(
         self, signature: Any, inputs: Arrays, outputs: Iterable[str], timeout: float | None
     ) -> dict[str, np.ndarray]:
-        """Outputs of a signature, by the aliases given, for inputs that `check` has passed.
+        """Outputs of a signature, by the aliases given, for inputs that have passed `check`.
 
         Raises:
             ServingError: TensorFlow failed, or the time in seconds is up.
@@ -62,9 +66,10 @@ class Servable:
             raise from_tensorflow(error) from error
         except (KeyError, TypeError, ValueError) as error:
             raise invalid(str(error)) from error
-        if any(value is None for value in values.values()):
-            names = list(fetches.values())
-            raise invalid(f"Tensor expected, operation received in outputs: {names}")
+        for alias, value in values.items():
+            if value is None:  # an operation without outputs, such as the one that initialises
+                node = f"Node '{fetches[alias]}' (type: 'NoOp', num of outputs: 0)"
+                raise ServingError("OUT_OF_RANGE", f"{node} does not have output 0")
         # NumPy would drop the zeros at the end of a string without axes, which comes as bytes.
         kinds = {alias: object if isinstance(v, bytes) else None for alias, v in values.items()}
         return {alias: np.asarray(v, kinds[alias]) for alias, v in values.items()}
@@ -73,15 +78,31 @@ class Servable:
         """Frees the model. No run may be under way."""
         self._session.close()
 
+    def check(self, signature: Any, inputs: Arrays) -> None:
+        """Compares aliases, types and shapes with a signature.
 
-def check(signature: Any, inputs: Arrays) -> None:
-    """Compares aliases, types and shapes with the signature.
+        TF Serving leaves shapes to the kernels, some of which end the process if a shape is wrong.
 
-    TF Serving leaves shapes to the kernels, some of which end the process if a shape is wrong.
+        Raises:
+            ServingError: INVALID_ARGUMENT, in the words of TF Serving or of `tf.ensure_shape`.
+        """
+        _check_names(signature, inputs)
+        for place, (alias, value) in enumerate(sorted(inputs.items())):
+            info = signature.inputs[alias]
+            dtype = tf.dtypes.as_dtype(value.dtype)
+            if dtype != tf.dtypes.as_dtype(info.dtype):
+                names = type_name(info.dtype), type_name(dtype.as_datatype_enum)
+                raise invalid("Expects arg[{}] to be {} but {} is provided".format(place, *names))
+            shape = tf.TensorShape(info.tensor_shape)
+            if not shape.is_compatible_with(value.shape):
+                sizes = ",".join("?" if size is None else str(size) for size in shape)
+                name = f"_arg_{info.name.replace(':', '_')}_{place}"
+                tensor = f"tensor {name} [{','.join(map(str, value.shape))}]"
+                problem = f"Shape of {tensor} is not compatible with expected shape [{sizes}]."
+                raise invalid(problem + self._guard)
 
-    Raises:
-        ServingError: INVALID_ARGUMENT, in the words of TF Serving or of `tf.ensure_shape`.
-    """
+
+def _check_names(signature: Any, inputs: Arrays) -> None:
     given, known = set(inputs), set(signature.inputs)
     if len(given) != len(known):
         raise invalid(
@@ -93,17 +114,6 @@ def check(signature: Any, inputs: Arrays) -> None:
     for alias in sorted(given - known):
         expected = f"Inputs expected to be in the set {{{_joined(known)}}}."
         raise invalid(f"input tensor alias not found in signature: {alias}. {expected}")
-    for place, (alias, value) in enumerate(sorted(inputs.items())):
-        info = signature.inputs[alias]
-        dtype = tf.dtypes.as_dtype(value.dtype)
-        if dtype != tf.dtypes.as_dtype(info.dtype):
-            names = type_name(info.dtype), type_name(dtype.as_datatype_enum)
-            raise invalid("Expects arg[{}] to be {} but {} is provided".format(place, *names))
-        shape = tf.TensorShape(info.tensor_shape)
-        if not shape.is_compatible_with(value.shape):
-            sizes = ",".join("?" if size is None else str(size) for size in shape)
-            tensor = f"tensor {alias} [{','.join(map(str, value.shape))}]"
-            raise invalid(f"Shape of {tensor} is not compatible with expected shape [{sizes}].")
 
 
 def type_name(dtype: int) -> str:

@@ -24,6 +24,8 @@ from serving.preview.warming import warm
 
 logger = logging.getLogger("serving.preview")
 
+_TO_REFUSE = 4  # threads that say no while all others work
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
@@ -33,6 +35,7 @@ class Options:
         host: address of both front ends.
         rest_port, grpc_port: 0 for any free one.
         threads: size of TensorFlow's thread pools. None: the number of cores.
+        grpc_max_threads: calls by gRPC that may be under way; further ones are refused.
         timeout: seconds that a request may take to arrive, and again to run.
         max_bytes: largest size of a request.
         poll_seconds: seconds between two looks for new versions. 0: it never looks.
@@ -42,6 +45,7 @@ class Options:
     rest_port: int = 8501
     grpc_port: int = 8500
     threads: int | None = None
+    grpc_max_threads: int = 64
     timeout: float = 30.0
     max_bytes: int = 256 * 2**20
     poll_seconds: float = 1.0
@@ -66,10 +70,12 @@ class PreviewServer:
         self.store = Store(config, lambda path: _load(path, threads))
         self.rest_port, self.grpc_port = options.rest_port, options.grpc_port
         self._options = options
-        self._executors = [ThreadPoolExecutor(workers, name) for name in ("rest", "grpc")]
+        calls = options.grpc_max_threads
+        sizes = {"rest": workers, "grpc": calls + _TO_REFUSE}
+        self._executors = [ThreadPoolExecutor(size, name) for name, size in sizes.items()]
         limits: dict[str, Any] = {"timeout": options.timeout, "max_bytes": options.max_bytes}
         self._runner = Rest(self.store, self._executors[0], **limits).runner()
-        self._grpc = make_server(self.store, self._executors[1], **limits)
+        self._grpc = make_server(self.store, self._executors[1], **limits, max_calls=calls)
 
     async def start(self) -> None:
         """Loads the models, then binds the ports.

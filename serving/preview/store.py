@@ -45,8 +45,10 @@ class Version:
 class Store:
     """Loads, hands out and unloads versions, as a `ModelServerConfig` says.
 
-    If a version can't be loaded, the newest good ones serve in its place; the store tries it again
-    once a minute, and when its folder comes back. Requests under way keep their version.
+    The order is the server's: as long as no wanted version serves, an old one stays until a new
+    one is loaded, and otherwise old ones go first. If no wanted version can be loaded, the newest
+    good ones serve in their place; the store tries a bad one again once a minute, and when its
+    folder comes back. Requests under way keep their version.
 
     Args:
         config: `tensorflow_serving.config.ModelServerConfig` with absolute base paths.
@@ -163,16 +165,24 @@ class Store:
             for number, version in self._versions[name].items():
                 if number not in found:
                     version.tried = -math.inf
+        wanted = set(candidates[:count])
+        # An old version serves on until a wanted one does, unless none is wanted.
+        if not wanted or wanted & set(self.available()[name]):
+            self._retire_all_but(name, wanted)
         serving: set[int] = set()
-        for number in candidates:
+        for place, number in enumerate(candidates):
+            if place >= count and serving:
+                break
             if len(serving) < count and self._is_loaded(name, number, found[number]):
                 serving.add(number)
-        # An old version serves on until a wanted one does, unless none is wanted.
-        if serving or not candidates:
-            with self._lock:
-                others = [v for n, v in self._versions[name].items() if n not in serving]
-            for version in others:
-                self._retire(version)
+        if serving:
+            self._retire_all_but(name, serving)
+
+    def _retire_all_but(self, name: str, numbers: set[int]) -> None:
+        with self._lock:
+            others = [v for n, v in self._versions[name].items() if n not in numbers]
+        for version in others:
+            self._retire(version)
 
     def _is_loaded(self, name: str, number: int, path: Path) -> bool:
         with self._lock:

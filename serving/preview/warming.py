@@ -48,5 +48,5 @@ def _run(servable: Servable, log: Any) -> None:
     elif kind in ("classify_log", "regress_log"):
         call = core.classify if kind == "classify_log" else core.regress
         call(servable, request.model_spec.signature_name, tensors.to_examples(request.input))
-    elif kind != "multi_inference_log":  # the preview does not have that call
+    elif kind not in (None, "multi_inference_log"):  # the preview does not have that call
         raise ServingError("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")

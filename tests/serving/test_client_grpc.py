@@ -141,6 +141,82 @@ def test_unavailable_is_tried_no_more_than_asked(port, model):
     assert len(model.calls("predict")) == 3
 
 
+def test_a_server_without_a_free_thread_is_asked_again(client, model):
+    client.metadata()
+    model.faults += [("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")] * 6  # above `retries`
+    np.testing.assert_array_equal(client.predict(X)["scores"], X.astype(np.float32) @ WEIGHTS)
+    assert len(model.calls("predict")) == 7
+
+
+def test_a_server_without_threads_is_an_error_at_once_without_retries(port, model):
+    with connect(f"grpc://127.0.0.1:{port}", model="m", retries=0) as client:
+        client.metadata()
+        model.faults += [("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")]
+        with pytest.raises(ServingError, match="Exhausted; give a longer timeout") as error:
+            client.predict(X)
+    assert error.value.busy
+    assert error.value.code == "RESOURCE_EXHAUSTED"
+    assert len(model.calls("predict")) == 1
+
+
+def test_a_server_without_threads_is_an_error_in_the_end(client, model):
+    client.metadata()
+    model.faults += [("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")] * 1000
+    start = time.monotonic()
+    with pytest.raises(ServingError, match=r"Exhausted|DEADLINE_EXCEEDED"):
+        client.predict(X, timeout=0.5)
+    assert time.monotonic() - start < SOON
+
+
+def test_32_clients_of_8_threads_are_all_answered(model):
+    failed, asked = ask_of_a_pool(model, seconds=0.5)
+    assert failed == []
+    assert asked >= 32
+
+
+@pytest.mark.drill
+def test_32_clients_of_8_threads_are_all_answered_for_ten_seconds(model):
+    failed, asked = ask_of_a_pool(model, seconds=10)
+    print(f"{asked} requests answered, {len(failed)} failed")
+    assert failed == []
+
+
+def ask_of_a_pool(model, *, seconds, clients=32, pool=8):
+    """What failed, and how many were answered; each client has a channel of its own."""
+    failed, answered = [], []
+    delay = model.receive
+
+    def receive(call, *arguments, **where):
+        delay(call, *arguments, **where)
+        time.sleep(0.005)  # the threads are busy, though no core is
+
+    model.receive = receive
+    with grpc_server(model, pool=pool) as port:
+        end = time.monotonic() + seconds
+        barrier = threading.Barrier(clients)
+
+        def ask(number):
+            x = np.float32([[number, 1, 2, 3]])
+            with connect(f"grpc://127.0.0.1:{port}", model="m", timeout=30) as client:
+                barrier.wait()
+                while time.monotonic() < end:
+                    try:
+                        scores = client.predict(x)["scores"]
+                    except ServingError as error:
+                        failed.append(str(error))
+                    else:
+                        np.testing.assert_array_equal(scores, x @ WEIGHTS)
+                        answered.append(number)
+
+        threads = [threading.Thread(target=ask, args=(n,), daemon=True) for n in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert set(answered) == set(range(clients))
+    return failed, len(answered)
+
+
 @pytest.mark.parametrize("code", ["INTERNAL", "RESOURCE_EXHAUSTED", "ABORTED"])
 def test_nothing_else_is_tried_again(client, model, code):
     model.faults += [(code, "no")]

@@ -83,8 +83,6 @@ def test_both_protocols_tell_the_same_of_the_model(server):
     ("model", "inputs", "options", "code"),
     [
         ("other", X, {}, "NOT_FOUND"),
-        ("m", X[:, :3], {}, "INVALID_ARGUMENT"),
-        ("m", X[0], {}, "INVALID_ARGUMENT"),
         ("m", {"wrong": X}, {}, "INVALID_ARGUMENT"),
         ("m", X, {"signature": "nope"}, "FAILED_PRECONDITION"),
     ],

@@ -129,7 +129,7 @@ def test_predict_of_several_inputs_refuses(server, body, texts):
 def test_what_json_cannot_carry(server, signature, rest, code, text):
     response = post(server, f"{KINDS}:predict", f'{{"signature_name": "{signature}", {rest}}}')
     told = response.text if code == 200 else refusal(response, code)
-    assert text.replace(" ", "") in told.replace(" ", "")
+    assert text.replace(" ", "") in "".join(told.split())
 
 
 @pytest.mark.parametrize("body", ['{"instances": [[1, 2]]}', '{"inputs": [[1, 2]]}'])

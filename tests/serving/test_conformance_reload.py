@@ -102,8 +102,9 @@ def test_latest_few_serve(kind, tmp_path):
     with served(kind, tmp_path, versions=["latest:2"]) as server:
         assert [v for v, state in states(server).items() if state == "AVAILABLE"] == [3, 2]
         put("half", 4, version=tmp_path / "half" / "4")
-        until(lambda: states(server).get(2) == "END")
-        assert (half(server), half(server, "/versions/3")) == (4, 3)
+        until(lambda: half(server) == 4)  # version 2 goes before 4 comes
+        assert states(server)[2] == "END"
+        assert half(server, "/versions/3") == 3
 
 
 def test_damaged_version_leaves_the_good_one(kind, tmp_path):
@@ -172,7 +173,7 @@ GOOD = [
         ([predict_log(signature="nope")], "END"),
         ([example_log("classify", "regress_x_to_y")], "END"),
         ([Log(session_run_log=prediction_log_pb2.SessionRunLog())], "END"),
-        ([Log()], "END"),
+        ([Log()], "AVAILABLE"),  # an empty record is none
         ([predict_log()] * 1001, "END"),
         (b"no records, but much else", "END"),
     ],

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from deploy_schemas import RELEASES, compose_faults, load_all
 
-from serving import model_config
+from serving import launch, model_config
 
 kubernetes_validate = pytest.importorskip(
     "kubernetes_validate", reason="no kubernetes-validate: pip install kubernetes-validate"
@@ -166,12 +166,14 @@ def test_servers_find_their_files_and_know_their_flags():
     assert ports == {"grpc": given["port"], "rest": given["rest_api_port"]}
     cpu = container()["resources"]["limits"]["cpu"]
     assert given["tensorflow_session_parallelism"] == cpu
+    assert given["grpc_max_threads"] == str(launch.Settings(models=".").grpc_max_threads)
 
     service = COMPOSE["services"]["tf-serving"]
     given = flags(service["command"])
     assert set(given) <= FLAGS
     limits = service["deploy"]["resources"]["limits"]
     assert given["tensorflow_session_parallelism"] == limits["cpus"]
+    assert given["grpc_max_threads"] == str(launch.Settings(models=".").grpc_max_threads)
     mounts = dict(volume.rsplit(":", 2)[:2][::-1] for volume in service["volumes"])
     assert given["model_config_file"].rpartition("/")[0] in mounts
     monitoring = mounts[given["monitoring_config_file"]]

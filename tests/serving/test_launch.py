@@ -19,7 +19,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving import launch
+from serving import launch, server_log
 from serving.model_config import Batching
 
 
@@ -50,6 +50,9 @@ def test_flags_and_files(models, fake, tmp_path):
         labels=("a:stable=1",),
         batching=Batching(max_batch_size=16),
         threads=3,
+        grpc_max_threads=8,
+        load_retries=2,
+        verbose=True,
         timeout=2.5,
         poll_seconds=0.5,
     )
@@ -72,6 +75,8 @@ def test_flags_and_files(models, fake, tmp_path):
         "rest_api_port": str(settings.rest_port),
         "rest_api_timeout_in_ms": "2500",
         "file_system_poll_wait_seconds": "1",  # 0 would mean: only once
+        "grpc_max_threads": "8",
+        "max_num_load_retries": "2",
         "enable_batching": "true",
         "allow_version_labels_for_unavailable_models": "true",
         "tensorflow_intra_op_parallelism": "3",
@@ -96,7 +101,55 @@ def test_plain_settings_have_few_flags(models, fake, tmp_path):
         "monitoring_config_file",
         "rest_api_timeout_in_ms",
         "file_system_poll_wait_seconds",
+        "grpc_max_threads",
+        "max_num_load_retries",
     }
+    # The server's own default refuses calls beyond four a core, and tries for five minutes.
+    assert (flags["grpc_max_threads"], flags["max_num_load_retries"]) == ("64", "0")
+
+
+@pytest.mark.parametrize(("verbose", "level"), [(False, "1"), (True, "0")])
+def test_its_log_is_passed_on(models, fake, capfd, verbose, level):
+    with launch.started(launch.find_program(), settings_of(models, verbose=verbose)):
+        pass
+    assert f"W main.cc:1] log level {level}\n" in capfd.readouterr().err
+
+
+CAUSE = "INVALID_ARGUMENT: Shape of tensor x [3] is not {compatible}."
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_models_that_cannot_be_loaded_are_named_with_the_cause(models, fake, monkeypatch, retries):
+    monkeypatch.setenv("FAKE_DAMAGED", json.dumps({"b": CAUSE, "c": "elsewhere"}))
+    monkeypatch.setenv("FAKE_STATE", "LOADING")
+    settings = settings_of(models, load_retries=retries, start_seconds=1.0)
+    with pytest.raises(launch.LoadFailed) as caught:
+        with launch.started(launch.find_program(), settings):
+            pytest.fail("it is not available")
+    assert caught.value.failures == {("b", 2): CAUSE.rstrip(".")}
+    told = str(caught.value)
+    assert f"received b version 2: {CAUSE}" in told
+    assert "serving.export" in told
+    assert "--skip-damaged" in told
+
+
+def test_models_that_are_left_out_are_not_in_the_configuration(models, fake, tmp_path):
+    with launch.started(launch.find_program(), settings_of(models, without=("b",))):
+        pass
+    text = fake_servers.record(tmp_path)["files"]["model_config_file"]
+    assert 'name: "a"' in text
+    assert 'name: "b"' not in text
+
+
+def test_several_failures_in_one_line_are_told_apart():
+    import io
+
+    line = "E] 2 servable(s): {{name: a version: 1} due to error: NOT_FOUND: no {x}, {name: b "
+    line += "version: 20} due to error: DATA_LOSS: cut off}\n"
+    failures = server_log.ServerLog(io.StringIO("I] {name: c version: 1}\n" + line)).failures(
+        wait=5
+    )
+    assert failures == {("a", 1): "NOT_FOUND: no {x}", ("b", 20): "DATA_LOSS: cut off"}
 
 
 @pytest.mark.parametrize(
@@ -183,6 +236,7 @@ def test_docker(models, tmp_path, monkeypatch, request):
     name = arguments[arguments.index("--name") + 1]
     assert lines[1:] == [["stop", name]]
     place = arguments.index("tensorflow/serving")
+    assert arguments[arguments.index("--env") + 1] == "TF_CPP_MIN_LOG_LEVEL=1"
     assert "--rm" in arguments[:place]
     published = [arguments[i + 1] for i in range(place) if arguments[i] == "--publish"]
     host = "127.0.0.1"

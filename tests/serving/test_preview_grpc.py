@@ -14,6 +14,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.client import connect
+
 X = np.random.default_rng(0).normal(size=(3, DIM)).astype("float32")
 
 
@@ -77,7 +79,6 @@ FAULTS = [
     ({"inputs": wide_shape()}, {}, "tensor parsing error: inputs"),
     ({"inputs": broken_content()}, {}, "tensor parsing error: inputs"),
     ({"inputs": no_type()}, {}, "tensor parsing error: inputs"),
-    ({}, {"signature_name": "__saved_model_init_op"}, ""),
 ]
 
 
@@ -99,6 +100,25 @@ def test_half_comes_back_in_its_own_field(stub):
     answer = stub.Predict(request).outputs["y"]
     assert list(answer.half_val) == value.view("uint16").tolist()
     np.testing.assert_array_equal(tf.make_ndarray(answer), value)
+
+
+def test_calls_beyond_the_threads_are_refused_as_the_server_refuses_them(tmp_path):
+    (tmp_path / "types").mkdir()
+    serving_models.save_types(tmp_path / "types" / "1")
+    where = {"name": "types", "signature_name": "forever"}
+    request = request_of({"x": np.float32([0])}, **where)
+    running = serving_models.running_preview(tmp_path, grpc_max_threads=2)
+    with running as server, grpc.insecure_channel(server.grpc) as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        calls = [predict.future(request, timeout=2) for _ in range(8)]
+        codes = [call.exception().code() for call in calls]
+        texts = {call.exception().details() for call in calls}
+        assert codes.count(grpc.StatusCode.DEADLINE_EXCEEDED) == 2
+        assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 6
+        assert "Server Threadpool Exhausted" in texts
+        url = f"grpc://{server.grpc}"
+        with connect(url, model="types") as client:  # the two may not have ended here yet
+            assert client.predict([0.0], signature="echo")["y"].tolist() == [0.0]
 
 
 def test_a_deadline_ends_a_long_run(stub):

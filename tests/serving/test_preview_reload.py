@@ -110,6 +110,19 @@ def test_a_removed_newest_version_brings_the_last_one_back(log, base):
     assert served(store) == 1
 
 
+def test_of_several_versions_the_oldest_goes_before_the_new_one_comes(log, base):
+    put(base, 1)
+    put(base, 2)
+    store = store_of(base, versions=["latest:2"])
+    put(base, 3)
+    store.poll()
+    assert log == ["load m/2", "load m/1", "close m/1", "load m/3"]
+    put(base, 4, "bad")
+    store.poll()
+    assert log[4:] == ["close m/2"]
+    assert store.available() == {"m": [3]}
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock of the store that a test sets."""

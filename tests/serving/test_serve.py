@@ -115,9 +115,43 @@ def test_a_server_that_ends_by_itself_is_an_error(models, fake, tmp_path):
     assert "expected it to run on, received its end with code 3" in log
 
 
+def test_damaged_models_are_left_out_and_named_at_the_end(models, fake, monkeypatch):
+    monkeypatch.setenv("FAKE_DAMAGED", json.dumps({"a": "DATA_LOSS: cut off"}))
+    flags = ["--models", models, "--rest-port", 0, "--grpc-port", 0]
+    with command(*flags) as process:
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "error: expected every model to load, received a version 2: DATA_LOSS: cut off." in log
+    with command(*flags, "--skip-damaged") as process:
+        assert json.loads(process.stdout.readline())["models"] == ["b"]
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0, log
+    assert "left out, and the others start: a version 2: DATA_LOSS: cut off\n" in log
+    assert log.endswith("left out from the start on: a version 2: DATA_LOSS: cut off\n")
+
+
+def test_damaged_models_alone_are_an_error(models, fake, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_DAMAGED", json.dumps({"a": "DATA_LOSS", "b": "NOT_FOUND"}))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    flags = ["--models", str(models), "--rest-port", "0", "--grpc-port", "0", "--skip-damaged"]
+    assert serve.main(flags) == 1
+    assert "expected a model to serve, received none but ['a', 'b']" in capsys.readouterr().err
+
+
+def test_batching_warns_of_what_it_merges(models, fake):
+    with command("--models", models, "--rest-port", 0, "--grpc-port", 0, "--batching") as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=20)
+    assert "only where every client is your own" in log
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--grpc-max-threads", "0"], "--grpc-max-threads: expected a number above 0"),
+        (["--load-retries", "-1"], "--load-retries: expected a number from 0 on, received -1"),
         (["--rest-port", "5", "--grpc-port", "5"], "expected another one than --grpc-port"),
         (["--rest-port", "70000"], "expected a port from 0 to 65535"),
         (["--threads", "0"], "--threads: expected a number above 0, received 0"),

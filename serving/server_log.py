@@ -1,0 +1,67 @@
+"""The log of the model server: passed on, and read for what could not be loaded."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from typing import IO, TypeAlias
+
+Failures: TypeAlias = Mapping[tuple[str, int], str]  # model and version -> cause
+
+_CURE = (
+    "Export it again with python -m serving.export, move its folder away, or start with the "
+    "others by --skip-damaged"
+)
+# "Loading servable: {name: m version: 1} failed: CAUSE" as each try ends, and at the end of the
+# server "... {{name: m version: 1} due to error: CAUSE, {name: n version: 2} due to error: CAUSE}".
+_FAILURE = re.compile(
+    r"\{name: (?P<name>\S+) version: (?P<version>[0-9]+)\} "
+    r"(?:failed|load failure|due to error): (?P<cause>.*?)(?=,? ?\{+name: |\}*$)"
+)
+
+
+class LoadFailed(RuntimeError):
+    """The server ended, or did not open its ports, since it could not load some models.
+
+    Attributes:
+        failures: cause by model and version.
+    """
+
+    def __init__(self, failures: Failures):
+        super().__init__(f"expected every model to load, received {told(failures)}. {_CURE}")
+        self.failures = failures
+
+
+class ServerLog:
+    """Passes the lines of a stream on to stderr, in a thread, and keeps what they say of failures.
+
+    Args:
+        stream: the server's stderr; it is closed at its end.
+    """
+
+    def __init__(self, stream: IO[str]):
+        self._failures: dict[tuple[str, int], str] = {}
+        self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def failures(self, *, wait: float = 0.0) -> Failures:
+        """What has failed so far; after the end of the server, wait some seconds for its last."""
+        if wait:
+            self._thread.join(wait)
+        return dict(self._failures)
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                for match in _FAILURE.finditer(line.rstrip()):
+                    key = match["name"], int(match["version"])
+                    self._failures.setdefault(key, match["cause"].strip().rstrip("."))
+                print(line, end="", file=sys.stderr, flush=True)
+
+
+def told(failures: Failures) -> str:
+    """Model, version and cause of each, for a message."""
+    parts = (f"{name} version {number}: {cause}" for (name, number), cause in failures.items())
+    return "; ".join(parts)
