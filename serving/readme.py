@@ -90,7 +90,8 @@ def _signatures(card: dict[str, Any]) -> str:
     d, raw = inputs["dim"], f"float32 (n, {inputs['dim']}), {_raw_values(inputs)}"
     classifies = card["task"] == "classification"
     answer = (
-        "`scores` float32 (n, K), as trained, without softmax; `classes` int64 (n,)"
+        "`scores` float32 (n, K), as trained, without softmax; `classes` int64 (n,), -1 where a "
+        "score is NaN"
         if classifies
         else f"`outputs` float32 (n, 1): {card['outputs']['target'] or 'the target'}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,16 +15,16 @@ from asym_keras.graphs import layers_of
 from asym_keras.importance import find_layer
 from asym_keras.importance.taps import received
 from serving.exporting.network import Network
+from serving.exporting.rounding import chain_errors, model_errors
 from serving.exporting.saved_model import METHODS, class_names
 from serving.exporting.warmup import example
 from serving.sessions import SavedModelSession
 
-# Largest difference from the Keras model, as a share of the largest output. The model computes in
-# float64, since its own rounding in float32 is as large as the export's (7e-7 on MNIST with 2000
-# nodes). Where large terms cancel and the model's rounding is larger, twice that is allowed.
+# Where a network is no chain, the least that its SavedModel may differ from the Keras model, as a
+# share of the largest output. A chain has an error bound of its own: rounding.py.
 TOLERANCE = 1e-6
-# The same for float16 weights, whose rounding is 2**-11 before large terms cancel. What float16
-# costs in accuracy is measured apart; this limit only finds what is broken.
+# The same where weights or computation have 16 bits. What float16 costs in accuracy is measured
+# apart; this limit only finds what is broken.
 HALF_TOLERANCE = 2e-2
 EXAMPLES = 64
 _BORDER = {tf.float32, tf.int64, tf.string, tf.uint8}
@@ -53,36 +54,42 @@ def check_saved_model(
     network: Network,
     card: dict[str, Any],
     *,
-    tolerance: float = TOLERANCE,
+    half: bool = False,
 ) -> float:
     """Loads a SavedModel anew and compares each signature with the Keras model.
+
+    Answers may differ as far as rounding explains it: each number of a folded network by the bound
+    of its own sums in float32, from a Keras model that computes in float64. A row that holds NaN or
+    infinities is answered by a number only where the Keras model has a number.
 
     Args:
         folder: a version.
         model: the packaged model.
         network: what was written; its scaling gives the range of raw values to try.
         card: its card.
-        tolerance: largest difference, as a share of the largest output.
+        half: whether weights are float16.
 
     Returns:
-        The largest difference that was found, as such a share.
+        The largest difference that was found, as a share of the largest output.
 
     Raises:
         ValueError: A signature answers otherwise, or the graph holds what a model server refuses.
     """
     x = check_examples(network, card)
-    rounded = expected = _expected(model, network, card, x)
-    # A layer that rounds to 16 bits may do so elsewhere in another optimised graph.
-    if any(layer.compute_dtype in ("float16", "bfloat16") for layer in layers_of(model)):
-        tolerance = max(tolerance, HALF_TOLERANCE)
-    if network.chain is not None:
-        expected = _expected(copy_model(model, dtype="float64"), network, card, x.astype("float64"))
+    wide = copy_model(model, dtype="float64") if network.chain is not None else model
+    answers = _answers(wide, network, x)
+    expected = _by_signature(card, *answers)
+    allowed = _allowed(model, network, x, half, answers)
     with Served(folder) as served:
         _check_graph(served)
         if served.signatures.keys() != expected.keys():
             raise _error(f"the signatures {sorted(expected)}", f"{sorted(served.signatures)}")
+        special = _special_rows(x)
+        for name, wanted in _by_signature(card, _outputs(model, special)).items():
+            if name != "serving_uint8":
+                _compare_special(name, served(name, _inputs(name, special)), wanted)
         return max(
-            _compare(name, served(name, _inputs(name, x)), outputs, rounded[name], tolerance)
+            _compare(name, served(name, _inputs(name, x)), outputs, allowed, half)
             for name, outputs in expected.items()
         )
 
@@ -109,14 +116,37 @@ def _inputs(signature: str, x: np.ndarray) -> np.ndarray:
     return serialized_examples(x) if signature in METHODS else x
 
 
-def _expected(
-    model: keras.Model, network: Network, card: dict[str, Any], x: np.ndarray
+def _special_rows(x: np.ndarray) -> np.ndarray:
+    """Rows with NaN or an infinity in one place, and in all."""
+    rows = np.repeat(x[:1], 6, axis=0)
+    for place, value in enumerate((np.nan, np.inf, -np.inf)):
+        rows[2 * place, 0] = rows[2 * place + 1] = value
+    return rows
+
+
+def _answers(model: keras.Model, network: Network, x: np.ndarray) -> list[np.ndarray]:
+    """Outputs of the Keras model, and its features, if a signature gives them."""
+    return [_outputs(model, x), *([] if network.features is None else [_features(model, x)])]
+
+
+def _outputs(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    inputs = x.astype(model.inputs[0].dtype)
+    return keras.ops.convert_to_numpy(model(inputs, training=False))
+
+
+def _features(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    layer = find_layer(model)
+    [[inputs]] = received(model, [layer], x.astype(model.inputs[0].dtype))
+    return keras.ops.convert_to_numpy(layer.features(inputs))
+
+
+def _by_signature(
+    card: dict[str, Any], outputs: np.ndarray, features: np.ndarray | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What each signature should answer, computed by the Keras model."""
-    outputs = keras.ops.convert_to_numpy(model(x, training=False))
+    """What each signature should answer."""
     expected: dict[str, dict] = {}
     if card["task"] == "classification":
-        expected["serving_default"] = {"scores": outputs, "classes": outputs.argmax(axis=1)}
+        expected["serving_default"] = {"scores": outputs, "classes": classes_of(outputs)}
         names = np.array([name.encode() for name in class_names(card, outputs.shape[1])], object)
         labels = np.broadcast_to(names, outputs.shape)
         expected["classify"] = {"scores": outputs, "classes": labels}
@@ -124,20 +154,47 @@ def _expected(
         expected["serving_default"] = expected["regress"] = {"outputs": outputs}
     if card["inputs"]["kind"] == "image":
         expected["serving_uint8"] = expected["serving_default"]
-    if network.features is not None:
-        layer = find_layer(model)
-        [[inputs]] = received(model, [layer], x)
-        expected["features"] = {"features": keras.ops.convert_to_numpy(layer.features(inputs))}
+    if features is not None:
+        expected["features"] = {"features": features}
     return expected
 
 
-def _compare(
-    signature: str, answers: dict, expected: dict, rounded: dict, tolerance: float
-) -> float:
+def classes_of(scores: np.ndarray) -> np.ndarray:
+    """The class of each row, and -1 where a score is not a number, int64."""
+    return np.where(np.isnan(scores).any(axis=1), -1, scores.argmax(axis=1))
+
+
+def _allowed(
+    model: keras.Model, network: Network, x: np.ndarray, half: bool, expected: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """How far outputs and features may be from what is expected, by their names."""
+    if network.chain is not None:
+        bounds: Sequence[Any] = chain_errors(network.chain, x, half=half)
+    else:
+        rounded = model_errors(lambda: _answers(model, network, x), model.variables)
+        # A layer that rounds to 16 bits may do so elsewhere in another optimised graph.
+        few = half or any(la.compute_dtype in ("float16", "bfloat16") for la in layers_of(model))
+        share = HALF_TOLERANCE if few else TOLERANCE
+        largest = [np.abs(a).max() for a in expected]
+        bounds = [max(share * a, 4.0 * r) for a, r in zip(largest, rounded, strict=True)]
+    of_outputs, *of_features = bounds
+    errors = {"scores": of_outputs, "outputs": of_outputs}
+    return errors | ({"features": of_features[0]} if of_features else {})
+
+
+def _compare_special(signature: str, answers: dict, expected: dict) -> None:
+    """Raises if a row of what is not a number is answered by a number."""
+    for name, wanted in expected.items():
+        if wanted.dtype.kind == "f" and np.isfinite(answers[name][~np.isfinite(wanted)]).any():
+            rows = f"{name} of {signature!r} that are no numbers where the Keras model has none"
+            raise _error(f"{rows}, for inputs with NaN or infinity", "numbers")
+
+
+def _compare(signature: str, answers: dict, expected: dict, allowed: dict, half: bool) -> float:
     """The largest difference of the answers, as a share of the largest answer."""
     if answers.keys() != expected.keys():
         raise _error(f"{signature!r} to answer {sorted(expected)}", f"{sorted(answers)}")
-    largest = 0.0
+    share = 0.0
     for name, wanted in expected.items():
         got = answers[name]
         if got.shape != wanted.shape:
@@ -145,23 +202,20 @@ def _compare(
         if name == "classes":
             if signature not in METHODS:
                 # Near a tie, rounding may choose another class than the Keras model chose.
-                wanted = answers["scores"].argmax(axis=1)
+                wanted = classes_of(answers["scores"])
             if (got != wanted).any():
                 raise _error(f"{signature!r} to answer the classes of the scores", "others")
             continue
-        difference = _share(got, wanted)
-        if not difference <= max(tolerance, 2.0 * _share(rounded[name], wanted)):
-            cure = " Leave out --half." if tolerance > TOLERANCE else ""
-            near = f"within {tolerance:g} of the Keras model's, as a share of the largest"
-            got = f"a difference of {difference:.2g}"
-            raise _error(f"{name} of {signature!r} {near}", got, cure)
-        largest = max(largest, difference)
-    return largest
-
-
-def _share(got: np.ndarray, wanted: np.ndarray) -> float:
-    """The largest difference as a share of the largest number wanted."""
-    return float(np.abs(got.astype("float64") - wanted).max() / (np.abs(wanted).max() or 1.0))
+        difference = np.abs(got.astype("float64") - wanted)
+        largest, bounds = np.abs(wanted).max() or 1.0, np.broadcast_to(allowed[name], wanted.shape)
+        if not (difference <= bounds).all():
+            worst = np.unravel_index(np.argmax(difference / bounds), wanted.shape)
+            near = f"within {bounds[worst] / largest:.1g} of the Keras model's, which rounding"
+            near += " explains, as a share of the largest"
+            got = f"a difference of {difference[worst] / largest:.2g}"
+            raise _error(f"{name} of {signature!r} {near}", got, " Leave out --half." * half)
+        share = max(share, float(difference.max() / largest))
+    return share
 
 
 def _check_graph(served: Served) -> None:

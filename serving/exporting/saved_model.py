@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from serving.exporting.nan_guard import keep_not_a_number
 from serving.exporting.network import Network
 
 # By the name of a signature: the method that the server's Classify and Regress demand of it.
@@ -26,10 +27,10 @@ def class_names(card: dict[str, Any], count: int) -> list[str]:
 def signatures(network: Network, card: dict[str, Any]) -> dict[str, Any]:
     """The network's signatures, each a `tf.function` of `inputs` whose shape it checks.
 
-    `serving_default`: float32 (n, d) -> `scores` float32 (n, K) and `classes` int64 (n,), or of a
-    regression `outputs` float32 (n, 1). `serving_uint8`, of images: the same on uint8.
-    `features`: -> `features` float32 (n, k). `classify` or `regress`: serialized tf.Example with
-    d floats `inputs`, (n,) -> what those APIs answer.
+    `serving_default`: float32 (n, d) -> `scores` float32 (n, K) and `classes` int64 (n,), -1 of a
+    row with a score NaN, or of a regression `outputs` float32 (n, 1). `serving_uint8`, of images:
+    the same on uint8. `features`: -> `features` float32 (n, k). `classify` or `regress`: serialized
+    tf.Example with d floats `inputs`, (n,) -> what those APIs answer.
 
     Args:
         network: from `as_network`.
@@ -73,6 +74,7 @@ def write_saved_model(
     try:
         tf.saved_model.save(tf.Module(), folder, signatures=found)
         _set_methods(folder, found)
+        keep_not_a_number(folder)
     except tf.errors.OpError as error:
         # A full disk raises an error of TensorFlow's own kind; its message names the file.
         raise OSError(getattr(error, "error_code", None), error.message, folder) from error
@@ -116,7 +118,10 @@ def _outputs(network: Network, x: Any) -> dict[str, Any]:
 
 def _scores_and_classes(network: Network, x: Any) -> dict[str, Any]:
     scores = network.outputs(x)
-    return {"scores": scores, "classes": tf.argmax(scores, axis=-1)}
+    # The largest of numbers and NaN would be the first class, and look like an answer.
+    unknown = tf.reduce_any(tf.math.is_nan(scores), axis=-1)
+    classes = tf.where(unknown, tf.constant(-1, tf.int64), tf.argmax(scores, axis=-1))
+    return {"scores": scores, "classes": classes}
 
 
 def _labelled(network: Network, card: dict[str, Any], x: Any) -> dict[str, Any]:

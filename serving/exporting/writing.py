@@ -62,7 +62,7 @@ def export_model(
         PosixPath('saved_models/mnist_gamma0_k100/1')
     """
     from asym_keras.backend import require_tensorflow
-    from serving.exporting.check import HALF_TOLERANCE, TOLERANCE, check_saved_model
+    from serving.exporting.check import check_saved_model
     from serving.exporting.network import as_network
     from serving.exporting.saved_model import write_saved_model
 
@@ -76,8 +76,7 @@ def export_model(
         names = write_saved_model(network, card, new.temporary)
         if warmup:
             warmup_requests.write_warmup(new.temporary, card, names)
-        tolerance = HALF_TOLERANCE if half else TOLERANCE
-        difference = check_saved_model(new.temporary, model, network, card, tolerance=tolerance)
+        difference = check_saved_model(new.temporary, model, network, card, half=half)
         metrics = {"half": measure(network.outputs)} if half and measure else {}
         card = _with_export(card, network, metrics, command)
         card["export"] = {
