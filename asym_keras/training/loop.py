@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -21,6 +21,7 @@ from asym_keras.training.descent import GradientDescent
 from asym_keras.training.distributed import DistributedObjective
 from asym_keras.training.flow import GradientFlow
 from asym_keras.training.objective import Objective
+from asym_keras.training.probes import by_name
 from asym_keras.training.session import Session
 from asym_keras.training.workers import Workers
 
@@ -49,7 +50,8 @@ def train(
     end_time: float,
     loss: Any = "mse",
     times: npt.ArrayLike | None = None,
-    probes: Mapping[str, Callable] | None = None,
+    probes: Mapping[str, Callable] | Iterable[Callable] | None = None,
+    train_risk: bool = True,
     target_risk: float = -np.inf,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_seconds: float = 30.0,
@@ -73,7 +75,11 @@ def train(
             callable of `(y, predictions)` with one value per example.
         times: record times, increasing; 0 and `end_time` may be among them. Descent records
             at the nearest step. None: `record_times(end_time)`.
-        probes: name -> probe, see `asym_keras.training.probes`. None: the training risk.
+        probes: what to record besides the training risk: a list of probes that name their own
+            columns, as `RiskProbe` and `WeightChange` do, or a dict from the column's name to a
+            function of the model. See `asym_keras.training.probes`.
+        train_risk: record the training risk as `train_risk`, unless a probe does so already.
+            False: only what the probes give, which saves a pass over the data at each record.
         target_risk: stop where the training risk (of a mini-batch, with mini-batches) is at or
             below this: at the end of a flow's step, or after a descent's step from there.
         checkpoint: folder of the run's checkpoint. None: none is written.
@@ -115,8 +121,7 @@ def train(
     with workers.loss_told():
         objective = _objective(model, x, y, loss, method, workers)
         times = _check_times(times, end_time, method)
-        if probes is None:
-            probes = {"train_risk": lambda _: objective.evaluate()[0]}
+        named = by_name(probes or {})
         identity = _identity(method, objective, times)
         workers.require_equal({**identity, "target risk": float(target_risk)})
         with Session(
@@ -124,7 +129,8 @@ def train(
             objective,
             times,
             target_risk=target_risk,
-            probes=dict(probes),
+            probes=named,
+            train_risk=train_risk,
             checkpoint=None if checkpoint is None else Checkpoint(checkpoint, identity),
             seconds=checkpoint_seconds,
             resume=resume,

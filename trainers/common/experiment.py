@@ -110,7 +110,8 @@ def _train_along(config, dataset, folder: RunFolder, workers) -> None:
     """Trains on a worker other than the first, which computes its part of each gradient alone."""
     x, y = _tensors(config, dataset)
     options = {"checkpoint": folder.checkpoint, "resume": True} if config.resume else {}
-    _train(config, network(config, dataset), x, y, workers, probes={}, progress=False, **options)
+    quiet = {"train_risk": False, "progress": False}
+    _train(config, network(config, dataset), x, y, workers, probes={}, **quiet, **options)
 
 
 def _tensors(config, dataset):
