@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import asym_keras as ak
+from asym_keras.runs.saving import describe
 from trainers.common import curves, environment, memory
 from trainers.common.folder import RunFolder
 from trainers.common.lock import folder_lock
@@ -182,20 +183,6 @@ def ordered(history):
         history[0], key=lambda name: _COLUMNS.index(name) if name in _COLUMNS else len(_COLUMNS)
     )
     return type(history)([{name: row[name] for name in names} for row in history.rows])
-
-
-def describe(dataset) -> dict:
-    """What `config.json` says of the data."""
-    record = dataset.preprocessing
-    return {
-        "name": dataset.name,
-        "source": dataset.source,
-        "examples": [len(dataset.x_train), len(dataset.x_test)],
-        "input_dim": dataset.input_dim,
-        "outputs": dataset.outputs,
-        "fingerprint": dataset.fingerprint(),
-        "preprocessing": None if record is None else record.to_dict(),
-    }
 
 
 def _summary_writer(config, folder: RunFolder):

@@ -9,14 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from asym_keras.files import atomic_path, write_text
+from asym_keras.run_settings import OPERATIONAL
 from trainers.common.lock import clear, is_free, make_folder
-
-# Flags that say how a run is carried out, not what it is: with `--resume` they may differ.
-OPERATIONAL = (
-    *("out_dir", "overwrite", "resume", "quiet", "debug", "tensorboard", "pairs", "seeds"),
-    *("jobs", "refit", "transfer", "strategy"),
-)
-
 
 class SettingsFolder:
     """A folder that knows the flags it was made with.

@@ -9,6 +9,7 @@ import numpy as np
 
 import asym_keras as ak
 from asym_keras.files import atomic_path, write_text
+from asym_keras.runs.saving import describe
 from trainers.common import environment, experiment
 from trainers.common.folder import RunFolder
 
@@ -61,7 +62,7 @@ def run(config, command: str) -> dict:
         "command": command,
         "device": device,
         **environment.versions(),
-        "dataset": experiment.describe(dataset),
+        "dataset": describe(dataset),
     }
     folder.open(config, facts)
     head = f"{_head(config, dataset, examples, end)}\n\n{theory.assumptions}\n"
