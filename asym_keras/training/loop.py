@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from asym_keras.backend import require_tensorflow
-from asym_keras.graphs import own_training
+from asym_keras.graphs import layers_of, own_training
 from asym_keras.tables import History
 from asym_keras.training.checkpoint import Checkpoint, digest
 from asym_keras.training.descent import GradientDescent
@@ -27,17 +27,31 @@ from asym_keras.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
+SPACINGS = ("cubic", "log")
 
-def record_times(end_time: float, count: int = 50, *, time_step: float = 1.0) -> np.ndarray:
-    """Times to record at: 0, then whole steps that grow like a cube, to `end_time`.
 
-    Learning curves bend early: a cube puts half of the records into the first eighth of the
-    time, and still leaves no wide gap at the end.
+def record_times(
+    end_time: float, count: int = 50, *, time_step: float = 1.0, spacing: str = "cubic"
+) -> np.ndarray:
+    """Times to record at: 0, then whole steps, denser early, to `end_time`.
+
+    Learning curves bend early. `"cubic"`, steps that grow like a cube, puts half of the records
+    into the first eighth of the time, and still leaves no wide gap at the end. `"log"` lays them
+    evenly on a logarithmic axis, from the first step on.
 
     Returns:
         float64 array, strictly increasing, at most `count` long.
+
+    Raises:
+        ValueError: Another spacing.
     """
-    grid = np.round(end_time / time_step * np.linspace(0.0, 1.0, count) ** 3)
+    if spacing not in SPACINGS:
+        raise ValueError(f"record_times: expected spacing in {SPACINGS}, received {spacing!r}.")
+    steps = end_time / time_step
+    if spacing == "log" and steps > 1.0 and count > 2:
+        grid = np.concatenate([[0.0], np.round(np.geomspace(1.0, steps, count - 1))])
+    else:
+        grid = np.round(steps * np.linspace(0.0, 1.0, count) ** 3)
     return np.unique(np.minimum(time_step * grid, end_time))
 
 
@@ -84,7 +98,8 @@ def train(
             below this: at the end of a flow's step, or after a descent's step from there.
         checkpoint: folder of the run's checkpoint. None: none is written.
         checkpoint_seconds: least time between two checkpoints; one is written at the end too.
-        resume: go on from the checkpoint, if there is one. The model must be as it was made.
+        resume: go on from the checkpoint, if there is one. The model must be as it was made. A run
+            goes on from its end where `end_time` is larger than it was; its records stay.
         progress: show a progress bar.
         on_record: called with the history after each record.
         strategy: sums the gradients of parts of the examples over its replicas; None: no parts.
@@ -190,6 +205,13 @@ def _identity(method, objective: Objective, times) -> dict:
         "record times": digest([np.asarray(times)]),
         # Names are left out, because Keras numbers them within a process.
         "model": [[list(v.shape), str(v.dtype)] for v in model.variables],
+        "activations": _activations(model),
         "initial weights": digest(v.value for v in model.variables),
         "training data": digest(tf.nest.flatten(data, expand_composites=True)),
     }
+
+
+def _activations(model) -> list[str]:
+    """Names of the activations of a model's layers, which its weights do not tell."""
+    held = [la.activation for la in layers_of(model) if callable(getattr(la, "activation", None))]
+    return [getattr(f, "__name__", type(f).__name__) for f in held]
