@@ -24,11 +24,13 @@ _MODULE_OF = {
     "from_preset": "presets",
     "list_presets": "presets",
     "load_run": "runs",
+    "load_runs": "runs",
     "nested": "nesting",
     "node_importance": "importance",
     "node_scalings": "scaling",
     "preset_card": "presets",
     "prune": "pruning",
+    "save_run": "runs",
     "shallow_network": "models",
 }
 _SUBMODULES = (
@@ -64,6 +66,8 @@ if TYPE_CHECKING:
     from asym_keras.presets import preset_card as preset_card
     from asym_keras.pruning import prune as prune
     from asym_keras.runs import load_run as load_run
+    from asym_keras.runs import load_runs as load_runs
+    from asym_keras.runs import save_run as save_run
     from asym_keras.scaling import node_scalings as node_scalings
     from asym_keras.staged import anytime as anytime
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import os
-from typing import Any, Self
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from asym_keras.extras import install_command
 from asym_keras.files import atomic_path, user_path, write_text
+
+if TYPE_CHECKING:
+    import pandas
+
+_SHOWN = 5  # first and last rows of a table that is shown
 
 
 class Table:
@@ -42,6 +50,29 @@ class Table:
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(path, text.getvalue())
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The table as a pandas data frame: a column each name, a row each row.
+
+        Raises:
+            ImportError: pandas is not installed; names the command.
+        """
+        return data_frame(self.rows)
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if not self.rows:
+            return f"{name}(no rows)"
+        rows = f"{len(self)} row{'s' * (len(self) > 1)}"
+        return f"{name}({rows}: {', '.join(self.rows[0])})"
+
+    def _repr_html_(self) -> str:
+        if not self.rows:
+            return f"<p>{html.escape(repr(self))}</p>"
+        cells = [[_cell(value) for value in row.values()] for row in self.rows]
+        if len(cells) > 2 * _SHOWN + 1:
+            cells = [*cells[:_SHOWN], ["…"] * len(self.rows[0]), *cells[-_SHOWN:]]
+        return html_table([*self.rows[0]], cells) + f"<p>{len(self)} rows</p>"
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike) -> Self:
@@ -97,3 +128,33 @@ class History(Table):
         # An open file, as NumPy would put .npz behind any other name.
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **stacked)
+
+
+def data_frame(rows: list[dict]) -> pandas.DataFrame:
+    """Rows, column name -> value, as a pandas data frame.
+
+    Raises:
+        ImportError: pandas is not installed; names the command.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "to_dataframe: expected the package pandas, received none. Install it with: "
+            f"{install_command('pandas')}"
+        ) from error
+    return pandas.DataFrame(rows)
+
+
+def html_table(head: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> str:
+    """An HTML table of text, for notebooks."""
+    lines = [] if head is None else [_html_row(head, "th")]
+    return f"<table>{''.join([*lines, *(_html_row(row, 'td') for row in rows)])}</table>"
+
+
+def _html_row(cells: Sequence[str], tag: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import asym_keras as ak
 from trainers.common.batch import run_all
@@ -30,6 +31,8 @@ VIEWS = 10
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TrainerConfig):
     """Flags of this trainer: the shared ones, and where the features come from."""
+
+    growing: ClassVar[tuple[str, ...]] = ("steps", "epochs")
 
     solver: str = knob("descent", "gradient descent or gradient flow", choices=["flow", "descent"])
     batch_size: int | None = knob(

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
+import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from asym_keras.datasets.preprocessing import Preprocessing
+from asym_keras.files import atomic_path
 
 Float32Array = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
+# The fields of a `Dataset` that are arrays.
+ARRAYS = ("x_train", "y_train", "x_test", "y_test", "labels_train", "labels_test")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -99,6 +104,23 @@ class Dataset:
             digest.update(f"{name}{array.shape}".encode())
             digest.update(np.asarray(array, dtype="<f4").tobytes())
         return digest.hexdigest()[:16]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the dataset to an `.npz` file, which `load_dataset` reads."""
+        parts = {"": self} | ({} if self.transfer is None else {"transfer/": self.transfer})
+        arrays: dict[str, Any] = {}
+        for prefix, part in parts.items():
+            record = part.preprocessing
+            facts = {"name": part.name, "source": part.source}
+            facts["preprocessing"] = None if record is None else record.to_dict()
+            arrays[f"{prefix}facts"] = np.array(json.dumps(facts))
+            arrays |= {
+                f"{prefix}{name}": getattr(part, name)
+                for name in ARRAYS
+                if getattr(part, name) is not None
+            }
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays)
 
     def __repr__(self) -> str:
         kind = "classification" if self.is_classification else "regression"

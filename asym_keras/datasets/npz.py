@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from asym_keras.datasets.dataset import Dataset, class_targets, scale_pixels
 from asym_keras.datasets.preprocessing import Preprocessing, pixels
@@ -49,17 +50,56 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
         UserWarning: Some test labels never occur in training.
     """
     path = user_path(path)
-    x_train, y_train, x_test, y_test = _read(path)
+    arrays = _read(path)
     try:
-        return Dataset(
-            name=path.stem,
-            **_inputs(x_train, x_test),
-            **_targets(y_train, y_test),
-            source=f"npz file {path}",
-            preprocessing=_preprocessing(x_train),
-        )
+        return _dataset(*arrays, name=path.stem, source=f"npz file {path}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def from_arrays(
+    x_train: npt.ArrayLike,
+    y_train: npt.ArrayLike,
+    x_test: npt.ArrayLike,
+    y_test: npt.ArrayLike,
+    *,
+    name: str = "data",
+) -> Dataset:
+    """A dataset of arrays in memory, which are read as `load_npz` reads those of a file.
+
+    Args:
+        x_train, y_train: inputs and targets, or integer classes, to train on.
+        x_test, y_test: the same to test on.
+        name: of the dataset.
+
+    Raises:
+        ValueError: As `load_npz`.
+
+    Example:
+        >>> x, labels = np.eye(3, dtype="float32"), np.arange(3)
+        >>> asym_keras.datasets.from_arrays(x, labels, x, labels, name="unit").outputs
+        3
+    """
+    arrays = (np.asarray(array) for array in (x_train, y_train, x_test, y_test))
+    return _dataset(*arrays, name=name, source="arrays in memory")
+
+
+def _dataset(
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    x_test: np.ndarray,
+    y_test: np.ndarray,
+    *,
+    name: str,
+    source: str,
+) -> Dataset:
+    return Dataset(
+        name=name,
+        **_inputs(x_train, x_test),
+        **_targets(y_train, y_test),
+        source=source,
+        preprocessing=_preprocessing(x_train),
+    )
 
 
 def _read(path: Path) -> list[np.ndarray]:
@@ -194,7 +234,7 @@ def _class_targets(labels_train: np.ndarray, labels_test: np.ndarray) -> dict[st
         )
     unseen = np.setdiff1d(labels_test, labels_train)
     if unseen.size:
-        warnings.warn(f"test labels {unseen[:10].tolist()} do not occur in y_train", stacklevel=4)
+        warnings.warn(f"test labels {unseen[:10].tolist()} do not occur in y_train", stacklevel=5)
     return class_targets(labels_train, labels_test, classes)
 
 

@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from asym_keras.plotting.curves import curve
+from asym_keras.run_settings import OPERATIONAL
 from asym_keras.runs import Run
+from asym_keras.runs.several import differing_settings as differing_settings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,6 +64,9 @@ def sample_std(values: np.ndarray) -> np.ndarray:
 def by_seed(runs: Iterable[Run], *, ignore: Collection[str] = ()) -> list[list[Run]]:
     """Groups runs of the same data and settings, whatever their seed.
 
+    What says how a run was carried out, `asym_keras.runs.OPERATIONAL`, may differ within a group:
+    `resume`, `out_dir`, `jobs` and their kind.
+
     Args:
         runs: in any order.
         ignore: further settings that may differ within a group.
@@ -73,23 +78,24 @@ def by_seed(runs: Iterable[Run], *, ignore: Collection[str] = ()) -> list[list[R
         ValueError: Two runs of a group have the same seed: a mean would count one result twice.
     """
     groups: dict[str, list[Run]] = {}
+    apart = {"seed", *OPERATIONAL, *ignore}
     for run in runs:
-        settings = {k: v for k, v in run.config.items() if k != "seed" and k not in ignore}
+        settings = {k: v for k, v in run.config.items() if k not in apart}
         data = run.facts["dataset"].get("fingerprint")
         key = repr((run.task, data, sorted(settings.items())))
         groups.setdefault(key, []).append(run)
-    ordered = [sorted(group, key=lambda run: run.config["seed"]) for group in groups.values()]
+    ordered = [sorted(group, key=_seed) for group in groups.values()]
     for run, other in itertools.chain.from_iterable(map(itertools.pairwise, ordered)):
-        if run.config["seed"] == other.config["seed"]:
+        if _seed(run) == _seed(other):
             raise ValueError(
                 "expected one run of each seed for a mean over seeds, received two of "
-                f"{run.task}, {run.label}, seed {run.config['seed']}, with the same settings: "
+                f"{run.task}, {run.label}, seed {run.config.get('seed')}, with the same settings: "
                 f"{run.path} and {other.path}. Leave one out."
             )
     return ordered
 
 
-def differing_settings(runs: Sequence[Run], *, ignore: Collection[str] = ()) -> list[str]:
-    """Names of the settings that are not the same in all runs, without those to `ignore`."""
-    names = dict.fromkeys(name for run in runs for name in run.config if name not in ignore)
-    return [name for name in names if len({repr(run.config.get(name)) for run in runs}) > 1]
+def _seed(run: Run) -> int:
+    """The seed of a run; -1 of one that was saved without."""
+    seed = run.config.get("seed")
+    return -1 if seed is None else seed

@@ -15,6 +15,9 @@ from asym_keras.training.errors import CheckpointError
 
 FORMAT = "asym_keras checkpoint 2"
 FILE_NAME = "state.npz"
+# What older checkpoints do not say, and what a run may have otherwise that goes on from its end.
+_LATER = ("activations",)
+_OF_THE_END = {"end time", "record times"}
 
 
 class Checkpoint:
@@ -66,8 +69,11 @@ class Checkpoint:
                 "delete it to start the run anew."
             ) from error
         ours = self._identity
+        theirs = {**{name: ours[name] for name in _LATER if name in ours}, **theirs}
         differing = [k for k in sorted({*theirs, *ours}) if theirs.get(k) != ours.get(k)]
-        if differing:
+        # A run to a later end goes on from its former one; its records were made at other times.
+        goes_on = "end time" in differing and theirs["end time"] < ours.get("end time", 0.0)
+        if differing and not (goes_on and set(differing) <= _OF_THE_END):
             told = [f"{k} ({theirs.get(k)!r} there, {ours.get(k)!r} here)" for k in differing]
             raise CheckpointError(
                 f"Expected {self.path} to be of this run, received one that differs in "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -14,29 +14,44 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from asym_keras.backend import require_tensorflow
-from asym_keras.graphs import own_training
+from asym_keras.graphs import layers_of, own_training
 from asym_keras.tables import History
 from asym_keras.training.checkpoint import Checkpoint, digest
 from asym_keras.training.descent import GradientDescent
 from asym_keras.training.distributed import DistributedObjective
 from asym_keras.training.flow import GradientFlow
 from asym_keras.training.objective import Objective
+from asym_keras.training.probes import by_name
 from asym_keras.training.session import Session
 from asym_keras.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
+SPACINGS = ("cubic", "log")
 
-def record_times(end_time: float, count: int = 50, *, time_step: float = 1.0) -> np.ndarray:
-    """Times to record at: 0, then whole steps that grow like a cube, to `end_time`.
 
-    Learning curves bend early: a cube puts half of the records into the first eighth of the
-    time, and still leaves no wide gap at the end.
+def record_times(
+    end_time: float, count: int = 50, *, time_step: float = 1.0, spacing: str = "cubic"
+) -> np.ndarray:
+    """Times to record at: 0, then whole steps, denser early, to `end_time`.
+
+    Learning curves bend early. `"cubic"`, steps that grow like a cube, puts half of the records
+    into the first eighth of the time, and still leaves no wide gap at the end. `"log"` lays them
+    evenly on a logarithmic axis, from the first step on.
 
     Returns:
         float64 array, strictly increasing, at most `count` long.
+
+    Raises:
+        ValueError: Another spacing.
     """
-    grid = np.round(end_time / time_step * np.linspace(0.0, 1.0, count) ** 3)
+    if spacing not in SPACINGS:
+        raise ValueError(f"record_times: expected spacing in {SPACINGS}, received {spacing!r}.")
+    steps = end_time / time_step
+    if spacing == "log" and steps > 1.0 and count > 2:
+        grid = np.concatenate([[0.0], np.round(np.geomspace(1.0, steps, count - 1))])
+    else:
+        grid = np.round(steps * np.linspace(0.0, 1.0, count) ** 3)
     return np.unique(np.minimum(time_step * grid, end_time))
 
 
@@ -49,7 +64,8 @@ def train(
     end_time: float,
     loss: Any = "mse",
     times: npt.ArrayLike | None = None,
-    probes: Mapping[str, Callable] | None = None,
+    probes: Mapping[str, Callable] | Iterable[Callable] | None = None,
+    train_risk: bool = True,
     target_risk: float = -np.inf,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_seconds: float = 30.0,
@@ -73,12 +89,17 @@ def train(
             callable of `(y, predictions)` with one value per example.
         times: record times, increasing; 0 and `end_time` may be among them. Descent records
             at the nearest step. None: `record_times(end_time)`.
-        probes: name -> probe, see `asym_keras.training.probes`. None: the training risk.
+        probes: what to record besides the training risk: a list of probes that name their own
+            columns, as `RiskProbe` and `WeightChange` do, or a dict from the column's name to a
+            function of the model. See `asym_keras.training.probes`.
+        train_risk: record the training risk as `train_risk`, unless a probe does so already.
+            False: only what the probes give, which saves a pass over the data at each record.
         target_risk: stop where the training risk (of a mini-batch, with mini-batches) is at or
             below this: at the end of a flow's step, or after a descent's step from there.
         checkpoint: folder of the run's checkpoint. None: none is written.
         checkpoint_seconds: least time between two checkpoints; one is written at the end too.
-        resume: go on from the checkpoint, if there is one. The model must be as it was made.
+        resume: go on from the checkpoint, if there is one. The model must be as it was made. A run
+            goes on from its end where `end_time` is larger than it was; its records stay.
         progress: show a progress bar.
         on_record: called with the history after each record.
         strategy: sums the gradients of parts of the examples over its replicas; None: no parts.
@@ -115,8 +136,7 @@ def train(
     with workers.loss_told():
         objective = _objective(model, x, y, loss, method, workers)
         times = _check_times(times, end_time, method)
-        if probes is None:
-            probes = {"train_risk": lambda _: objective.evaluate()[0]}
+        named = by_name(probes or {})
         identity = _identity(method, objective, times)
         workers.require_equal({**identity, "target risk": float(target_risk)})
         with Session(
@@ -124,7 +144,8 @@ def train(
             objective,
             times,
             target_risk=target_risk,
-            probes=dict(probes),
+            probes=named,
+            train_risk=train_risk,
             checkpoint=None if checkpoint is None else Checkpoint(checkpoint, identity),
             seconds=checkpoint_seconds,
             resume=resume,
@@ -184,6 +205,13 @@ def _identity(method, objective: Objective, times) -> dict:
         "record times": digest([np.asarray(times)]),
         # Names are left out, because Keras numbers them within a process.
         "model": [[list(v.shape), str(v.dtype)] for v in model.variables],
+        "activations": _activations(model),
         "initial weights": digest(v.value for v in model.variables),
         "training data": digest(tf.nest.flatten(data, expand_composites=True)),
     }
+
+
+def _activations(model) -> list[str]:
+    """Names of the activations of a model's layers, which its weights do not tell."""
+    held = [la.activation for la in layers_of(model) if callable(getattr(la, "activation", None))]
+    return [getattr(f, "__name__", type(f).__name__) for f in held]

@@ -2,11 +2,13 @@
 
 A probe is any callable `probe(model)` that returns a number, an array, or a dict of both.
 If it has a method `start(model)`, that is called once with the initial weights, also when a
-run is resumed. Numbers become columns of the history, arrays are kept beside it.
+run is resumed. Numbers become columns of the history, arrays are kept beside it. A dict names
+its columns; the column of any other result has the probe's own name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -19,6 +21,37 @@ from asym_keras.layers import AsymScaledDense
 
 # So many weights are looked at together: 8 MB in float64.
 TILE_NUMBERS = 2**20
+
+
+def by_name(probes: Mapping[str, Callable] | Iterable[Callable]) -> dict[str, Callable]:
+    """The probes of a run by name: as the dict has them, or as they are called themselves.
+
+    Raises:
+        ValueError: What is no function, a lambda without a name, or a name that occurs twice.
+    """
+    if isinstance(probes, Mapping):
+        named = list(probes.items())
+    else:
+        # Objects name their columns in what they return, so a place tells them apart.
+        named = [
+            (getattr(p, "__name__", f"{type(p).__name__} {i}"), p) for i, p in enumerate(probes, 1)
+        ]
+    for name, probe in named:
+        received = repr(probe) if not callable(probe) else None
+        if name == "<lambda>":
+            received = "a lambda, which has no name"
+        if received:
+            raise ValueError(
+                "train: expected probes that are functions of the model with names of their own, "
+                f"received {received}. Give its name: probes={{'name': probe}}."
+            )
+    names = [name for name, _ in named]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(
+            f"train: expected probes of different names, received {', '.join(sorted(twice))} "
+            "twice. Give the names: probes={'name': probe}."
+        )
+    return dict(named)
 
 
 class RiskProbe:

@@ -30,7 +30,8 @@ class Session:
         times: record times, increasing.
         seconds: least time between two checkpoints.
         workers: the processes that train the model together.
-        target_risk, probes, checkpoint, resume, progress, on_record: as of `train`.
+        probes: by name.
+        target_risk, train_risk, checkpoint, resume, progress, on_record: as of `train`.
 
     Attributes:
         history: of all records.
@@ -48,6 +49,7 @@ class Session:
         *,
         target_risk: float,
         probes: Mapping[str, Callable],
+        train_risk: bool,
         checkpoint: Checkpoint | None,
         seconds: float,
         resume: bool,
@@ -64,6 +66,8 @@ class Session:
         workers.require_equal({"checkpoint, which all read from one folder": values["seconds"]})
         kept = {k.split("/", 1)[1]: list(v) for k, v in arrays.items() if k.startswith("history/")}
         self.history = History(values["rows"], kept)
+        # A run whose first records went without it goes on without it: a table has one head.
+        self._train_risk = train_risk and (not values["rows"] or "train_risk" in values["rows"][0])
         for probe in probes.values():
             if hasattr(probe, "start"):
                 probe.start(objective.model)
@@ -111,6 +115,8 @@ class Session:
     def _record(self, at: float) -> None:
         self._objective.assign(self._run.at(at), self._run.state)
         numbers, arrays = _call_probes(self._probes, self._objective.model)
+        if self._train_risk and "train_risk" not in numbers:
+            numbers = {"train_risk": self._objective.evaluate()[0], **numbers}
         elapsed = {"wall_seconds": round(time.monotonic() - self._began, 3)}
         step = at / self._time_step
         if abs(step - round(step)) < 1e-6:
@@ -149,10 +155,16 @@ def _cut(times: list[float], end: float) -> list[float]:
 
 def _call_probes(probes, model: keras.Model) -> tuple[dict, dict]:
     """Numbers and arrays that the probes give, in their order."""
-    numbers, arrays = {}, {}
+    numbers: dict[str, float] = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, probe in probes.items():
         result = probe(model)
         for key, value in (result if isinstance(result, dict) else {name: result}).items():
+            if key in numbers or key in arrays:
+                raise ValueError(
+                    f"train: expected each column from one probe, received {key!r} from two, the "
+                    f"second time from the probe {name!r}. Leave one out, or name it otherwise."
+                )
             value = np.asarray(value)
             if value.ndim:
                 arrays[key] = value

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asym_keras.files import atomic_path, user_path
+from asym_keras.runs.saving import is_saved
 from serving.card import portable_command
 from serving.versions import check_name
 from trainers.common.reload import check_data, loss_of, reload_data
@@ -106,12 +107,17 @@ def package(
     from serving.exporting.wrapping import with_raw_values
 
     run = run if isinstance(run, Run) else ak.load_run(user_path(run))
+    if "gamma" not in run.config:
+        raise ValueError(
+            f"expected a run of a network with one AsymScaledDense, received {run.path}. Give its "
+            "model and a card to serving.export.export_model."
+        )
     if name is None:
         task = re.sub(r"[^A-Za-z0-9_.-]+", "_", run.task)
         name = f"{task}_gamma{run.config['gamma']:g}_k{keep}"
     check_name(name)
     whole = run.load_model()
-    rule = {"importance": PROTOCOL_RULES[run.config["protocol"]], "seed": run.config["seed"]}
+    rule = {"importance": PROTOCOL_RULES[run.config["protocol"]], "seed": run.config["seed"] or 0}
     pruned = ak.prune(whole, keep, **rule)
     recorded = run.facts["dataset"].get("preprocessing")
     if data is not None:
@@ -170,6 +176,8 @@ def _measured(run: Run, data: Dataset, network: keras.Model) -> dict[str, float]
 
 def _units(run: Run, record: Preprocessing) -> str:
     """What the risks are measured in."""
+    if is_saved(run) and "loss" in run.config:
+        return f"the run's loss, {run.config['loss']}"
     if loss_of(run) != "mse":
         return "cross-entropy of the outputs as logits"
     if _classifies(run):
@@ -179,7 +187,7 @@ def _units(run: Run, record: Preprocessing) -> str:
 
 
 def _classifies(run: Run) -> bool:
-    return "test_accuracy" in run.history[-1]
+    return run.facts["dataset"].get("classification", "test_accuracy" in run.history[-1])
 
 
 def _card(

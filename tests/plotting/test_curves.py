@@ -72,11 +72,13 @@ def test_groups_are_of_runs_that_differ_in_seed_alone(tmp_path):
     a0 = load_run(write_run(tmp_path / "a0", seed=0, jobs=2))
     b = load_run(write_run(tmp_path / "b", gamma=0.5))
     c = load_run(write_run(tmp_path / "c", task="energy"))
-    assert by_seed([a1, b, a0, c], ignore=("jobs",)) == [[a0, a1], [b], [c]]
-    assert by_seed([a1, b, a0, c]) == [[a1], [b], [a0], [c]]
+    assert by_seed([a1, b, a0, c]) == [[a0, a1], [b], [c]]  # jobs are no setting that matters
+    d = load_run(write_run(tmp_path / "rtol", seed=0, rtol=0.1))
+    assert by_seed([a1, b, d, c]) == [[a1], [b], [d], [c]]
+    assert by_seed([a1, b, d, c], ignore=("rtol",)) == [[d, a1], [b], [c]]
     twice = load_run(write_run(tmp_path / "twice", seed=1))
     with pytest.raises(ValueError, match=r"seed 1, with the same settings: \S+a1 and \S+twice\."):
-        by_seed([a1, b, a0, twice, c], ignore=("jobs",))
+        by_seed([a1, b, a0, twice, c])
     assert differing_settings([a1, a0, b], ignore=("jobs",)) == ["gamma", "seed"]
     assert differing_settings([a1]) == []
     d = load_run(write_run(tmp_path / "d", seed=1, noise=0.5))

@@ -154,7 +154,7 @@ def test_probes_may_return_numbers_arrays_and_dicts():
     for row in history.rows:
         assert {name: row[name] for name in expected} == expected
     assert list(history[0]) == [
-        *("step", "time", "number", "whole", "part", "gradients", "wall_seconds")
+        *("step", "time", "train_risk", "number", "whole", "part", "gradients", "wall_seconds")
     ]
     assert sorted(history.arrays) == ["array", "list"]
     np.testing.assert_array_equal(history.arrays["array"], [[0, 1]] * 3)

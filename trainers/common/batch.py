@@ -14,6 +14,7 @@ from asym_keras.extras import install_command
 from trainers.common import environment
 from trainers.common.folder import RunFolder
 from trainers.common.jobs import in_processes
+from trainers.common.network import in_names
 from trainers.common.strategy import Task, make_strategy, read_task
 from trainers.common.tables import aligned
 
@@ -161,7 +162,7 @@ def run_paths(config, runs=None) -> list[Path]:
     return [
         Path(config.out_dir or "runs")
         / f"{run.task()}-{run.protocol}-g{run.gamma:g}-a{run.alpha:g}-m{run.width}-{run.solver}"
-        f"-s{run.seed}"
+        f"{in_names(run)}-s{run.seed}"
         for run in (config.runs() if runs is None else runs)
     ]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import asym_keras as ak
+from trainers.common import network
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ def knob(
     most: float | None = None,
     positive: bool = False,
     file: str | None = None,
+    later: bool = False,
     **options,
 ):
     """A dataclass field that is a flag.
@@ -39,11 +40,13 @@ def knob(
         most: the largest one.
         positive: whether it takes any finite number above 0.
         file: what must lie at the path that it names, in words such as "an .npz file".
+        later: whether there are folders from before it: they, and new ones, go without its default.
         **options: argparse's own, such as `choices`.
     """
     limits = {"least": least, "most": most, "positive": positive, "file": file}
     return dataclasses.field(
-        default=default, metadata={"options": {"help": text, **options}, "limits": limits}
+        default=default,
+        metadata={"options": {"help": text, **options}, "limits": limits, "later": later},
     )
 
 
@@ -55,6 +58,13 @@ def shared(name: str, default=dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata=field.metadata)
 
 
+def settings_of(config) -> dict[str, Any]:
+    """The flags of a configuration as its folder keeps them, by name."""
+    left_out = {f.name: f.default for f in dataclasses.fields(config) if f.metadata["later"]}
+    settings = dataclasses.asdict(config)
+    return {k: v for k, v in settings.items() if k not in left_out or v != left_out[k]}
+
+
 def flag_of(name: str) -> str:
     """The flag of a field."""
     return f"--{name.replace('_', '-')}"
@@ -62,7 +72,13 @@ def flag_of(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """What every program's flags are checked for: the limits of each `knob`."""
+    """What every program's flags are checked for: the limits of each `knob`.
+
+    Attributes:
+        growing: flags that may be larger where a run goes on: it goes on from its end.
+    """
+
+    growing: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -105,10 +121,25 @@ class HeldOut:
 class TrainerConfig(Flags):
     """Flags of every trainer."""
 
+    growing: ClassVar[tuple[str, ...]] = ("steps",)
+
     gamma: float = knob(
         0.0, "symmetric share of the node scalings, in [0, 1]; 1 is NTK scaling", least=0, most=1
     )
     alpha: float = knob(0.4, "tail of the Zipf law, in (0, 1); smaller is more asymmetrical")
+    activation: str = knob(
+        "relu",
+        "elementwise activation of the hidden nodes, by its name in Keras: tanh, gelu, ...",
+        metavar="NAME",
+        later=True,
+    )
+    law: str = knob(
+        "zipf",
+        "law of the node weights: zipf; geometric, each node with the share alpha of the one "
+        "before; finite:K, equal for the first K nodes; file:weights.csv, a number a line",
+        metavar="LAW",
+        later=True,
+    )
     width: int = knob(2000, "hidden nodes, m", least=1)
     protocol: str = knob("paper", "what the paper says or what its figures show", choices=[*PAIRS])
     solver: str = knob("flow", "gradient flow or gradient descent", choices=["flow", "descent"])
@@ -135,6 +166,9 @@ class TrainerConfig(Flags):
         1, "runs of --pairs and --seeds at once, in processes that share the cores", least=1
     )
     records: int = knob(50, "rows of the history", least=2)
+    record_spacing: str = knob(
+        "cubic", "records at cubes, or even on a log axis", choices=["cubic", "log"], later=True
+    )
     ntg_examples: str | None = knob(
         None, "examples of the NTG: a number, 'all', or 0 for none (default: the protocol's)"
     )
@@ -153,15 +187,27 @@ class TrainerConfig(Flags):
     dtype: str = knob("float32", "precision of model and data", choices=["float32", "float64"])
     out_dir: str | None = knob(None, "run folder (default: runs/<task>-<settings>)")
     overwrite: bool = knob(False, "replace a run that is in the folder")
-    resume: bool = knob(False, "go on with an interrupted run")
+    resume: bool = knob(
+        False, "go on with an interrupted run; with larger --steps, with a finished one"
+    )
     tensorboard: bool = knob(False, "write TensorBoard summaries too (extra: tensorboard)")
     quiet: bool = knob(False, "no progress bar")
     debug: bool = knob(False, "show tracebacks")
 
     def __post_init__(self):
         super().__post_init__()
-        for gamma, alpha in [(self.gamma, self.alpha), *self.scaling_pairs()]:
-            ak.node_scalings(self.width, gamma, alpha)
+        network.check_activation(self.activation, solver=self.solver)
+        object.__setattr__(self, "law", network.resolved(self.law))
+        pairs = self.scaling_pairs()
+        for gamma, alpha in [(self.gamma, self.alpha), *pairs]:
+            network.scalings("zipf", self.width, gamma, alpha)  # checks both, whatever the law
+            network.scalings(self.law, self.width, gamma, alpha)
+        gammas = {gamma for gamma, _ in pairs}
+        if len(gammas) < len(pairs) and not network.depends_on_alpha(self.law):
+            raise ValueError(
+                f"--pairs: expected pairs of different gamma with --law {self.law}, on which alpha "
+                f"has no effect, received {self.pairs}. Name each gamma once: --pairs 0:0.4,1:0.4."
+            )
         if self.target_risk is not None and math.isnan(self.target_risk):
             raise ValueError("--target-risk: expected a number, received nan.")
         if self.solver == "flow" and self.batch_size is not None:

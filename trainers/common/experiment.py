@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 import asym_keras as ak
+from asym_keras.runs.saving import describe
 from trainers.common import curves, environment, memory
 from trainers.common.folder import RunFolder
 from trainers.common.lock import folder_lock
+from trainers.common.network import options as network_options
 
 logger = logging.getLogger("trainers")
 
@@ -41,12 +43,12 @@ def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
         if not workers.agreed(False):
             _train_along(config, dataset, folder, workers)
         return {}
-    if config.resume and folder.finished() and not curves.missing_curves(config, folder):
+    if config.resume and folder.finished(config) and not curves.missing_curves(config, folder):
         workers.agreed(True)
         logger.info("%s is finished", folder.path)
         return folder.read("metrics.json")
     with folder_lock(folder.path):
-        if not workers.agreed(config.resume and folder.finished()):
+        if not workers.agreed(config.resume and folder.finished(config)):
             train(config, dataset, folder, facts, workers=workers)
         curves.write_curves(config, dataset, folder)
     return folder.read("metrics.json")
@@ -110,7 +112,8 @@ def _train_along(config, dataset, folder: RunFolder, workers) -> None:
     """Trains on a worker other than the first, which computes its part of each gradient alone."""
     x, y = _tensors(config, dataset)
     options = {"checkpoint": folder.checkpoint, "resume": True} if config.resume else {}
-    _train(config, network(config, dataset), x, y, workers, probes={}, progress=False, **options)
+    quiet = {"train_risk": False, "progress": False}
+    _train(config, network(config, dataset), x, y, workers, probes={}, **quiet, **options)
 
 
 def _tensors(config, dataset):
@@ -125,11 +128,13 @@ def network(config, dataset):
     """The network that a run trains."""
     names = ("width", "gamma", "alpha", "protocol", "seed", "dtype")
     options: dict[str, Any] = {name: getattr(config, name) for name in names}
+    options |= network_options(config)
     return ak.shallow_network(dataset.input_dim, dataset.outputs, **options)
 
 
 def _train(config, model, x, y, workers, **options):
     end_time = config.end_step(len(x)) * config.learning_rate
+    spacing = {"time_step": config.learning_rate, "spacing": config.record_spacing}
     return ak.training.train(
         model,
         x,
@@ -137,7 +142,7 @@ def _train(config, model, x, y, workers, **options):
         method=_method(config),
         loss=config.loss(),
         end_time=end_time,
-        times=ak.training.record_times(end_time, config.records, time_step=config.learning_rate),
+        times=ak.training.record_times(end_time, config.records, **spacing),
         target_risk=-np.inf if config.target_risk is None else config.target_risk,
         strategy=workers.strategy,
         **options,
@@ -181,20 +186,6 @@ def ordered(history):
         history[0], key=lambda name: _COLUMNS.index(name) if name in _COLUMNS else len(_COLUMNS)
     )
     return type(history)([{name: row[name] for name in names} for row in history.rows])
-
-
-def describe(dataset) -> dict:
-    """What `config.json` says of the data."""
-    record = dataset.preprocessing
-    return {
-        "name": dataset.name,
-        "source": dataset.source,
-        "examples": [len(dataset.x_train), len(dataset.x_test)],
-        "input_dim": dataset.input_dim,
-        "outputs": dataset.outputs,
-        "fingerprint": dataset.fingerprint(),
-        "preprocessing": None if record is None else record.to_dict(),
-    }
 
 
 def _summary_writer(config, folder: RunFolder):

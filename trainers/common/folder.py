@@ -9,14 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from asym_keras.files import atomic_path, write_text
+from asym_keras.run_settings import OPERATIONAL
+from trainers.common.config import settings_of
 from trainers.common.lock import clear, is_free, make_folder
-
-# Flags that say how a run is carried out, not what it is: with `--resume` they may differ.
-OPERATIONAL = (
-    *("out_dir", "overwrite", "resume", "quiet", "debug", "tensorboard", "pairs", "seeds"),
-    *("jobs", "refit", "transfer", "strategy"),
-)
-
 
 class SettingsFolder:
     """A folder that knows the flags it was made with.
@@ -40,8 +35,13 @@ class SettingsFolder:
         self.path = Path(path)
         self.figures = self.path / "figures"
 
-    def check(self, config) -> None:
+    def check(self, config, *, may_grow: bool = True) -> None:
         """Refuses a folder that `config` must not write to.
+
+        Args:
+            config: the flags.
+            may_grow: whether `--resume` takes larger values of the flags that may grow, `--steps`
+                first of all.
 
         Raises:
             FileExistsError: Something is there, and neither `--resume` nor `--overwrite` fits.
@@ -57,9 +57,9 @@ class SettingsFolder:
                 f"expected a new or empty folder, received {self.path}, where {kind} is. "
                 f"Use {ways}another --out-dir."
             )
-        ours = json.loads(json.dumps(dataclasses.asdict(config)))
+        ours, there = json.loads(json.dumps(dataclasses.asdict(config))), _completed(there, config)
         differing = [k for k in ours if k not in self.operational and there.get(k) != ours[k]]
-        if differing:
+        if differing and not (may_grow and _grows(there, ours, differing, config.growing)):
             raise ValueError(
                 f"--resume: expected the settings of the {self.kind} in {self.path}, received "
                 "others: "
@@ -95,6 +95,20 @@ class SettingsFolder:
         write_text(self.path / name, json.dumps(content, indent=2) + "\n")
 
 
+def _completed(there: dict, config) -> dict:
+    """The settings of a folder, with the defaults of those that came after it."""
+    later = {f.name: f.default for f in dataclasses.fields(config) if f.metadata["later"]}
+    return {**later, **there}
+
+
+def _grows(there: dict, ours: dict, differing: list[str], growing: tuple[str, ...]) -> bool:
+    """Whether settings differ in that some of `growing` are larger than they were, and no more."""
+    return all(
+        name in growing and None not in (there.get(name), ours[name]) and there[name] < ours[name]
+        for name in differing
+    )
+
+
 class RunFolder(SettingsFolder):
     """One run's folder: `config.json`, `history.csv`, `metrics.json`, `model.keras`, ..."""
 
@@ -108,16 +122,37 @@ class RunFolder(SettingsFolder):
     def open(self, config, facts: dict) -> None:
         """Makes the folder and writes `config.json`: the settings, and `facts` of the run."""
         self.make(config)
-        if config.resume and self.settings() is not None:
-            ours, theirs = (f["dataset"]["fingerprint"] for f in (facts, self.read(self.file)))
-            if theirs != ours:
-                raise ValueError(
-                    f"--resume: expected the data of the run in {self.path} (fingerprint {theirs})"
-                    f", received others ({ours}). Put the data back, or start anew in another "
-                    "--out-dir."
-                )
-        else:
-            self.write(self.file, {"config": dataclasses.asdict(config), **facts})
+        content = {"config": settings_of(config), **facts}
+        if not (config.resume and self.settings() is not None):
+            self.write(self.file, content)
+            return
+        ours, theirs = (f["dataset"]["fingerprint"] for f in (facts, self.read(self.file)))
+        if theirs != ours:
+            raise ValueError(
+                f"--resume: expected the data of the run in {self.path} (fingerprint {theirs})"
+                f", received others ({ours}). Put the data back, or start anew in another "
+                "--out-dir."
+            )
+        if self.is_behind(config):
+            self._reopen(content)
+
+    def _reopen(self, content: dict) -> None:
+        """Makes a run unfinished again: it goes on from its end to a later one."""
+        if not self.checkpoint.is_dir():
+            raise ValueError(
+                f"--resume: expected the checkpoint of the run in {self.checkpoint} to go on from "
+                "its end, received none. Start anew with --overwrite."
+            )
+        # The first says that the run is finished; what follows is of its former end.
+        for name in ("metrics.json", "pruning.csv", "transfer.csv", "nodes.npz", "model.keras"):
+            (self.path / name).unlink(missing_ok=True)
+        self.write(self.file, content)
+
+    def is_behind(self, config) -> bool:
+        """Whether the run in the folder ends before that of `config`, as `--steps` has it."""
+        there = self.settings() or {}
+        pairs = [(there.get(name), getattr(config, name)) for name in config.growing]
+        return any(None not in pair and pair[0] < pair[1] for pair in pairs)
 
     def require_space(self, model, dtype: str) -> None:
         """Raises OSError unless a run's checkpoint and model have room where the folder is."""
@@ -136,6 +171,6 @@ class RunFolder(SettingsFolder):
         with atomic_path(self.path / "model.keras") as temporary:
             model.save(temporary)
 
-    def finished(self) -> bool:
-        """Whether training is complete."""
-        return (self.path / "metrics.json").is_file()
+    def finished(self, config) -> bool:
+        """Whether training is complete, to the end that `config` has."""
+        return (self.path / "metrics.json").is_file() and not self.is_behind(config)

@@ -7,6 +7,7 @@ import importlib
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from asym_keras.runs.saving import DATA, is_saved
 from trainers.common.tasks import TRAINERS
 
 if TYPE_CHECKING:
@@ -32,8 +33,18 @@ def config_class(run: Run) -> type[TrainerConfig]:
     return importlib.import_module(module).Config
 
 
+def keras_loss(config: dict):
+    """A loss as `keras.losses.serialize` wrote it."""
+    import keras
+
+    return keras.losses.deserialize(config)
+
+
 def loss_of(run: Run):
     """What a run minimised, as `asym_keras.training.train` takes it."""
+    if is_saved(run):
+        loss = run.config.get("loss", "mse")
+        return loss if isinstance(loss, str) else keras_loss(loss)
     of = config_class(run)
     return of.loss(object.__new__(of))  # __init__ would look for the run's data
 
@@ -74,10 +85,26 @@ def reload_data(run: Run, **changes: Any) -> Dataset:
         ValueError: As `reload_config`; or the data are not the run's: another fingerprint.
         OSError: The data can't be read.
     """
+    if is_saved(run):
+        dataset = _saved_data(run)
+        check_data(run, dataset)
+        return dataset
     # The run's device may not be here, and loading needs none.
     dataset = reload_config(run, **{"device": "auto", "quiet": True, **changes}).load()
     check_data(run, dataset)
     return dataset
+
+
+def _saved_data(run: Run) -> Dataset:
+    """The data that lie in the folder of a run of the user's own."""
+    from asym_keras.datasets import load_dataset
+
+    if not (run.path / DATA).is_file():
+        raise ValueError(
+            f"expected the data of the run in {run.path / DATA}, received none: it was saved "
+            "without. Save it with a Dataset: save_run(..., data=datasets.from_arrays(...))."
+        )
+    return load_dataset(run.path / DATA)
 
 
 def check_data(run: Run, dataset: Dataset) -> None:

@@ -20,7 +20,8 @@ def lay_beside(arguments: argparse.Namespace) -> int:
     paths = {path.resolve(): path for folder in arguments.runs for path in find_runs(folder)}
     runs = [load_run(path) for path in paths.values()]
     # In the paper's order, from symmetrical to asymmetrical; equal pairs stay in the order given.
-    runs.sort(key=lambda run: (-run.config["gamma"], -run.config["alpha"]))
+    # Networks without node scalings come last.
+    runs.sort(key=lambda run: [-run.config.get(name, -1.0) for name in ("gamma", "alpha")])
     print(summaries.aligned_table(summaries.table(runs)))
     if arguments.csv:
         summaries.write_csv(arguments.csv, runs)

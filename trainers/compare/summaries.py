@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from asym_keras.files import write_text
-from asym_keras.plotting import by_seed, differing_settings
-from asym_keras.runs import Run
-from trainers.common.folder import OPERATIONAL
+from asym_keras.plotting import by_seed
+from asym_keras.runs import Run, Runs
 from trainers.common.tables import aligned
 
 # Part of the nodes that is gone in the columns `pruned95_...`.
 PRUNED = 0.95
-_ALWAYS = ("gamma", "alpha", "seed")
+_IN_LABELS = ("gamma", "alpha", "seed", "law")
 _FINALS = (
     *("train_risk", "test_risk", "train_accuracy", "test_accuracy", "weight_change"),
     *("ntg_change", "ntg_min_eigenvalue", "gradients"),
@@ -27,18 +26,12 @@ _FINALS = (
 
 def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
     """The finished runs, those that differ in seed alone together."""
-    return by_seed([run for run in runs if run.finished], ignore=OPERATIONAL)
+    return by_seed(run for run in runs if run.finished)
 
 
 def settings_of(runs: Sequence[Run]) -> dict[str, list]:
     """The settings to show, by name, one value a run: gamma, alpha, seed and what differs."""
-    names = [*_ALWAYS]
-    names += [n for n in differing_settings(runs, ignore=OPERATIONAL) if n not in names]
-    columns: dict[str, list] = {}
-    if len({run.task for run in runs}) > 1:
-        columns["task"] = [run.task for run in runs]
-        names = [name for name in names if name != "dataset"]
-    return {**columns, **{name: [run.config.get(name) for run in runs] for name in names}}
+    return Runs(runs).settings()
 
 
 def finals_of(run: Run) -> dict[str, float]:
@@ -52,7 +45,7 @@ def finals_of(run: Run) -> dict[str, float]:
         finals = {name: last[name] for name in _FINALS if name in last}
         finals["seconds"] = run.metrics.get("total_seconds", last.get("wall_seconds", math.nan))
     if run.pruning is not None:
-        pruned, at = run.pruning.column("pruned"), PRUNED * run.config["width"]
+        pruned, at = run.pruning.column("pruned"), PRUNED * run.width
         for name in run.pruning[0]:
             if name not in ("pruned", "kept"):
                 values = run.pruning.column(name)
@@ -64,7 +57,7 @@ def labels_of(groups: Sequence[Sequence[Run]]) -> list[str]:
     """A name for each group: gamma and alpha, and whatever else differs between groups."""
     firsts = [group[0] for group in groups]
     settings = settings_of(firsts)
-    others = [name for name in settings if name not in _ALWAYS]
+    others = [name for name in settings if name not in _IN_LABELS]
     return [
         ", ".join([run.label, *(_pair(name, settings[name][i]) for name in others)])
         for i, run in enumerate(firsts)
@@ -96,7 +89,7 @@ def seed_table(groups: Sequence[Sequence[Run]]) -> list[list[str]]:
     labels = labels_of(groups)
     finals = [[finals_of(run) for run in groups[i]] for i in several]
     names = dict.fromkeys(name for rows in finals for name in rows[0])
-    seeds = [",".join(str(run.config["seed"]) for run in groups[i]) for i in several]
+    seeds = [",".join(str(run.config.get("seed")) for run in groups[i]) for i in several]
     lines = [["over seeds", *(labels[i] for i in several)], ["seeds", *seeds]]
     for name in names:
         lines.append([name, *(_spread([row.get(name) for row in rows]) for rows in finals)])

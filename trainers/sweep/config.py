@@ -6,6 +6,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+from trainers.common import network
 from trainers.common.config import Flags, knob, shared
 from trainers.common.tasks import TASKS
 
@@ -47,6 +48,8 @@ class Config(Flags):
         None, "how to train (default: the trainer's)", choices=["flow", "descent"]
     )
     protocol: str = shared("protocol")
+    activation: str = shared("activation")
+    law: str = shared("law")
     records: int = knob(20, "rows of a trial's history", least=2)
     features: str | None = knob(
         None, "features of CIFAR-10, for the task", metavar="FILE.npz", file="a file"
@@ -72,6 +75,7 @@ class Config(Flags):
     def __post_init__(self):
         super().__post_init__()
         self._check_ranges()
+        self._check_network()
         if self.objective == OBJECTIVES[0] and self.task not in CLASSIFICATIONS:
             raise ValueError(
                 f"--objective {self.objective}: expected a task with classes "
@@ -101,6 +105,19 @@ class Config(Flags):
         least = self.width_range()[0]
         if self.keep > least:
             raise ValueError(f"--keep: expected at most the width, {least}, received {self.keep}.")
+
+    def _check_network(self) -> None:
+        solver = self.solver or ("descent" if self.task == "cifar10" else "flow")
+        network.check_activation(self.activation, solver=solver)
+        object.__setattr__(self, "law", network.resolved(self.law))
+        low, high = self.alpha_range()
+        for width in self.width_range():
+            network.scalings(self.law, width, self.gamma_range()[0], high)
+        if low < high and not network.depends_on_alpha(self.law):
+            raise ValueError(
+                f"--law {self.law}: expected one alpha, which has no effect with this law, "
+                f"received a search of {self.alphas}. Add --alphas 0.5:0.5."
+            )
 
     def gamma_range(self) -> tuple[float, float]:
         """The least and the largest gamma."""

@@ -25,6 +25,7 @@ from trainers.sweep.folder import SweepFolder
 from trainers.sweep.stopping import TrialStopped, Watch, read_records
 from trainers.sweep.validation import Validation
 
+_PASSED_ON = ("protocol", "records", "seed", "dtype", "activation", "law")
 _DIGITS = 4  # of gamma and alpha; KerasTuner sends them with seven
 
 
@@ -48,7 +49,7 @@ def trial_config(sweep: Config, values: dict[str, Any], path: Path) -> TrainerCo
     return configuration(
         sweep.task,
         sweep,
-        **{name: getattr(sweep, name) for name in ("protocol", "records", "seed", "dtype")},
+        **{name: getattr(sweep, name) for name in _PASSED_ON},
         # No choice depends on the NTG, which would cost a tenth of the time.
         ntg_examples="0",
         out_dir=str(path),
@@ -131,12 +132,12 @@ class Trials:
         dataset, held_out = self._data
         run = RunFolder(self._folder.run_path(trial))
         try:
-            run.check(config)
+            run.check(config, may_grow=False)
         except (FileExistsError, ValueError):  # a killed process left a run of another proposal
             shutil.rmtree(run.path)
         validation = Validation(dataset, held_out, config, self._sweep.keep)
         try:
-            if not run.finished():
+            if not run.finished(config):
                 watch = self._watch(trial, config, run, validation)
                 facts = {"command": run_command(self._sweep, config), "device": self._device}
                 began = time.monotonic()

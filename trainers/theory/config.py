@@ -7,6 +7,7 @@ from pathlib import Path
 
 import asym_keras as ak
 from trainers import regression
+from trainers.common import network
 from trainers.common.config import Flags, knob, shared
 from trainers.common.tasks import UCI
 
@@ -47,6 +48,7 @@ class Config(Flags):
     gamma: float = shared("gamma", 0.5)
     alpha: float = shared("alpha")
     width: int = shared("width")
+    law: str = shared("law")
     activation: str = knob("relu", "relu, tanh, softplus, sigmoid or another name of Keras")
     delta: float = knob(0.1, "probability with which the theorems may fail, in (0, 1)")
     steps: int | None = knob(
@@ -57,6 +59,7 @@ class Config(Flags):
         least=1,
     )
     records: int = shared("records")
+    record_spacing: str = shared("record_spacing")
     rtol: float | None = knob(
         None,
         "relative tolerance of the flow (default: 0.001 of how far the weights are expected to "
@@ -79,6 +82,8 @@ class Config(Flags):
     def __post_init__(self):
         super().__post_init__()
         ak.node_scalings(self.width, self.gamma, self.alpha)
+        object.__setattr__(self, "law", network.resolved(self.law))
+        self.scalings()
         if not 0.0 < self.delta < 1.0:
             raise ValueError(f"--delta: expected a number in (0, 1), received {self.delta}.")
         if self.data is not None and self.dataset != "simulated":
@@ -119,9 +124,15 @@ class Config(Flags):
         """Name of the data in folder names."""
         return Path(self.data).stem if self.data else self.dataset
 
+    def scalings(self):
+        """The node scalings, float64 (width,)."""
+        return network.scalings(self.law, self.width, self.gamma, self.alpha)
+
     def path(self) -> Path:
         """The run folder."""
-        name = f"theory-{self.task()}-g{self.gamma:g}-a{self.alpha:g}-m{self.width}-s{self.seed}"
+        pair = f"g{self.gamma:g}-a{self.alpha:g}"
+        law = network.law_in_names(self.law)
+        name = f"theory-{self.task()}-{pair}-m{self.width}{law}-s{self.seed}"
         return Path(self.out_dir or Path("runs") / name)
 
     def count(self) -> int:

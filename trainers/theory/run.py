@@ -9,8 +9,10 @@ import numpy as np
 
 import asym_keras as ak
 from asym_keras.files import atomic_path, write_text
+from asym_keras.runs.saving import describe
 from trainers.common import environment, experiment
 from trainers.common.folder import RunFolder
+from trainers.common.network import options as network_options
 
 logger = logging.getLogger("trainers")
 
@@ -53,7 +55,7 @@ def run(config, command: str) -> dict:
     from trainers.theory.numbers import theory_of
 
     x, y = examples.x, examples.y
-    scalings = ak.node_scalings(config.width, config.gamma, config.alpha)
+    scalings = config.scalings()
     both = {"activation": activation, "seed": config.seed}
     theory = theory_of(x, y, gamma=config.gamma, delta=config.delta, scalings=scalings, **both)
     end = config.steps or theory.end_time(DECAY, LONGEST)
@@ -61,7 +63,7 @@ def run(config, command: str) -> dict:
         "command": command,
         "device": device,
         **environment.versions(),
-        "dataset": experiment.describe(dataset),
+        "dataset": describe(dataset),
     }
     folder.open(config, facts)
     head = f"{_head(config, dataset, examples, end)}\n\n{theory.assumptions}\n"
@@ -120,10 +122,11 @@ def _head(config, dataset, examples: Examples, end: float) -> str:
     scaled = "inputs as they are"
     if config.scale == "max":
         scaled = f"inputs divided by their largest norm, {examples.divisor:.6g}"
+    law = "" if config.law == "zipf" else f"law {config.law}, "
     return (
         f"{dataset.name}, target {config.target or 0}: {scaled}\n"
         f"n = {n}, d = {d}, m = {config.width}, gamma = {config.gamma:g}, alpha = "
-        f"{config.alpha:g}, {config.activation}, delta = {config.delta:g}\n"
+        f"{config.alpha:g}, {config.activation}, {law}delta = {config.delta:g}\n"
         f"gradient flow to t = {end}, of seed {config.seed}; {config.draws} further "
         "initialisations\n"
         f"all numbers in this clock; the paper's time is 2 t / n = {2 / n:.4g} t"
@@ -151,8 +154,9 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
     from trainers.theory.report import Measured
 
     x, y = examples.x.astype(config.dtype), examples.y.astype(config.dtype)[:, None]
-    names = ("width", "gamma", "alpha", "activation", "seed", "dtype")
-    model = ak.shallow_network(x.shape[1], **{name: getattr(config, name) for name in names})
+    names = ("width", "gamma", "alpha", "seed", "dtype")
+    options = {name: getattr(config, name) for name in names} | network_options(config)
+    model = ak.shallow_network(x.shape[1], **options)
     folder.require_space(model, config.dtype)
     layer = model.get_layer("asym_scaled_dense")
     symmetric, _ = ak.ntg.split_ntg(layer, examples.x, dtype="float64")
@@ -167,7 +171,7 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
         y,
         method=method,
         end_time=end,
-        times=ak.training.record_times(end, config.records),
+        times=ak.training.record_times(end, config.records, spacing=config.record_spacing),
         probes={
             "train": ak.training.RiskProbe("train", x, y),
             "weights": ak.training.WeightChange(),

@@ -1,85 +1,24 @@
-"""A run folder as one object, checked when it is read."""
+"""Reading run folders: one, or all below a folder."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from asym_keras.files import user_path
+from asym_keras.runs.damage import CURE, damaged, unreadable
+from asym_keras.runs.run import Run
+from asym_keras.runs.several import Runs
 from asym_keras.tables import History, Table
-
-if TYPE_CHECKING:
-    import keras
 
 # `python -m trainers.theory` ends with the second.
 _LAST_FILES = ("metrics.json", "theory.json")
-_CURE = "Put back a good copy, or run it again with --overwrite"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Run:
-    """What a trainer left in a run folder.
-
-    Attributes:
-        path: the folder.
-        config: the flags, resolved, from `config.json`.
-        facts: the rest of `config.json`: `command`, `dataset`, `device`, versions.
-        history: the records; of none before the first was written.
-        nodes: arrays of `nodes.npz`: `step` and `time` (records,), `node_weight_change`
-            (records, m), float64. None where there is no such file.
-        pruning: rows by number of nodes `pruned`, or None.
-        transfer: rows by number of `features`, or None.
-        metrics: `metrics.json`; empty where there is none.
-        finished: whether training went to its end.
-    """
-
-    path: Path
-    config: dict
-    facts: dict
-    history: History
-    nodes: dict[str, np.ndarray] | None
-    pruning: Table | None
-    transfer: Table | None
-    metrics: dict
-    finished: bool
-
-    @property
-    def task(self) -> str:
-        """Name of the dataset."""
-        return self.facts["dataset"]["name"]
-
-    @property
-    def label(self) -> str:
-        """`"gamma = 0, alpha = 0.4"`; at gamma = 1, where alpha changes nothing, `"gamma = 1"`."""
-        gamma, alpha = self.config["gamma"], self.config["alpha"]
-        return "gamma = 1" if gamma == 1 else f"gamma = {gamma:g}, alpha = {alpha:g}"
-
-    def load_model(self) -> keras.Model:
-        """The trained `keras.Model`.
-
-        Raises:
-            FileNotFoundError: The run has not saved its model yet.
-            ValueError: The file is damaged.
-        """
-        path = self.path / "model.keras"
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"expected the trained model in {path}, received no such file. "
-                "Go on with the run (--resume) or run it again."
-            )
-        from asym_keras.models import load_model  # loads TensorFlow
-
-        try:
-            return load_model(path)
-        except Exception as error:  # Keras tells of a damaged file in many ways, "not found" too
-            raise _unreadable("a trained model", path, error) from error
 
 
 def load_run(folder: str | os.PathLike) -> Run:
@@ -109,7 +48,7 @@ def load_run(folder: str | os.PathLike) -> Run:
     if finished and not history:
         raise FileNotFoundError(
             f"expected the records of a finished run in {folder / 'history.csv'}, received none. "
-            f"{_CURE}."
+            f"{CURE}."
         )
     metrics = folder / "metrics.json"
     return Run(
@@ -123,6 +62,28 @@ def load_run(folder: str | os.PathLike) -> Run:
         metrics=_json(metrics) if metrics.is_file() else {},
         finished=finished,
     )
+
+
+def load_runs(folder: str | os.PathLike) -> Runs:
+    """Reads all runs below a folder.
+
+    Args:
+        folder: a folder of runs, at any depth, or one run.
+
+    Returns:
+        The runs, by the names of their folders: a sequence with `to_dataframe()`, and a table
+        where it is shown.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: A file of a run is damaged.
+
+    Example:
+        >>> runs = asym_keras.load_runs("runs")
+        >>> len(runs), runs[0].label
+        (1, 'gamma = 0, alpha = 0.4')
+    """
+    return Runs(load_run(path) for path in find_runs(folder))
 
 
 def find_runs(folder: str | os.PathLike) -> list[Path]:
@@ -171,9 +132,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise _damaged("JSON", path, str(error)) from error
+        raise damaged("JSON", path, str(error)) from error
     if not isinstance(content, dict):
-        raise _damaged("a JSON object", path, "another value")
+        raise damaged("a JSON object", path, "another value")
     return content
 
 
@@ -184,13 +145,13 @@ def _table(path: Path, *columns: str) -> Table | None:
     try:
         table = Table.from_csv(path)
     except (ValueError, csv.Error) as error:
-        raise _damaged("a table of numbers", path, str(error)) from error
+        raise damaged("a table of numbers", path, str(error)) from error
     if not len(table):
-        raise _damaged("a table of numbers", path, "no row")
+        raise damaged("a table of numbers", path, "no row")
     missing = [name for name in columns if name not in table[0]]
     if missing:
         expected = f"the columns {', '.join(columns)}"
-        raise _damaged(expected, path, f"none named {', '.join(missing)}")
+        raise damaged(expected, path, f"none named {', '.join(missing)}")
     return table
 
 
@@ -201,20 +162,14 @@ def _arrays(path: Path, records: int) -> dict[str, np.ndarray] | None:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
     except Exception as error:  # a flipped bit can make NumPy and zipfile raise almost any
-        raise _unreadable("arrays", path, error) from error
+        raise unreadable("arrays", path, error) from error
     changes = arrays.get("node_weight_change")
+    if changes is None and all(len(a) == records for a in arrays.values() if a.ndim):
+        return arrays  # of a run of the user's own, whose probes follow something else
     if changes is None or changes.ndim != 2 or len(changes) != records:
         shape = "none" if changes is None else f"shape {changes.shape}"
         raise ValueError(
             f"expected node_weight_change of shape ({records}, m) in {path}, one row a record of "
-            f"history.csv, received {shape}. {_CURE}."
+            f"history.csv, received {shape}. {CURE}."
         )
     return arrays
-
-
-def _unreadable(expected: str, path: Path, error: Exception) -> ValueError:
-    return _damaged(expected, path, f"a file that can't be read ({type(error).__name__})")
-
-
-def _damaged(expected: str, path: Path, received: str) -> ValueError:
-    return ValueError(f"expected {expected} in {path}, received {received}. {_CURE}.")

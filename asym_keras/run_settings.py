@@ -1,0 +1,14 @@
+"""Which settings of a run matter, and those that folders leave out. It loads nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Flags that say how a run is carried out, not what it is: they may differ when a run goes on, and
+# runs that differ in nothing else but the seed belong to one mean.
+OPERATIONAL = (
+    *("out_dir", "overwrite", "resume", "quiet", "debug", "tensorboard", "pairs", "seeds"),
+    *("jobs", "refit", "transfer", "strategy", "format"),
+)
+# Settings that came later. A run folder names them only where they differ from these.
+DEFAULTS: dict[str, Any] = {"activation": "relu", "law": "zipf", "record_spacing": "cubic"}
