@@ -99,7 +99,7 @@ class RunFolder(SettingsFolder):
     """One run's folder: `config.json`, `history.csv`, `metrics.json`, `model.keras`, ..."""
 
     kind, file, keys = "run", "config.json", {"config", "command", "dataset"}
-    operational = OPERATIONAL
+    operational: ClassVar[tuple[str, ...]] = OPERATIONAL
 
     def __init__(self, path: str | Path):
         super().__init__(path)
