@@ -48,7 +48,7 @@ class Config(Flags):
     widths: str = knob(
         WIDTHS, "widths to train for, the last one m; or 'auto': halves of --width down to 16"
     )
-    width: int | None = knob(None, "hidden nodes, m, with --widths auto (default: 2000)", least=17)
+    width: int | None = knob(None, "hidden nodes, m, with --widths auto (default: 2000)", least=1)
     one_readout: bool = knob(False, "one readout for all widths: smaller, and half a point worse")
     weights: str = knob(
         "equal",
@@ -68,7 +68,7 @@ class Config(Flags):
         most=0.5,
     )
     baselines: bool = knob(False, "train and tune a Dense network of each width, too")
-    rates: str = knob("0.003,0.01,0.03,0.1", "rates that --baselines tries for each width")
+    rates: str = knob("0.001,0.003,0.01,0.03", "rates that --baselines tries for each width")
     seed: int = shared("seed")
     seeds: int | None = shared("seeds")
     device: str = shared("device")
