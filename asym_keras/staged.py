@@ -161,11 +161,25 @@ def anytime(
         threshold = _chosen(model, readout, held_out, accuracy, mean_width, from_logits)
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"anytime: expected threshold in [0, 1], received {threshold!r}.")
+    trunk, heads = stages(model)
+    return Anytime(model, readout.widths, float(threshold), from_logits, trunk, heads)
+
+
+def stages(model: keras.Model) -> tuple[keras.Model | None, tuple[keras.Model, ...]]:
+    """What all widths of a nested model compute alike, and for each width what follows.
+
+    Args:
+        model: a nested model with one output.
+
+    Returns:
+        The model of the former, None if there is nothing; and one for each width, (n, K).
+    """
+    readout = find_readout(model)
+    assert readout is not None
     tensor = trunk_tensor(model, readout)
     trunk = None if tensor is None else keras.Model(input_structure(model), tensor)
     rest = model if tensor is None else keras.Model(tensor, model.outputs[0])
-    heads = tuple(prune_prefix(rest, readout, width) for width in readout.widths)
-    return Anytime(model, readout.widths, float(threshold), from_logits, trunk, heads)
+    return trunk, tuple(prune_prefix(rest, readout, width) for width in readout.widths)
 
 
 def _chosen(

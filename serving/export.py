@@ -3,8 +3,10 @@
     python -m serving.export runs/mnist-paper-g0-a0.4-m2000-flow-s0 --keep 100 --refit
     python -m serving.export mnist_gamma0_k100
     python -m serving.export --presets --to saved_models
+    python -m serving.export mnist_nested
 
-SOURCE is a run folder, which is pruned to --keep nodes; the name of a preset; or a FILE.keras with
+SOURCE is a run folder, which is pruned to --keep nodes (one of trainers.nested is exported with a
+signature for each width); the name of a preset; or a FILE.keras with
 its card FILE.json beside. What is written is saved_models/NAME/VERSION, which the model server
 mounts as /models/NAME. It appears whole or not at all, and no version is overwritten.
 """
@@ -17,6 +19,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from serving import commands
 from serving.exporting import sources, warmup
@@ -57,10 +60,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _check_pruning(flags: argparse.Namespace) -> None:
-    if sources.is_run(flags.source):
-        if flags.keep is None:
-            raise ValueError("--keep: expected the number of a run's nodes to keep, received none.")
-    elif flags.keep is not None or flags.refit:
+    if not sources.is_run(flags.source) and (flags.keep is not None or flags.refit):
         source = flags.source or "--presets"
         raise ValueError(
             f"--keep and --refit: expected a run folder, received {source}: no folder. Name one "
@@ -83,11 +83,22 @@ def run(flags: argparse.Namespace, command: str) -> list[Path]:
     for source in found:
         card = source.card if flags.name is None else {**source.card, "name": flags.name}
         how |= {"command": command, "measure": source.measure}
-        paths.append(export_model(source.model, card, flags.to, **how))
+        paths.append(_export(source.model, card, flags, how))
     if not paths:
         cure = "Build them with `python -m trainers.zoo`, or name a SOURCE."
         raise ValueError(f"--presets: expected presets in the package, received none. {cure}")
     return paths
+
+
+def _export(model: Any, card: dict[str, Any], flags: argparse.Namespace, how: dict) -> Path:
+    if "widths" not in card:
+        return export_model(model, card, flags.to, **how)
+    from serving.exporting.nested import export_nested
+
+    if flags.half:
+        raise ValueError(f"--half: expected a model of one width, received {card['name']}.")
+    how = {name: how[name] for name in ("version", "warmup", "command")}
+    return export_nested(model, card, flags.to, **how)
 
 
 def main(argv: Sequence[str] | None = None) -> list[Path]:

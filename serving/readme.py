@@ -12,6 +12,14 @@ _NETWORKS = {
     "half": "{kept} nodes as exported, float16 weights",
 }
 _MEASURES = {"test_accuracy": "test accuracy", "test_risk": "test risk"}
+_PRUNED = (
+    "A network with asymmetrical node scaling (asym_keras) that was cut to its most important "
+    "nodes, as a SavedModel for TensorFlow Serving."
+)
+_NESTED = (
+    "A network whose first nodes are networks of their own (asym_keras), as one SavedModel for "
+    "TensorFlow Serving: a client chooses how many nodes answer by `signature_name`."
+)
 LONG_INPUT = 32  # a command with more numbers can't be read
 
 
@@ -39,6 +47,10 @@ def curl(card: dict[str, Any], server: str = "http://localhost:8501") -> str:
 def metrics_table(card: dict[str, Any]) -> str:
     """A Markdown table of the networks that were measured; empty if there are none."""
     rows = {kind: card["metrics"][kind] for kind in _NETWORKS if kind in card["metrics"]}
+    names = dict(_NETWORKS)
+    if "widths" in card:
+        rows = {f"width {width}": row for width, row in card["metrics"]["widths"].items()}
+        names = {kind: f"the first {kind.partition(' ')[2]} nodes" for kind in rows}
     measures = [key for key in _MEASURES if any(key in row for row in rows.values())]
     if not measures:
         return ""
@@ -48,7 +60,7 @@ def metrics_table(card: dict[str, Any]) -> str:
     ]
     for kind, row in rows.items():
         numbers = (f"{row[key]:.4g}" if row.get(key) is not None else "" for key in measures)
-        cells.append([_NETWORKS[kind].format(**card), *numbers])
+        cells.append([names[kind].format(**card), *numbers])
     return _table(cells)
 
 
@@ -63,8 +75,7 @@ def render(card: dict[str, Any]) -> str:
     server = f"docker run --rm -p 8501:8501 -v {volume} -e MODEL_NAME={name} tensorflow/serving"
     parts = [
         f"# {name}\n\n{card['title']}",
-        "A network with asymmetrical node scaling (asym_keras) that was cut to its most important "
-        "nodes, as a SavedModel for TensorFlow Serving.",
+        _NESTED if "widths" in card else _PRUNED,
         _metrics(card),
         f"## Ask it\n\n```sh\n{server}\n{curl(card)}\n```",
         f"## Signatures\n\n{_signatures(card)}",
@@ -98,8 +109,16 @@ def _signatures(card: dict[str, Any]) -> str:
     rows = [["name", "inputs", "answers"], ["---"] * 3, ["`serving_default`", raw, answer]]
     if inputs["kind"] == "image":
         rows.append(["`serving_uint8`", f"the same as uint8 (n, {d})", "the same"])
+    if "widths" in card:
+        same = f"as `serving_default`, float32 (n, {d})"
+        rows += [[f"`width_{w}`", same, f"of the first {w} nodes"] for w in card["widths"]]
+        if card.get("anytime"):
+            sure = f"{card['anytime']['threshold']:.4g}"
+            first = f"of the first width whose largest probability is {sure}; `width` int64 (n,)"
+            rows.append(["`anytime`", same, first])
     features = f"`features` float32 (n, {card['kept']}), the kept nodes' sqrt(lambda) sigma(z)"
-    rows.append(["`features`", f"as `serving_default`, float32 (n, {d})", features])
+    if "widths" not in card:
+        rows.append(["`features`", f"as `serving_default`, float32 (n, {d})", features])
     example = f"tf.Example with {d} floats named `inputs`"
     if classifies:
         rows.append(["`classify`", example, "every class and its score"])

@@ -23,6 +23,7 @@ ROWS = {
         ("common.experiment",),
         ("common.batch",),
         ("common.experiments", "simulated", "regression", "mnist", "cifar10"),
+        ("nested",),
         ("compare", "figures", "sweep", "theory", "zoo", "beyond"),
         ("zoo_gallery",),
     ),

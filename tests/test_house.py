@@ -19,7 +19,17 @@ MAX_LINES = 300
 # neighbour in its row. What has no row here is a fault: a new module gets its place on purpose.
 ROWS = (
     ("checks",),
-    ("scaling", "initializers", "files", "arrays", "graphs", "tracing", "extras", "backend", "run_settings"),
+    (
+        "scaling",
+        "initializers",
+        "files",
+        "arrays",
+        "graphs",
+        "tracing",
+        "extras",
+        "backend",
+        "run_settings",
+    ),
     ("layers", "fingerprint", "tables"),
     ("models", "inputs", "losses"),
     ("targets", "layer_copies", "compilation", "pairs"),

@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import asym_keras as ak
 from trainers.common.batch import run_all
 from trainers.common.cli import run_main
 from trainers.common.config import TrainerConfig, knob
 
+if TYPE_CHECKING:
+    from asym_keras.datasets import Dataset
+
 MODULE = "trainers.mnist"
+BUNDLED = 10_000  # training images that come with the package
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,24 @@ class Config(TrainerConfig):
         if self.source == "tfds":
             return ak.datasets.load_tfds_images(self.dataset)
         return ak.datasets.load_mnist()
+
+
+def load_images(examples: int) -> Dataset:
+    """The first `examples` training images of MNIST and all test images.
+
+    Up to 10,000 come with the package; more are read through tensorflow-datasets, in its order.
+    """
+    if examples > BUNDLED:
+        return ak.datasets.load_tfds_images("mnist", train=examples, test=BUNDLED, transfer=False)
+    import numpy as np
+
+    first = ak.datasets.load_mnist()
+    joined = {
+        name: np.concatenate([getattr(first, name), getattr(first.transfer, name)])
+        for name in ("x_train", "y_train", "labels_train", "x_test", "y_test", "labels_test")
+    }
+    taken: Any = {name: a[:examples] if "train" in name else a for name, a in joined.items()}
+    return dataclasses.replace(first, transfer=None, **taken)
 
 
 def main(argv=None) -> list[dict]:

@@ -30,8 +30,8 @@ def list_presets() -> dict[str, str]:
     return {name: str(_card(name)["title"]) for name in _names()}
 
 
-def from_preset(name: str) -> keras.Model:
-    """The pruned network of a preset, with its weights.
+def from_preset(name: str, width: int | None = None) -> keras.Model:
+    """The pruned or nested network of a preset, with its weights.
 
     Raw values go in: pixels 0 to 255, columns in their own units; scaling is in the model. Scores
     come out, one each class, without softmax; or a regression's answer in the target's unit.
@@ -39,12 +39,16 @@ def from_preset(name: str) -> keras.Model:
 
     Args:
         name: one of `list_presets()`.
+        width: of a nested preset: take its first nodes, with the readout of the largest trained
+            width that is at most this; see `asym_keras.prune`.
 
     Returns:
-        `keras.Model`, float32 (n, d) -> (n, K).
+        `keras.Model`, float32 (n, d) -> (n, K); of a nested preset without `width` (n, P, K), one
+        answer for each of the card's `widths`.
 
     Raises:
-        ValueError: No such preset (names those that are near), or a damaged file.
+        ValueError: No such preset (names those that are near), or a damaged file; a width of a
+            preset that is not nested, or out of range.
 
     Example:
         >>> model = asym_keras.from_preset("mnist_gamma0_k20")
@@ -52,12 +56,25 @@ def from_preset(name: str) -> keras.Model:
         TensorShape([1, 10])
     """
     path = _FOLDER / f"{_checked(name)}.keras"
+    widths = _card(name).get("widths")
+    if width is not None and widths is None:
+        raise ValueError(
+            f"from_preset: expected a nested preset for width={width!r}, received {name!r}, which "
+            "has one width. Leave it out."
+        )
+    if widths is not None:
+        import asym_keras.nesting  # noqa: F401 - Keras learns of its layers
     from asym_keras.models import load_model  # loads TensorFlow
 
     try:
-        return load_model(path)
+        model = load_model(path)
     except Exception as error:  # Keras tells of a damaged file in many ways
         raise _damaged(path.name, error) from error
+    if width is None:
+        return model
+    from asym_keras.pruning import prune
+
+    return prune(model, width)
 
 
 def preset_card(name: str) -> dict[str, Any]:
@@ -68,7 +85,8 @@ def preset_card(name: str) -> dict[str, Any]:
 
     Returns:
         dict: `title`, `task`, `inputs`, `outputs`, `gamma`, `alpha`, `width`, `kept`, `refit`,
-        `protocol`, `seed`, `data`, `metrics`, `commands`, `versions`.
+        `protocol`, `seed`, `data`, `metrics`, `commands`, `versions`; of a nested preset also
+        `widths` and `anytime`.
 
     Raises:
         ValueError: No such preset (names those that are near), or a damaged file.

@@ -2,6 +2,7 @@
 
 python -m serving.client bench --models mnist_gamma0,mnist_gamma0_k100 --clients 8
 python -m serving.client bench --models mnist_gamma0,mnist_gamma0_k100 --rate 200 --output a.json
+python -m serving.client bench --models mnist_nested --signatures width_20,width_2000,anytime
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--models", required=True, metavar="NAME[,NAME]", help="in turn")
     add("--signature", default="serving_default", help="(serving_default)")
+    add(
+        "--signatures", metavar="NAME[,NAME]", help="of each model, in turn: widths of a nested one"
+    )
     add("--input", nargs="+", metavar="FILE", help="rows to send (random whole numbers, 0 to 255)")
     add("--clients", type=int, default=8, help="that each wait for answers (8)")
     add(
@@ -50,28 +54,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     return commands.status_of(lambda: run(arguments), debug=arguments.debug)
 
 
+def contenders(models: Sequence[str], signatures: str) -> dict[str, tuple[str, str]]:
+    """Model and signature of each result, by its name: of the two, what differs.
+
+    Raises:
+        ValueError: A signature is named twice.
+    """
+    names = [name.strip() for name in signatures.split(",")]
+    if len(set(names)) < len(names) or not all(names):
+        raise ValueError(f"--signatures: expected different names, received {signatures}")
+    if len(names) == 1:
+        return {model: (model, names[0]) for model in models}
+    label = "{1}" if len(models) == 1 else "{0} {1}"
+    return {label.format(m, s): (m, s) for m in models for s in names}
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Measures the models that the flags name, prints a table and writes the numbers."""
     names = [name.strip() for name in arguments.models.split(",")]
     if len(set(names)) < len(names):
         raise ValueError(f"--models: expected different names, received {arguments.models}")
+    asked = contenders(names, arguments.signatures or arguments.signature)
     plan = load.Plan(**commands.fields_of(load.Plan, arguments))
     path = None if arguments.output is None else user_path(arguments.output)
     if path is not None:
         outputs.check_path(path, ".json", ".csv")
-    endpoints = {name: flags.endpoint(arguments, name) for name in names}
+    endpoints = {label: flags.endpoint(arguments, name) for label, (name, _) in asked.items()}
+    signatures = {label: signature for label, (_, signature) in asked.items()}
+    [first, *_] = endpoints
     rows = None
     if arguments.input:
-        with Client(endpoints[names[0]], timeout=plan.timeout) as client:
-            rows = inputs.read_inputs(arguments.input, client.signature(arguments.signature))
+        with Client(endpoints[first], timeout=plan.timeout) as client:
+            rows = inputs.read_inputs(arguments.input, client.signature(signatures[first]))
     results = load.measure(
         endpoints,
         plan,
         inputs=rows,
-        signature=arguments.signature,
+        signature=signatures,
         progress=not arguments.quiet,
     )
-    address = endpoints[names[0]].address
+    address = endpoints[first].address
     print(f"{address}: {plan.describe()}\n\n{report.table(results)}")
     if path is not None:
         report.write(path, results, plan, address)

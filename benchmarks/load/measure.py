@@ -30,7 +30,7 @@ def measure(
     plan: Plan,
     *,
     inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
-    signature: str = "serving_default",
+    signature: str | Mapping[str, str] = "serving_default",
     progress: bool = False,
 ) -> list[Result]:
     """Latency and throughput of each of `endpoints`, after one request to each.
@@ -42,7 +42,7 @@ def measure(
         plan: Load and times.
         inputs: Rows to send, in a circle; by input name, if there are several inputs. None: whole
             numbers in [0, 255] of the shape that the signature asks for.
-        signature: Name of the signature.
+        signature: Name of the signature, or one for each of `endpoints`.
         progress: Whether to show a bar on stderr.
 
     Returns:
@@ -52,15 +52,16 @@ def measure(
         ValueError: `inputs` do not fit, or the signature has free lengths and needs them.
         ServingError: A model does not answer a first request.
     """
-    batches = {name: _prepare(e, plan, inputs, signature) for name, e in endpoints.items()}
-    return asyncio.run(_measure(endpoints, batches, plan, signature, progress))
+    named = dict.fromkeys(endpoints, signature) if isinstance(signature, str) else signature
+    batches = {name: _prepare(e, plan, inputs, named[name]) for name, e in endpoints.items()}
+    return asyncio.run(_measure(endpoints, batches, plan, named, progress))
 
 
 async def _measure(
     endpoints: Mapping[str, Endpoint],
     batches: Mapping[str, Sequence[dict[str, npt.NDArray]]],
     plan: Plan,
-    signature: str,
+    signatures: Mapping[str, str],
     progress: bool,
 ) -> list[Result]:
     from tqdm.auto import tqdm
@@ -74,7 +75,7 @@ async def _measure(
             for name, endpoint in endpoints.items():
                 bar.set_description(f"{name}, round {number + 1} of {plan.rounds}")
                 async with sender(
-                    endpoint, batches[name], signature=signature, connections=plan.clients
+                    endpoint, batches[name], signature=signatures[name], connections=plan.clients
                 ) as send:
                     cpu, start = time.process_time(), time.perf_counter()
                     async with _ticking(bar, plan.seconds):

@@ -193,22 +193,32 @@ def _classifies(run: Run) -> bool:
 def _card(
     run: Run, record: Preprocessing, model: keras.Model, keep: int, refit: bool, metrics: dict
 ) -> dict[str, Any]:
-    facts, recorded = run.facts["dataset"], record.to_dict()
     flags = ["--keep", str(keep), *["--refit"] * refit, "--name", model.name, "--to", "."]
     command = shlex.join(["python", "-m", "serving.package", str(run.path), *flags])
     return {
         "name": model.name,
         "task": "classification" if _classifies(run) else "regression",
         "title": _title(run, keep, refit, metrics),
-        "inputs": {
-            "kind": record.kind,
-            "dim": model.input_shape[-1],
-            **{key: recorded[key] for key in ("shape", "names", "low", "high")},
-        },
-        "outputs": {"classes": recorded["classes"], "target": record.target},
+        **input_facts(run, record, model.input_shape[-1]),
         **{key: run.config[key] for key in ("gamma", "alpha", "width", "protocol", "seed")},
         "kept": keep,
         "refit": refit,
+        "metrics": metrics,
+        "commands": [portable_command(text) for text in (run.facts["command"], command)],
+        "versions": run.facts.get("versions", {}),
+    }
+
+
+def input_facts(run: Run, record: Preprocessing, dim: int) -> dict[str, Any]:
+    """What a card says of inputs, outputs and data."""
+    facts, recorded = run.facts["dataset"], record.to_dict()
+    return {
+        "inputs": {
+            "kind": record.kind,
+            "dim": dim,
+            **{key: recorded[key] for key in ("shape", "names", "low", "high")},
+        },
+        "outputs": {"classes": recorded["classes"], "target": record.target},
         "data": {
             "name": facts["name"],
             "source": record.origin or facts["source"],
@@ -216,9 +226,6 @@ def _card(
             "fingerprint": facts["fingerprint"],
             "examples": facts["examples"],
         },
-        "metrics": metrics,
-        "commands": [portable_command(text) for text in (run.facts["command"], command)],
-        "versions": run.facts.get("versions", {}),
     }
 
 

@@ -39,14 +39,13 @@ def signatures(network: Network, card: dict[str, Any]) -> dict[str, Any]:
     Returns:
         dict by signature name.
     """
-    dim = card["inputs"]["dim"]
-    answer = _scores_and_classes if card["task"] == "classification" else _outputs
-    found = {"serving_default": _function(lambda x: answer(network, x), dim, tf.float32)}
+    dim, answer = card["inputs"]["dim"], answers_of(card)
+    found = {"serving_default": signature_of(lambda x: answer(network, x), dim, tf.float32)}
     if card["inputs"]["kind"] == "image":
-        found["serving_uint8"] = _function(lambda x: answer(network, x), dim, tf.uint8)
+        found["serving_uint8"] = signature_of(lambda x: answer(network, x), dim, tf.uint8)
     if network.features is not None:
         features = network.features
-        found["features"] = _function(lambda x: {"features": features(x)}, dim, tf.float32)
+        found["features"] = signature_of(lambda x: {"features": features(x)}, dim, tf.float32)
     if card["task"] == "classification":
         found["classify"] = _example_function(lambda x: _labelled(network, card, x), dim)
     else:
@@ -70,7 +69,12 @@ def write_saved_model(
     Raises:
         OSError: The folder can't be written.
     """
-    folder, found = os.fspath(folder), signatures(network, card)
+    return write_signatures(signatures(network, card), folder)
+
+
+def write_signatures(found: dict[str, Any], folder: str | os.PathLike[str]) -> list[str]:
+    """Writes functions by the names of their signatures; returns and raises as above."""
+    folder = os.fspath(folder)
     try:
         tf.saved_model.save(tf.Module(), folder, signatures=found)
         _set_methods(folder, found)
@@ -91,7 +95,14 @@ def _set_methods(folder: str, found: Iterable[str]) -> None:
     tf.io.gfile.remove(os.path.join(folder, "fingerprint.pb"))
 
 
-def _function(answer: Callable[[Any], dict[str, Any]], dim: int, dtype: Any) -> Any:
+def answers_of(card: dict[str, Any]) -> Callable:
+    """What makes answers by name of a network and inputs."""
+    return _scores_and_classes if card["task"] == "classification" else _outputs
+
+
+def signature_of(answer: Callable[[Any], dict[str, Any]], dim: int, dtype: Any) -> Any:
+    """A signature of `inputs` (n, dim), whose shape it checks."""
+
     @tf.function(input_signature=[tf.TensorSpec((None, dim), dtype, name="inputs")])
     def signature(inputs: Any) -> dict[str, Any]:
         # The server does not compare an input's shape with the placeholder's.

@@ -62,11 +62,22 @@ def load(
         ValueError: `keep` is out of range, data can't be loaded, or there is no such preset, or a
             file is damaged.
     """
-    if keep is not None:
+    if is_run(source):
         from asym_keras.runs import load_run
         from serving.exporting.half import measure_of
+        from serving.exporting.nested_packaging import is_nested, package_nested
 
         run = load_run(user_path(source))
+        if is_nested(run):
+            if keep is not None or refit:
+                raise ValueError(
+                    f"--keep and --refit: expected a run of one width, received {source}, which is "
+                    "nested: clients choose the width by the signature. Leave the flags out."
+                )
+            whole = package_nested(run, name=name)
+            return Source(whole.model, whole.card)
+        if keep is None:
+            raise ValueError("--keep: expected the number of a run's nodes to keep, received none.")
         packaged = packaging.package(run, keep=keep, refit=refit, name=name)
         return Source(packaged.model, packaged.card, measure_of(run) if measured else None)
     if source.endswith(".keras"):
@@ -92,7 +103,7 @@ def _file(model: Path) -> Source:
     import keras
 
     # Importing them registers the layer and its initialisers, without which Keras can't read one.
-    from asym_keras import initializers, layers  # noqa: F401
+    from asym_keras import initializers, layers, nesting  # noqa: F401
 
     try:
         return Source(keras.models.load_model(model, compile=False), content)

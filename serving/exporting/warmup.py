@@ -15,7 +15,7 @@ from serving import extra
 from serving.versions import WARMUP_FILE
 
 BATCHES = (1, 64)
-_DTYPES = {"serving_default": "float32", "serving_uint8": "uint8", "features": "float32"}
+_OF_EXAMPLES = ("classify", "regress")  # signatures that take serialized tf.Example
 
 
 def check_installed() -> Any:
@@ -51,7 +51,8 @@ def warmup_requests(card: dict[str, Any], signatures: Iterable[str]) -> list:
     requests = []
     for name in signatures:
         request: dict[str, Any] = {"model_spec": {"name": card["name"], "signature_name": name}}
-        if dtype := _DTYPES.get(name):
+        if name not in _OF_EXAMPLES:
+            dtype = "uint8" if name == "serving_uint8" else "float32"
             value = int(middle) if dtype == "uint8" else middle
             for rows in BATCHES:  # the message holds the value once, whatever the shape
                 tensor = tf.make_tensor_proto(value, dtype, [rows, dim])

@@ -30,17 +30,23 @@ def with_raw_values(network: keras.Model, record: Preprocessing, *, name: str) -
         ValueError: The network is none of a trainer's or takes another number of inputs, or
             float32 can't hold raw values of this size.
     """
-    dim = network.input_shape[-1]
-    if record.dim not in (None, dim):
-        received = f"received {record.dim}. Take that of the run's data."
-        raise ValueError(f"expected preprocessing of the network's {dim} inputs, {received}")
-    _check_range(record)
     hidden, *readout = network.layers[1:]
     if not isinstance(hidden, AsymScaledDense) or len(readout) > 1:
         expected = "a network of a trainer, one AsymScaledDense and at most one Dense"
         kinds = [type(layer).__name__ for layer in network.layers]
         raise ValueError(f"expected {expected}, received {kinds}.")
-    copies = copy_model(network, dtype="float32", compiled=False).layers[1:]
+    return chain_of_raw_values(network, record, name=name)
+
+
+def chain_of_raw_values(network: keras.Model, record: Preprocessing, *, name: str) -> keras.Model:
+    """The same around any chain of layers."""
+    dim = network.input_shape[-1]
+    if record.dim not in (None, dim):
+        received = f"received {record.dim}. Take that of the run's data."
+        raise ValueError(f"expected preprocessing of the network's {dim} inputs, {received}")
+    _check_range(record)
+    copies = copy_model(network, dtype="float32", compiled=False).layers
+    copies = [layer for layer in copies if not isinstance(layer, keras.layers.InputLayer)]
     inputs = keras.Input((dim,), dtype="float32", name="inputs")
     outputs = inputs
     for layer in (*_to_inputs(record), *copies, *_to_answers(record)):

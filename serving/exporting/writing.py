@@ -83,7 +83,7 @@ def export_model(
             "half": half,
             "folded": network.chain is not None,
             "largest_difference": float(f"{difference:.2g}"),
-            "versions": _versions(),
+            "versions": versions(),
         }
         write_card(new.temporary, card)
     assert new.path is not None
@@ -115,7 +115,8 @@ def _with_export(
     return {**card, "inputs": inputs, "metrics": card["metrics"] | metrics, "commands": commands}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions that an export depends on."""
     import asym_keras
 
     own = {"asym_keras": asym_keras.__version__, "python": platform.python_version()}

@@ -15,6 +15,7 @@ from client_servers import Model, rest_server
 
 from benchmarks.load import Plan, Result, loops, measure, report, results
 from benchmarks.load import __main__ as program
+from benchmarks.load.__main__ import contenders
 from benchmarks.load.loops import Sample
 from benchmarks.load.measure import random_inputs
 from benchmarks.load.senders import sender
@@ -205,11 +206,22 @@ def test_failures_are_counted_not_raised(endpoint, model):
 
 def test_first_request_finds_what_cannot_work(endpoint):
     with pytest.raises(ServingError, match="FAILED_PRECONDITION"):
-        measure({"a": endpoint}, SHORT, inputs=X, signature="nope")
+        measure({"a": endpoint}, SHORT, inputs=X, signature={"a": "nope"})
     with pytest.raises(ServingError, match="INVALID_ARGUMENT"):
         measure({"a": endpoint}, SHORT, inputs=X[:, :3])
     with pytest.raises(ValueError, match="at least one row"):
         measure({"a": endpoint}, SHORT, inputs=X[:0])
+
+
+def test_signatures_are_contenders():
+    both = contenders(["many"], "width_20, width_2000")
+    assert both == {"width_20": ("many", "width_20"), "width_2000": ("many", "width_2000")}
+    assert contenders(["a", "b"], "serving_default") == {
+        name: (name, "serving_default") for name in "ab"
+    }
+    assert contenders(["a", "b"], "x,y")["b x"] == ("b", "x")
+    with pytest.raises(ValueError, match="expected different names, received x,x"):
+        contenders(["a"], "x,x")
 
 
 def test_random_inputs_are_whole_numbers_of_the_signature():

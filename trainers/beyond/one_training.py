@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,12 +17,12 @@ from asym_keras.tables import Table
 from trainers.common import environment
 from trainers.common.curves import pruned_on
 from trainers.common.pictures import blank, save
+from trainers.mnist import load_images
 
 logger = logging.getLogger("trainers")
 
 KEPT = (20, 50, 100, 200)
 PAIRS = ((1.0, 0.4), (0.2, 0.5), (0.0, 0.4), (0.0, 0.6))
-BUNDLED = 10_000
 # Rates of Adam by body: of 0.001, 0.003, 0.01, 0.03, 0.1, 0.3 the best for an unpruned network
 # (gamma 0, alpha 0.6) after 8 epochs on 8,000 images, judged on the next 2,000 training images. The
 # layer divides by sqrt(d), so its weights are larger and move farther; convolutions allow less.
@@ -54,22 +53,6 @@ def run(config, command: str) -> list[dict]:
     _draw(config.path(".png"), rows)
     _print(rows, kept)
     return rows
-
-
-def load_images(examples: int) -> Dataset:
-    """The first `examples` training images of MNIST and all test images.
-
-    Up to 10,000 come with the package; more are read through tensorflow-datasets, in its order.
-    """
-    if examples > BUNDLED:
-        return ak.datasets.load_tfds_images("mnist", train=examples, test=BUNDLED, transfer=False)
-    first = ak.datasets.load_mnist()
-    joined = {
-        name: np.concatenate([getattr(first, name), getattr(first.transfer, name)])
-        for name in ("x_train", "y_train", "labels_train", "x_test", "y_test", "labels_test")
-    }
-    taken: Any = {name: a[:examples] if "train" in name else a for name, a in joined.items()}
-    return dataclasses.replace(first, transfer=None, **taken)
 
 
 def networks(config, kept: Sequence[int]) -> Iterator[_Cell]:

@@ -13,6 +13,7 @@ from asym_keras.run_settings import OPERATIONAL
 from trainers.common.config import settings_of
 from trainers.common.lock import clear, is_free, make_folder
 
+
 class SettingsFolder:
     """A folder that knows the flags it was made with.
 
@@ -113,7 +114,7 @@ class RunFolder(SettingsFolder):
     """One run's folder: `config.json`, `history.csv`, `metrics.json`, `model.keras`, ..."""
 
     kind, file, keys = "run", "config.json", {"config", "command", "dataset"}
-    operational = OPERATIONAL
+    operational: ClassVar[tuple[str, ...]] = OPERATIONAL
 
     def __init__(self, path: str | Path):
         super().__init__(path)

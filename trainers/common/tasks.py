@@ -32,4 +32,4 @@ TASKS = {
     "mnist": Task("trainers.mnist", classes=True),
     "cifar10": Task("trainers.cifar10", classes=True, transfer=False, features=True),
 }
-TRAINERS = tuple(dict.fromkeys(task.module for task in TASKS.values()))
+TRAINERS = (*dict.fromkeys(task.module for task in TASKS.values()), "trainers.nested")

@@ -3,6 +3,7 @@
     python -m trainers.sweep --task mnist --keep 100 --trials 30
     python -m trainers.sweep --task energy --keep 50 --tuner random --workers 2 --pareto
     python -m trainers.sweep --task mnist --trials 60 --resume
+    python -m trainers.sweep --task mnist --nested
 
 A trial trains one network, prunes it to --keep nodes and measures it on validation rows: the part
 for transfer; for `simulated` fresh draws; for `cifar10` a tenth of the training rows. The test rows

@@ -7,10 +7,11 @@ import math
 from pathlib import Path
 
 from trainers.common import network
-from trainers.common.config import Flags, knob, shared
+from trainers.common.config import Flags, flag_of, knob, shared
 from trainers.common.tasks import TASKS
 
 MODULE = "trainers.sweep"
+NESTED = "20,50,100,200,500,2000"
 OBJECTIVES = ("val_accuracy_pruned", "val_risk_pruned")
 CLASSIFICATIONS = tuple(name for name, task in TASKS.items() if task.classes)
 
@@ -21,6 +22,16 @@ class Config(Flags):
 
     task: str = knob("mnist", "what to learn", choices=[*TASKS])
     keep: int = knob(100, "nodes that stay", least=1)
+    nested: str | None = knob(
+        None,
+        "search for the best network of several widths instead (trainers.nested): over the rate, "
+        f"the law of the widths' weights, gamma and alpha; the flag alone: {NESTED}",
+        nargs="?",
+        const=NESTED,
+        metavar="WIDTHS",
+    )
+    rates: str = knob("0.001:0.1", "range of Adam's rate with --nested, LOW:HIGH")
+    epochs: int | None = knob(None, "epochs of each trial of --nested (default: 8)", least=1)
     trials: int = knob(30, "trials in all, those of an interrupted sweep included", least=1)
     tuner: str = knob("bayesian", "how pairs are proposed", choices=["bayesian", "random"])
     objective: str | None = knob(
@@ -74,6 +85,10 @@ class Config(Flags):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.nested is None and self.epochs is not None:
+            raise ValueError("--epochs: expected --nested with it, received none. Use --steps.")
+        if self.nested is not None:
+            self._check_nested()
         self._check_ranges()
         self._check_network()
         if self.objective == OBJECTIVES[0] and self.task not in CLASSIFICATIONS:
@@ -86,8 +101,21 @@ class Config(Flags):
         if self.task == "cifar10" and self.features is None:
             raise ValueError("--task cifar10: expected --features FILE.npz with it, received none.")
 
+    def _check_nested(self) -> None:
+        """Refuses the flags of pruned networks."""
+        for name in (
+            *("keep", "objective", "no_refit", "widths", "times", "paper_first", "early_stop"),
+            *("pareto", "width", "steps", "solver", "protocol", "records", "dtype"),
+        ):
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(
+                    f"{flag_of(name)}: expected it without --nested, which trains all widths at "
+                    "once and judges by their mean, received both."
+                )
+
     def _check_ranges(self) -> None:
         for flag, (low, high), least, most in (
+            ("rates", self.rate_range(), math.ulp(0.0), 1.0),
             ("gammas", self.gamma_range(), 0.0, 1.0),
             ("alphas", self.alpha_range(), math.ulp(0.0), math.nextafter(1.0, 0.0)),
             ("widths", self.width_range(), 1, math.inf),
@@ -103,7 +131,7 @@ class Config(Flags):
             if None not in (getattr(self, searched), getattr(self, fixed)):
                 raise ValueError(f"expected --{searched} or --{fixed}, received both.")
         least = self.width_range()[0]
-        if self.keep > least:
+        if self.keep > least and self.nested is None:
             raise ValueError(f"--keep: expected at most the width, {least}, received {self.keep}.")
 
     def _check_network(self) -> None:
@@ -127,6 +155,10 @@ class Config(Flags):
         """The least and the largest alpha."""
         return _range("alphas", self.alphas, float)
 
+    def rate_range(self) -> tuple[float, float]:
+        """The least and the largest rate."""
+        return _range("rates", self.rates, float)
+
     def width_range(self) -> tuple[int, int]:
         """The least and the largest width; equal where it is not searched."""
         if self.widths is None:
@@ -140,6 +172,8 @@ class Config(Flags):
     def measure(self) -> str:
         """Name of the number that is searched for its best."""
         accuracy = self.task in CLASSIFICATIONS
+        if self.nested is not None:
+            return "val_accuracy_mean" if accuracy else "val_risk_mean"
         objective = self.objective or OBJECTIVES[0 if accuracy else 1]
         return objective if self.no_refit else f"{objective}_refit"
 
@@ -153,6 +187,9 @@ class Config(Flags):
 
     def path(self) -> Path:
         """The sweep's folder."""
+        if self.nested is not None:
+            default = f"runs/sweep-nested-{self.task}-{self.tuner}-s{self.seed}"
+            return Path(self.out_dir or default)
         default = f"runs/sweep-{self.task}-{self.protocol}-k{self.keep}-{self.tuner}-s{self.seed}"
         return Path(self.out_dir or default)
 

@@ -20,7 +20,7 @@ _MARKS = {"completed": "o", "stopped": "v"}
 def draw(config: Config, folder: SweepFolder) -> list[Path]:
     """Draws the pictures into `figures/`; returns their files."""
     written = [folder.figures / "plane.png"]
-    _draw_plane(written[0], config, folder.records())
+    draw_plane(written[0], config, folder.records())
     panels = {"pruning": Panel(_pruning_lines(config, folder), "nodes kept", _text(config))}
     if config.pareto:
         panels["pareto"] = Panel(_pareto_lines(config, folder), "nodes kept", _text(config))
@@ -32,10 +32,12 @@ def draw(config: Config, folder: SweepFolder) -> list[Path]:
 
 def _text(config: Config) -> str:
     kind = "accuracy" if config.larger_is_better() else "risk"
+    if config.nested is not None:
+        return f"validation {kind}, mean over the widths"
     return f"validation {kind}" + (" (readout as it is)" if config.no_refit else " (refitted)")
 
 
-def _draw_plane(path: Path, config: Config, records: list[dict]) -> None:
+def draw_plane(path: Path, config: Config, records: list[dict]) -> None:
     """Draws each trial as a point coloured by the objective, a triangle if it was ended early."""
     figure = blank(5.2, 3.9)
     axis = figure.subplots()
@@ -49,7 +51,8 @@ def _draw_plane(path: Path, config: Config, records: list[dict]) -> None:
         edges: dict[str, Any] = {"edgecolors": "0.3", "linewidths": 0.5}
         drawn = axis.scatter(x, y, c=colours, marker=mark, s=46, cmap="viridis", **limits, **edges)
         if status == "completed":
-            label = f"{_text(config)}, {config.keep} nodes"
+            nodes = "" if config.nested is not None else f", {config.keep} nodes"
+            label = f"{_text(config)}{nodes}"
             figure.colorbar(drawn, ax=axis, label=label, extend=extend)
     failed = [record["values"] for record in records if record["status"] == "failed"]
     axis.plot([v["gamma"] for v in failed], [v["alpha"] for v in failed], "x", color="0.4")

@@ -38,9 +38,9 @@ def carry_out(config: Config, command: str) -> dict | None:
         _search(config, folder, role)
         if not leads:
             return None
-        from trainers.sweep import results
+        from trainers.sweep import nested, results
 
-        best = results.write(config, folder)
+        best = (results if config.nested is None else nested).write(config, folder)
     _raise_failures(config, folder, best)
     return best
 

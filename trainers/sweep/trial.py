@@ -75,6 +75,14 @@ class Trials:
         self._sweep, self._folder = sweep, folder
         self._trained = 0.0  # seconds of the present trial within its trainer
 
+    def config(self, values: dict[str, Any], path: Path) -> Any:
+        """The configuration of a trial's run."""
+        return trial_config(self._sweep, values, path)
+
+    def values(self, config: Any) -> dict[str, Any]:
+        """What was searched, as the record has it."""
+        return {name: getattr(config, name) for name in ("gamma", "alpha", "width", "steps")}
+
     def prepare_device(self) -> str:
         """Picks the device, before TensorFlow does anything; returns its name."""
         return self._device
@@ -105,7 +113,7 @@ class Trials:
         record = self._folder.record(trial)
         if record is not None and record["status"] != "failed":
             return record["metrics"]  # the trial ended, and the process died before it said so
-        config = trial_config(self._sweep, values, self._folder.run_path(trial))
+        config = self.config(values, self._folder.run_path(trial))
         began, self._trained = time.monotonic(), 0.0
         try:
             status, metrics, error = self._train(trial, config)
@@ -115,17 +123,17 @@ class Trials:
         self._end(trial, config, began, status, metrics, error)
         return metrics
 
-    def _end(self, trial: str, config: TrainerConfig, began: float, status, metrics, error) -> None:
+    def _end(self, trial: str, config: Any, began: float, status, metrics, error) -> None:
         """Records how a trial ended; removes its checkpoint, which is five times its weights."""
-        values = {name: getattr(config, name) for name in ("gamma", "alpha", "width", "steps")}
-        record = {"trial": trial, "status": status, "values": values, "metrics": metrics}
+        record: dict[str, Any] = {"trial": trial, "status": status, "values": self.values(config)}
+        record |= {"metrics": metrics}
         seconds = time.monotonic() - began
         record |= {"error": error, "seconds": round(seconds, 3)}
         record |= {"overhead_seconds": round(seconds - self._trained, 3)}
         self._folder.write_record(record)
         shutil.rmtree(RunFolder(self._folder.run_path(trial)).checkpoint, ignore_errors=True)
 
-    def _train(self, trial: str, config: TrainerConfig):
+    def _train(self, trial: str, config: Any):
         """Status, numbers and reason of the end."""
         import keras
 

@@ -14,9 +14,10 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from asym_keras.files import write_text
 from trainers.sweep import crew
 from trainers.sweep.folder import SweepFolder
+from trainers.sweep.nested import NestedTrials, declare
 from trainers.sweep.oracle import BayesianOracle, RandomOracle
 from trainers.sweep.results import write_trials
-from trainers.sweep.trial import Trials, trial_config
+from trainers.sweep.trial import Trials
 
 logger = logging.getLogger("trainers")
 
@@ -24,6 +25,7 @@ logger = logging.getLogger("trainers")
 class RunHyperModel(kt.HyperModel):
     """A network as a function of gamma, alpha and, where they are searched, width and steps.
 
+    With --nested one of several widths, and a function of the rate and the widths' weights, too.
     `build` gives the configuration of a run, of which the run makes its network; `fit` makes the
     run: trains by flow or descent, prunes, measures on validation rows.
 
@@ -34,7 +36,7 @@ class RunHyperModel(kt.HyperModel):
 
     def __init__(self, config, folder: SweepFolder):
         super().__init__()
-        self.trials = Trials(config, folder)
+        self.trials = (Trials if config.nested is None else NestedTrials)(config, folder)
         self._config = config
 
     def declare_hyperparameters(self, hp: kt.HyperParameters) -> None:
@@ -48,11 +50,13 @@ class RunHyperModel(kt.HyperModel):
         ):
             if searched is not None:
                 _ = hp.Int(name, low, high, sampling="log") if low < high else hp.Fixed(name, low)
+        if config.nested is not None:
+            declare(config, hp)
 
     def build(self, hp: kt.HyperParameters):
         """The run's configuration, without a place of its own yet."""
         self.declare_hyperparameters(hp)
-        return trial_config(self._config, hp.values, Path("unused"))
+        return self.trials.config(hp.values, Path("unused"))
 
     def fit(self, hp: kt.HyperParameters, model, *, trial_id: str) -> dict[str, float]:
         """Makes the run of a trial; returns what was measured."""

@@ -1,0 +1,209 @@
+"""A nested network as one SavedModel: a signature for each width, and one that chooses a width.
+
+All widths share what they compute alike, and the client chooses its latency by `signature_name`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from asym_keras.files import user_path
+from asym_keras.nesting import find_readout
+from asym_keras.nesting.sure import sureness
+from asym_keras.staged import stages
+from serving.card import check_card, portable_command, write_card
+from serving.exporting import warmup as warmup_requests
+from serving.exporting.check import Served, check_examples, serialized_examples
+from serving.exporting.network import Network
+from serving.exporting.saved_model import METHODS, answers_of, signature_of, signatures
+from serving.exporting.saved_model import write_signatures as write
+from serving.exporting.writing import versions
+from serving.versions import new_version
+
+# Largest difference from the Keras model, as a share of the largest output.
+TOLERANCE = 1e-5
+NEAR = 1e-4  # a width this near the threshold may be sure by rounding
+
+
+def width_signature(width: int) -> str:
+    """Name of the signature of a width."""
+    return f"width_{width}"
+
+
+def export_nested(
+    model: keras.Model,
+    card: dict[str, Any],
+    to: str | os.PathLike[str],
+    *,
+    version: int | None = None,
+    warmup: bool = True,
+    command: str | None = None,
+) -> Path:
+    """Writes a packaged nested model as a new version `to/<name>/<version>`, and checks it.
+
+    Signatures: `serving_default` and the others of one network answer with all nodes;
+    `width_20`, ... with the first ones; `anytime`, of classes, with as many as an example needs:
+    `scores`, `classes`, and `width`, int64 (n,). Wider networks are computed there only if there is
+    an example in the request of which no narrower one is sure, and only for those.
+
+    Args:
+        model: raw values float32 (n, d) -> (n, P, K).
+        card: its card, with `widths`, and with `anytime` and its `threshold` for that signature.
+        to, version, warmup, command: as for `export_model`.
+
+    Returns:
+        Path of the version.
+
+    Raises:
+        ValueError: A card that does not fit the model, or a SavedModel that does not answer as the
+            model does; and all that `export_model` raises.
+    """
+    readout = find_readout(model)
+    shape = tuple(model.output_shape) if readout is not None else ()
+    if readout is None or len(shape) != 3 or list(readout.widths) != card.get("widths"):
+        raise ValueError(
+            f"expected a nested model with the widths of its card, {card.get('widths')}, received "
+            f"{None if readout is None else list(readout.widths)}. Package it with serving.package."
+        )
+    card = check_card(card, dim=model.input_shape[-1], outputs=shape[-1])
+    if warmup:
+        warmup_requests.check_installed()
+    found = nested_signatures(model, card)
+    with new_version(user_path(to) / card["name"], version) as new:
+        names = write(found, new.temporary)
+        if warmup:
+            warmup_requests.write_warmup(new.temporary, card, names)
+        difference = check(new.temporary, model, card)
+        commands = [*card["commands"], *([portable_command(command)] if command else [])]
+        exported = {"half": False, "folded": False, "versions": versions()}
+        exported["largest_difference"] = float(f"{difference:.2g}")
+        write_card(new.temporary, {**card, "commands": commands, "export": exported})
+    assert new.path is not None
+    return new.path
+
+
+def nested_signatures(model: keras.Model, card: dict[str, Any]) -> dict[str, Any]:
+    """Signatures by name, each a `tf.function`; weights are constants.
+
+    Args:
+        model: as `export_nested` takes it.
+        card: its card.
+    """
+    trunk, heads = stages(model)
+    shared = (lambda x: x) if trunk is None else _frozen(trunk)
+    frozen = [_frozen(head) for head in heads]
+
+    def network(head: Callable) -> Network:
+        return Network(lambda x: head(shared(x)), None, None)
+
+    dim, answers = card["inputs"]["dim"], answers_of(card)
+    found = signatures(network(frozen[-1]), card)
+    for width, head in zip(card["widths"], frozen, strict=True):
+        answer = functools.partial(answers, network(head))
+        found[width_signature(width)] = signature_of(answer, dim, tf.float32)
+    if card.get("anytime"):
+        anytime = _first_sure(shared, frozen, card["widths"], card["anytime"]["threshold"])
+        found["anytime"] = signature_of(anytime, dim, tf.float32)
+    return found
+
+
+def _frozen(model: keras.Model) -> Callable:
+    """The model's own call, with constants in the place of its variables."""
+    constants = [tf.constant(keras.ops.convert_to_numpy(v)) for v in model.variables]
+    mapping = list(zip(model.variables, constants, strict=True))
+
+    def call(x: Any) -> Any:
+        with keras.StatelessScope(state_mapping=mapping):
+            return model(x, training=False)
+
+    return call
+
+
+def _first_sure(shared: Callable, heads: list, widths: list[int], threshold: float) -> Callable:
+    """Answers of the first width that is sure, computed only where they are needed."""
+
+    def answer(x: Any) -> dict[str, Any]:
+        features = shared(x)
+        scores = heads[0](features)
+        used = tf.fill([tf.shape(scores)[0]], tf.constant(widths[0], tf.int64))
+        for width, head in zip(widths[1:], heads[1:], strict=True):
+            unsure = sureness(scores, True) < threshold
+
+            both = functools.partial(_wider, head, width, features, scores, used, unsure)
+            scores, used = tf.cond(tf.reduce_any(unsure), both, _same(scores, used))
+        return {"scores": scores, "classes": tf.argmax(scores, axis=-1), "width": used}
+
+    return answer
+
+
+def _wider(
+    head: Callable, width: int, features: Any, scores: Any, used: Any, unsure: Any
+) -> tuple[Any, Any]:
+    """Scores and widths, with those of a wider network where `unsure`."""
+    rows = tf.where(unsure)
+    found = head(tf.gather(features, rows[:, 0]))
+    widths = tf.fill([tf.shape(rows)[0]], tf.constant(width, tf.int64))
+    return (
+        tf.tensor_scatter_nd_update(scores, rows, found),
+        tf.tensor_scatter_nd_update(used, rows, widths),
+    )
+
+
+def _same(*tensors: Any) -> Callable:
+    return lambda: tensors
+
+
+def check(folder: str | os.PathLike[str], model: keras.Model, card: dict[str, Any]) -> float:
+    """Loads a SavedModel anew and compares each signature with the Keras model.
+
+    Returns:
+        The largest difference, as a share of the largest output.
+
+    Raises:
+        ValueError: A signature answers otherwise.
+    """
+    x = check_examples(Network(model, None, None), card)
+    wanted = keras.ops.convert_to_numpy(model(x, training=False))
+    largest = 0.0
+    with Served(folder) as served:
+        for name in served.signatures:
+            inputs = serialized_examples(x) if name in METHODS else x
+            got = served(name, inputs.astype("uint8") if name == "serving_uint8" else inputs)
+            scores = got["scores" if card["task"] == "classification" else "outputs"]
+            expected = _expected(name, wanted, got, card)
+            share = float(np.abs(scores - expected).max() / (np.abs(expected).max() or 1.0))
+            if not share <= TOLERANCE:
+                raise ValueError(
+                    f"the SavedModel that was written is not what it should be: expected {name!r} "
+                    f"within {TOLERANCE:g} of the Keras model's outputs, as a share of the "
+                    f"largest, received a difference of {share:.2g}. No version was made."
+                )
+            largest = max(largest, share)
+    return largest
+
+
+def _expected(name: str, wanted: np.ndarray, got: dict, card: dict[str, Any]) -> np.ndarray:
+    """Of the model's outputs (n, P, K), those that a signature is to answer, (n, K)."""
+    widths = card["widths"]
+    if name == "anytime":
+        sure = keras.ops.convert_to_numpy(sureness(wanted, True)) - card["anytime"]["threshold"]
+        place = np.searchsorted(widths, got["width"])
+        narrower = np.arange(len(widths)) < place[:, None]
+        own = np.take_along_axis(sure, place[:, None], axis=1)[:, 0]
+        stops = (own >= -NEAR) | (place == len(widths) - 1)
+        if (sure >= NEAR)[narrower].any() or not stops.all():
+            raise ValueError(
+                "the SavedModel that was written is not what it should be: expected 'anytime' to "
+                "stop at the first width that is sure, received others. No version was made."
+            )
+        return np.take_along_axis(wanted, place[:, None, None], axis=1)[:, 0]
+    by_width = {width_signature(width): place for place, width in enumerate(widths)}
+    return wanted[:, by_width.get(name, -1)]

@@ -1,0 +1,83 @@
+"""The data that a command names, and what is left out of training."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import asym_keras as ak
+from asym_keras.datasets import Dataset
+from trainers import mnist
+from trainers.common.experiments import configuration
+
+if TYPE_CHECKING:
+    from trainers.nested.config import Config
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rows:
+    """Examples and what they are to be taken for.
+
+    Attributes:
+        x: float32 (n, d).
+        y: int64 (n,) labels, or float32 (n, K) targets of a regression.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def load(config: Config) -> Dataset:
+    """The `Dataset` of the flags."""
+    if config.data is not None:
+        data = (
+            ak.datasets.load_table(config.data, target=str(config.target))
+            if config.is_table()
+            else ak.datasets.load_npz(config.data)
+        )
+    elif config.task == "mnist":
+        return mnist.load_images(config.examples or mnist.BUNDLED)
+    else:
+        options: dict[str, Any] = {"features": config.features} if config.features else {}
+        data = configuration(str(config.task), _Settings(), **options).load()
+    data = dataclasses.replace(data, transfer=None)
+    if config.examples is None:
+        return data
+    if config.examples > len(data.x_train):
+        raise ValueError(
+            f"--examples: expected at most {len(data.x_train)}, which {data.name} has, received "
+            f"{config.examples}."
+        )
+    labels = data.labels_train
+    return dataclasses.replace(
+        data,
+        x_train=data.x_train[: config.examples],
+        y_train=data.y_train[: config.examples],
+        labels_train=None if labels is None else labels[: config.examples],
+    )
+
+
+class _Settings:
+    """No flag goes to the task's own trainer."""
+
+    width = steps = device = quiet = debug = None
+
+
+def test_rows(data: Dataset) -> Rows:
+    """The test rows."""
+    return Rows(data.x_test, data.y_test if data.labels_test is None else data.labels_test)
+
+
+def split(data: Dataset, share: float) -> tuple[Rows, Rows | None]:
+    """Training rows, and the last `share` of them, which are left out; None: none are."""
+    targets = data.y_train if data.labels_train is None else data.labels_train
+    left = round(share * len(targets))
+    if not left:
+        return Rows(data.x_train, targets), None
+    kept = len(targets) - left
+    return Rows(data.x_train[:kept], targets[:kept]), Rows(data.x_train[kept:], targets[kept:])

@@ -1,0 +1,157 @@
+"""One nested run: trained in its folder, measured at every width."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+import numpy as np
+
+import asym_keras as ak
+from asym_keras.datasets import Dataset
+from asym_keras.nesting import nested
+from asym_keras.tables import Table
+from trainers.common import environment, experiment
+from trainers.common.folder import OPERATIONAL, RunFolder
+from trainers.common.lock import folder_lock
+from trainers.nested import networks
+from trainers.nested.data import Rows, split, test_rows
+
+if TYPE_CHECKING:
+    from trainers.nested.config import Config
+
+logger = logging.getLogger("trainers")
+
+
+class NestedFolder(RunFolder):
+    """A run folder; what baselines it is compared with may change."""
+
+    operational: ClassVar[tuple[str, ...]] = (*OPERATIONAL, "baselines", "rates")
+
+    def start_anew_unless(self, config: Config) -> None:
+        """Removes a run of other settings, which a killed process left."""
+        try:
+            self.check(config)
+        except (FileExistsError, ValueError):
+            shutil.rmtree(self.path)
+
+
+def load(path: Path) -> Any:
+    """The trained network of a run folder."""
+    return ak.load_run(path).load_model()
+
+
+class Records(keras.callbacks.Callback):
+    """Writes `history.csv` after each epoch, in the columns of other runs, and each width's."""
+
+    def __init__(self, path: Path, config: Config, steps: int):
+        super().__init__()
+        self._path, self._config, self._steps = path, config, steps
+
+    def on_epoch_end(self, epoch, logs=None):
+        step = (epoch + 1) * self._steps // self._config.epochs
+        rates = 0.5 * (1.0 + np.cos(np.pi * np.arange(step) / self._steps))
+        row = {"step": step, "time": float(self._config.learning_rate * rates.sum())}
+        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        row |= {"train_risk": numbers.pop("loss"), **numbers}
+        # A killed process may have recorded an epoch that it repeats.
+        there = Table.from_csv(self._path).rows if self._path.is_file() else []
+        Table([*(r for r in there if r["step"] < step), row]).to_csv(self._path)
+
+
+def run(
+    config: Config, data: Dataset, path: Path, facts: dict, *, judged: str = "test"
+) -> dict[str, Any]:
+    """Trains one seed in its folder, or goes on; returns `metrics.json`.
+
+    Args:
+        config: the flags.
+        data: that they name.
+        path: the folder.
+        facts: `command` and `device`, for `config.json`.
+        judged: the rows that the widths are measured on: `"test"`, or `"val"`, those held out.
+    """
+    folder = NestedFolder(path)
+    if config.resume and folder.finished():
+        return folder.read("metrics.json")
+    with folder_lock(folder.path):
+        return _train(config, data, folder, facts, judged)
+
+
+def _train(
+    config: Config, data: Dataset, folder: NestedFolder, facts: dict, judged: str
+) -> dict[str, Any]:
+    began = time.monotonic()
+    keras.utils.set_random_seed(config.seed)
+    rows, held_out = split(data, config.held_out)
+    steps = networks.steps_of(config, rows)
+    model = many(config, data, steps)
+    facts = {**facts, **environment.versions(), "dataset": experiment.describe(data)}
+    folder.open(config, facts)
+    folder.require_space(model, "float32")
+    records = Records(folder.path / "history.csv", config, steps)
+    callbacks: list[keras.callbacks.Callback] = [records]
+    if config.tensorboard:
+        log_dir = str(folder.path / "tensorboard")
+        callbacks.append(keras.callbacks.TensorBoard(log_dir))
+    backup = folder.path / "backup"
+    callbacks.append(keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False))
+    verbose = 0 if config.quiet else 1
+    seconds = networks.fit(
+        config, model, rows, held_out=held_out, callbacks=callbacks, verbose=verbose
+    )
+    folder.save(model)
+    asked = test_rows(data) if judged == "test" else held_out
+    if asked is None:
+        raise ValueError("expected rows held out to judge by, received none: raise --held-out.")
+    widths = measured(config, model, asked)
+    metrics: dict[str, Any] = {
+        **{name: getattr(config, name) for name in ("gamma", "alpha", "seed", "learning_rate")},
+        "train_risk": Table.from_csv(folder.path / "history.csv")[-1]["train_risk"],
+        **{f"{judged}_{name}": value for name, value in widths[config.all_widths()[-1]].items()},
+        "widths": {str(width): numbers for width, numbers in widths.items()},
+    }
+    if held_out is not None and data.is_classification and judged == "test":
+        metrics["anytime"] = anytime(model, held_out, test_rows(data))
+    metrics |= {
+        "epoch_seconds": round(seconds, 4),
+        "total_seconds": round(time.monotonic() - began, 1),
+        "peak_memory_gb": environment.peak_memory(),
+    }
+    folder.write("metrics.json", metrics)
+    shutil.rmtree(backup, ignore_errors=True)
+    return metrics
+
+
+def many(config: Config, data: Dataset, steps: int) -> keras.Model:
+    """The nested network, compiled."""
+    width = config.all_widths()[-1]
+    one = networks.build(config, data, width, steps=steps, rate=config.learning_rate)
+    return nested(one, config.all_widths(), shared=config.one_readout, weights=config.law())
+
+
+def measured(config: Config, model: Any, rows: Rows) -> dict[int, dict[str, float]]:
+    """Risk and accuracy of each width."""
+    outputs = networks.answers(model, rows.x)
+    return {
+        width: networks.measures(outputs[:, place], rows.y)
+        for place, width in enumerate(config.all_widths())
+    }
+
+
+def anytime(model: Any, held_out: Rows, test: Rows) -> dict[str, float]:
+    """The threshold with which held-out rows lose no accuracy, and what it does to test rows."""
+    whole = networks.measures(networks.answers(model, held_out.x)[:, -1], held_out.y)
+    quick = ak.anytime(
+        model, held_out=(held_out.x, held_out.y), accuracy=whole["accuracy"], from_logits=True
+    )
+    found = quick.evaluate(test.x, test.y)
+    return {
+        "threshold": quick.threshold,
+        "test_accuracy": found["accuracy"],
+        "mean_width": found["mean_width"],
+    }
