@@ -12,3 +12,5 @@ OPERATIONAL = (
 )
 # Settings that came later. A run folder names them only where they differ from these.
 DEFAULTS: dict[str, Any] = {"activation": "relu", "law": "zipf", "record_spacing": "cubic"}
+# Formats that figures are written in.
+FORMATS = ("png", "pdf", "svg")

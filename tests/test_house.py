@@ -28,7 +28,9 @@ ROWS = (
         "tracing",
         "extras",
         "backend",
+        "bars",
         "run_settings",
+        "startup",
     ),
     ("layers", "fingerprint", "tables"),
     ("models", "inputs", "losses"),
@@ -44,7 +46,7 @@ ROWS = (
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
 FACE = "__init__"  # the package itself: names every part, no part imports it
 DATASETS = "datasets"  # for scripts: the library does not import it, nor it the library but these
-FOR_DATASETS = ("files", "extras")
+FOR_DATASETS = ("files", "extras", "bars")
 GRAPHS = Path("asym_keras/graphs.py")
 # Names that this project gives to attributes, too: on anything but `self` they are Keras's.
 OTHERS_TOO = {"_layers", "_losses", "_nodes", "_operations"}

@@ -1,13 +1,15 @@
-"""Trains the shallow network on a regression task: the UCI sets of Section 6.2, or your own table.
+"""Trains the shallow network on a table: the UCI sets of Section 6.2, or your own data.
 
     python -m trainers.regression --dataset energy --gamma 0
     python -m trainers.regression --dataset airfoil --protocol authors --pairs all
     python -m trainers.regression --data my.csv --target column
+    python -m trainers.regression --data my.npz
 
-40 % of the rows train, 20 % test, the others are for --transfer; features and target have mean 0
-and variance 1 over the training rows. A UCI set is read from uci/ in the folder that
-ASYM_KERAS_DATA_DIR names, or downloaded once. The run folder holds the configuration, the history,
-per-node weight changes, the model and the figures.
+40 % of the rows of a table train, 20 % test, the others are for --transfer; features and target
+have mean 0 and variance 1 over the training rows. A target of text holds classes: the targets are
+then one-hot. An .npz file holds x_train, y_train, x_test, y_test, which are taken as they are. A
+UCI set is read from uci/ in the folder that ASYM_KERAS_DATA_DIR names, or downloaded once. The run
+folder holds the configuration, the history, per-node weight changes, the model and the figures.
 """
 
 from __future__ import annotations
@@ -31,25 +33,36 @@ class Config(TrainerConfig):
     steps: int = shared("steps", 100_000)
     dataset: str | None = knob(None, "a UCI set", choices=[*UCI])
     data: str | None = knob(
-        None, "your own table: a header line, then numbers", metavar="FILE.csv", file="a CSV file"
+        None,
+        "your own table, a header line, then numbers (FILE.csv), or your own arrays x_train, "
+        "y_train, x_test, y_test (FILE.npz)",
+        metavar="FILE",
+        file="a CSV or .npz file",
     )
-    target: str | None = knob(None, "column of --data to predict", metavar="COLUMN")
+    target: str | None = knob(None, "column of --data FILE.csv to predict", metavar="COLUMN")
+    classes: bool = knob(False, "numbers of --target are classes; text always is", later=True)
 
     def __post_init__(self):
         super().__post_init__()
         if (self.dataset is None) == (self.data is None):
             received = "neither" if self.data is None else "both"
             raise ValueError(
-                f"expected --dataset {{{','.join(UCI)}}}, or --data FILE.csv --target COLUMN, "
-                f"received {received}."
+                f"expected --dataset {{{','.join(UCI)}}}, --data FILE.csv --target COLUMN, or "
+                f"--data FILE.npz, received {received}."
             )
-        if self.data is not None:
+        if self.data is not None and not self._is_npz():
             self._check_target(self.data)
-        elif self.target is not None:
-            raise ValueError(
-                f"--target: expected --data FILE.csv with it, received --dataset {self.dataset}, "
-                "whose target is given."
-            )
+            return
+        given = f"--dataset {self.dataset}" if self.data is None else f"--data {self.data}"
+        for flag in ("target", "classes"):
+            if getattr(self, flag):
+                raise ValueError(
+                    f"--{flag}: expected --data FILE.csv with it, received {given}, whose targets "
+                    "are given."
+                )
+
+    def _is_npz(self) -> bool:
+        return self.data is not None and Path(self.data).suffix.lower() == ".npz"
 
     def _check_target(self, data: str) -> None:
         from asym_keras.datasets.csv_table import read_header
@@ -65,8 +78,10 @@ class Config(TrainerConfig):
         return self.dataset or Path(str(self.data)).stem
 
     def load(self):
+        if self.data is not None and self._is_npz():
+            return ak.datasets.load_npz(self.data)
         if self.data is not None and self.target is not None:
-            return ak.datasets.load_table(self.data, target=self.target)
+            return ak.datasets.load_table(self.data, target=self.target, classes=self.classes)
         return ak.datasets.load_uci(str(self.dataset))
 
 

@@ -28,9 +28,21 @@ class Table:
     values: Float64Array  # (rows, columns), in the order of the file
 
 
-def read_csv(path: Path) -> Table:
+def read_csv(path: Path, *, without: str | None = None) -> Table:
     """`parse_csv` of a file; FileNotFoundError where there is none."""
-    return parse_csv(*_content(path))
+    return parse_csv(*_content(path), without=without)
+
+
+def read_words(path: Path, column: str) -> list[tuple[int, str]]:
+    """The cells of a column as text, without the blanks around them, and their lines.
+
+    Cells are "" where a line is too short, of which `read_csv` says more.
+    """
+    names, records = _header(*_content(path))
+    place = names.index(column)
+    return [
+        (line, record[place].strip() if place < len(record) else "") for line, record in records
+    ]
 
 
 def read_header(path: Path) -> list[str]:
@@ -38,14 +50,17 @@ def read_header(path: Path) -> list[str]:
     return _header(*_content(path))[0]
 
 
-def parse_csv(content: bytes, origin: str) -> Table:
+def parse_csv(content: bytes, origin: str, *, without: str | None = None) -> Table:
     """The numbers of a CSV file with a header line; the arguments are those of `read_records`.
+
+    The column `without`, which may hold text, is left out.
 
     Raises:
         ValueError: As `read_records`; a header without names for at least two columns; a line
             of another length, or a cell that is no finite number; no row.
     """
     names, records = _header(content, origin)
+    kept = [k for k, name in enumerate(names) if name != without]
     values = []
     for line, record in records:
         if len(record) != len(names):
@@ -53,10 +68,10 @@ def parse_csv(content: bytes, origin: str) -> Table:
                 f"{origin}: expected {len(names)} cells in each line as in the header, received "
                 f"{len(record)} in line {line}; repair that line"
             )
-        values.append([_number(cell, k, line, names, origin) for k, cell in enumerate(record)])
+        values.append([_number(record[k], k, line, names, origin) for k in kept])
     if not values:
         raise ValueError(f"{origin}: expected rows of numbers below the header, received none")
-    return Table(names, np.array(values, dtype=np.float64))
+    return Table([names[k] for k in kept], np.array(values, dtype=np.float64))
 
 
 def read_records(content: bytes, origin: str) -> Iterator[tuple[int, list[str]]]:

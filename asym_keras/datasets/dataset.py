@@ -111,7 +111,7 @@ class Dataset:
         arrays: dict[str, Any] = {}
         for prefix, part in parts.items():
             record = part.preprocessing
-            facts = {"name": part.name, "source": part.source}
+            facts: dict[str, Any] = {"name": part.name, "source": part.source}
             facts["preprocessing"] = None if record is None else record.to_dict()
             arrays[f"{prefix}facts"] = np.array(json.dumps(facts))
             arrays |= {

@@ -85,11 +85,11 @@ def _key(recipe: dict, images: npt.NDArray[np.uint8]) -> str:
 def _compute(
     backbone: Backbone, images: np.ndarray, first: Float32Array, batch_size: int, progress: bool
 ) -> Float32Array:
-    from tqdm.auto import tqdm
+    from asym_keras.bars import progress_bar
 
     features = np.empty((len(images), first.shape[1]), np.float32)
     features[: len(first)] = first
-    with tqdm(
+    with progress_bar(
         total=len(images), initial=len(first), desc="features", unit="image", disable=not progress
     ) as bar:
         for start in range(len(first), len(images), batch_size):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import numpy as np
 
@@ -46,5 +47,7 @@ def _read(arrays: dict[str, np.ndarray], prefix: str, transfer: Dataset | None =
     record = facts.pop("preprocessing")
     if record is not None:
         facts["preprocessing"] = Preprocessing.from_dict(record)
-    parts = {name: arrays[f"{prefix}{name}"] for name in ARRAYS if f"{prefix}{name}" in arrays}
+    parts: dict[str, Any] = {
+        name: arrays[f"{prefix}{name}"] for name in ARRAYS if f"{prefix}{name}" in arrays
+    }
     return Dataset(**parts, **facts, transfer=transfer)

@@ -13,4 +13,5 @@ from asym_keras.plotting.one_run import learning_curves as learning_curves
 from asym_keras.plotting.paper_figures import PAPER_FIGURES as PAPER_FIGURES
 from asym_keras.plotting.paper_figures import PaperPanel as PaperPanel
 from asym_keras.plotting.paper_figures import paper_figure as paper_figure
+from asym_keras.plotting.run_groups import plot_curve as plot_curve
 from asym_keras.plotting.run_groups import several_runs as several_runs

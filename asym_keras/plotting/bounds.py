@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from asym_keras.files import atomic_path, user_path
+from asym_keras.files import user_path
 from asym_keras.plotting.curves import QUANTITIES
+from asym_keras.plotting.saving import save_figure
+from asym_keras.plotting.styles import colour_in
 from asym_keras.tables import Table
 
 _LINE: dict[str, Any] = {"linewidth": 1.6}
 _POINTS: dict[str, Any] = {"linestyle": "none", "markersize": 2}
 
 
-def theory_bounds(folder: str | os.PathLike) -> Path:
+def theory_bounds(
+    folder: str | os.PathLike, *, formats: Sequence[str] = ("png",), ax: Any = None
+) -> np.ndarray:
     """Draws a run beside bounds (a) to (d) of Theorem 4.1 or 4.2.
 
     From `history.csv`, `nodes.npz` (with `weight_change_bound`) and `theory.json` (with
@@ -26,9 +30,11 @@ def theory_bounds(folder: str | os.PathLike) -> Path:
 
     Args:
         folder: a run folder.
+        formats: of the file, `figures/theory.png` and others.
+        ax: four axes to draw into; no file is written then.
 
     Returns:
-        The file written, `figures/theory.png`.
+        The axes, of bounds (b), (a), (d) and (c).
     """
     from matplotlib.figure import Figure
 
@@ -52,22 +58,22 @@ def theory_bounds(folder: str | os.PathLike) -> Path:
         ("(d)", time[1:], ntg_change[1:], most, QUANTITIES["ntg_change"].text),
         ("(c)", np.arange(1, len(change) + 1), change, change_bound, moved),
     )
+    colour = colour_in(folder)
     promise = "" if bounds["promised"] else ", not promised"
     figure = Figure(figsize=(9.0, 6.4), layout="constrained")
-    axes = figure.subplots(2, 2).ravel()
+    axes = figure.subplots(2, 2).ravel() if ax is None else np.ravel(np.array(ax, dtype=object))
     for axis, (part, x, values, bound, label) in zip(axes, panels, strict=True):
         x_label, style = ("node $j$", _POINTS) if part == "(c)" else ("time $t$", _LINE)
-        axis.plot(x, values, color="C0", marker=".", **style, label="measured")
+        axis.plot(x, values, color=colour, marker=".", **style, label="measured")
         text = f"bound {part}{promise}"
         if bound is None:
             x, bound, text = np.empty(0), [], f"no bound {part}: {bounds['silence']}"
-        axis.plot(x, bound, color="C1", linestyle="--", label=text)
+        axis.plot(x, bound, color="black", linestyle="--", label=text)
         y_scale = "log" if np.any(values > 0.0) else "linear"
         axis.set(xscale="log", yscale=y_scale, xlabel=x_label, ylabel=label)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    (folder / "figures").mkdir(exist_ok=True)
-    path = folder / "figures" / "theory.png"
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-    return path
+    if ax is None:
+        (folder / "figures").mkdir(exist_ok=True)
+        save_figure(figure, folder / "figures" / "theory.png", formats=formats)
+    return axes

@@ -12,7 +12,7 @@ from asym_keras.tables import Table
 
 _X = {
     "history": ("step", "step"),
-    "pruning": ("pruned", "pruned nodes"),
+    "pruning": ("pruned", "nodes kept"),
     "transfer": ("features", "features"),
 }
 
@@ -37,13 +37,20 @@ class Quantity:
 
     @property
     def x_column(self) -> str:
-        """Column that it is drawn over."""
+        """Column that its curve is over. Pruning is drawn over the nodes that are left of them."""
         return _X[self.table][0]
 
     @property
     def x_text(self) -> str:
         """What the other axis says."""
         return _X[self.table][1]
+
+    def drawn(self, x: np.ndarray, *values: np.ndarray, width: int) -> tuple[np.ndarray, ...]:
+        """A curve as it is drawn: pruning over the nodes kept of `width`, one or more of them."""
+        if self.table != "pruning":
+            return (x, *values)
+        kept = width - x
+        return tuple(array[kept > 0] for array in (kept, *values))
 
     @property
     def is_risk(self) -> bool:
@@ -127,7 +134,7 @@ def table_curve(
     """`curve` of the tables themselves; `root` takes the square root of the NTG change."""
     of = QUANTITIES[quantity]
     values = table.column(of.column_of(refit=refit))
-    if of.name == "weight_change" and nodes is not None:
+    if of.name == "weight_change" and nodes is not None and "node_weight_change" in nodes:
         changes = nodes["node_weight_change"]
         values = changes[:, np.argmax(changes[-1])]
     if of.name == "ntg_change" and root:

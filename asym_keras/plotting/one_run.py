@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from asym_keras.files import user_path
 from asym_keras.plotting.curves import QUANTITIES, Quantity, table_curve
 from asym_keras.plotting.panels import Line, Panel, draw_panels
+from asym_keras.plotting.styles import Style, colour_in
 from asym_keras.tables import Table
 
 _X_LABELS = {"step": r"step ($t\,/\,$learning rate)"}
 
 
-def learning_curves(folder: str | os.PathLike) -> list[Path]:
+def learning_curves(
+    folder: str | os.PathLike, *, formats: Sequence[str] = ("png",), ax: Any = None
+) -> np.ndarray:
     """Draws the curves of Figure 10 that a run folder has.
 
     From `history.csv` and `nodes.npz`, and from `pruning.csv` and `transfer.csv` where they are.
-    The weight change is that of the node which moves most by the end, as in the paper. Pruning
-    with a refitted readout is dotted, where the run has it.
+    The weight change is that of the node which moves most by the end, as in the paper. Pruning is
+    drawn over the nodes kept; with a refitted readout, where the run has it, with rings.
 
     Args:
         folder: a run folder, or one that a run is about to finish.
 
+        formats: of the files in its `figures/`: one each curve, and `learning_curves` with all.
+        ax: axes to draw into, one each curve; no file is written then.
+
     Returns:
-        The files written to its `figures/`: one PNG a curve, and `learning_curves.png` with all.
+        The axes of the figure with all curves.
     """
     folder = user_path(folder)
     tables = {"history": Table.from_csv(folder / "history.csv")}
@@ -37,23 +44,27 @@ def learning_curves(folder: str | os.PathLike) -> list[Path]:
     if (folder / "nodes.npz").exists():
         with np.load(folder / "nodes.npz", allow_pickle=False) as file:
             nodes = dict(file)
+    style = Style(colour_in(folder))
     panels = {
-        name: _panel(of, tables[of.table], nodes)
+        name: _panel(of, tables[of.table], nodes, style)
         for name, of in QUANTITIES.items()
         if of.table in tables and of.column in tables[of.table][0]
     }
+    if ax is not None:
+        return draw_panels(None, list(panels.values()), ax=ax)
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
-    groups = {name: [panel] for name, panel in panels.items()}
-    groups["learning_curves"] = list(panels.values())
-    for name, group in groups.items():
-        draw_panels(figures / f"{name}.png", group)
-    return [figures / f"{name}.png" for name in groups]
+    for name, panel in panels.items():
+        draw_panels(figures / f"{name}.png", [panel], formats=formats)
+    return draw_panels(figures / "learning_curves.png", list(panels.values()), formats=formats)
 
 
-def _panel(of: Quantity, table: Table, nodes: dict[str, np.ndarray] | None) -> Panel:
-    lines = [Line(*table_curve(table, nodes, of.name, root=False, refit=False))]
-    if of.column_of(refit=True) in table[0]:
-        refitted = table_curve(table, nodes, of.name, root=False, refit=True)
-        lines.append(Line(*refitted, refitted=True))
-    return Panel(tuple(lines), _X_LABELS.get(of.x_column, of.x_text), of.text)
+def _panel(of: Quantity, table: Table, nodes: dict[str, np.ndarray] | None, style: Style) -> Panel:
+    width = int(table[0]["pruned"] + table[0]["kept"]) if of.table == "pruning" else 0
+    lines = []
+    for refit in (False, True):
+        if of.column_of(refit=refit) in table[0]:
+            curve = table_curve(table, nodes, of.name, root=False, refit=refit)
+            lines.append(Line(*of.drawn(*curve, width=width), style, refitted=refit))
+    label = _X_LABELS.get(of.x_column, of.x_text)
+    return Panel(tuple(lines), label, of.text, log_x=of.table == "pruning")

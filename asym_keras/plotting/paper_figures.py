@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,29 +62,35 @@ _FREE = {10: 7}  # place of the legend, so that pruning and transfer have a row 
 
 def paper_figure(
     number: int,
-    path: str | os.PathLike,
+    path: str | os.PathLike | None = None,
     groups: Mapping[str, Sequence[Sequence[Run]]] | None = None,
     *,
     published: Published | None = None,
     title: str = "",
     refit: bool = False,
-) -> Path:
+    formats: Sequence[str] | None = None,
+    ax: Any = None,
+) -> np.ndarray:
     """Draws a figure of the paper, and writes the numbers drawn to a CSV file beside it.
 
-    Lines are means over runs, bands one standard deviation (ddof 1).
+    Lines are means over runs, bands one standard deviation (ddof 1). Pruning is drawn over the
+    nodes kept. The CSV file has the path's name, and columns
+    `task,gamma,alpha,panel,x,mean,std,runs`; `x` of pruning is the number of pruned nodes, `std`
+    is empty where there is one run, and a refitted curve has the suffix `_refit` in `panel`.
 
     Args:
         number: 1 to 11.
-        path: the PNG file; the CSV file differs in its suffix.
+        path: the file, `.png`, `.pdf` or `.svg`. None: neither it nor the CSV file is written.
         groups: by task, the runs of each line. Not needed for Figure 5.
-        published: gives the curves to draw dashed; None: none.
-        title: of the figure.
-        refit: draw pruning with a refitted readout too, dotted, where the runs have it. The paper
-            does not.
+        published: gives the curves to draw with crosses; None: none.
+        title: of the figure; none unless it is given.
+        refit: draw pruning with a refitted readout too, with rings, where the runs have it. The
+            paper does not.
+        formats: of several files, such as `("pdf", "svg")`. None: that of `path`.
+        ax: axes to draw into, one each panel, in the place of a new figure.
 
     Returns:
-        The CSV file: columns `task,gamma,alpha,panel,x,mean,std,runs`; `std` is empty where there
-        is one run, and a refitted curve has the suffix `_refit` in `panel`.
+        The axes, one each panel.
 
     Raises:
         ValueError: No such figure, or a run without what is drawn.
@@ -93,7 +98,6 @@ def paper_figure(
     """
     if number not in PAPER_FIGURES:
         raise ValueError(f"expected a figure from 1 to 11, received {number}.")
-    path = user_path(path)
     if number == 5:
         panels, rows = _concentration()
     else:
@@ -101,10 +105,13 @@ def paper_figure(
     places: list[Panel | None] = [*panels]
     if number in _FREE:
         places.insert(_FREE[number], None)
-    draw_panels(path, places, columns=_GRID.get(number, 4), title=title)
-    table = path.with_suffix(".csv")
-    Table([dict(zip(COLUMNS, row, strict=True)) for row in rows]).to_csv(table)
-    return table
+    file = None if path is None else user_path(path)
+    options = {"columns": _GRID.get(number, 4), "title": title, "formats": formats, "ax": ax}
+    axes = draw_panels(file, places, **options)
+    if file is not None:
+        table = Table([dict(zip(COLUMNS, row, strict=True)) for row in rows])
+        table.to_csv(file.with_suffix(".csv"))
+    return axes
 
 
 def _measured(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from asym_keras.files import user_path
-from asym_keras.plotting.curves import QUANTITIES, has_curve
-from asym_keras.plotting.means import MeanCurve, mean_curve
+from asym_keras.plotting.curves import QUANTITIES, Quantity, has_curve
+from asym_keras.plotting.means import MeanCurve, by_seed, mean_curve
 from asym_keras.plotting.panels import Line, Panel, draw_panels
+from asym_keras.plotting.styles import styles_of
 from asym_keras.runs import Run
 
 # (task, quantity, gamma, alpha) -> the published curve, or None where there is none.
@@ -17,30 +20,35 @@ Published = Callable[[str, str, float, float], MeanCurve | None]
 
 
 def several_runs(
-    path: str | os.PathLike,
-    groups: Sequence[Sequence[Run]],
+    path: str | os.PathLike | None,
+    groups: Sequence[Sequence[Run]] | Sequence[Run],
     *,
     labels: Sequence[str] | None = None,
     published: Published | None = None,
     title: str = "",
-) -> Path:
+    formats: Sequence[str] | None = None,
+    ax: Any = None,
+) -> np.ndarray:
     """Draws every quantity that all runs have, one line a group.
 
-    Pruning with a refitted readout is dotted beside it, for the groups whose runs all have it.
+    Pruning with a refitted readout has rings beside it, for the groups whose runs all have it.
 
     Args:
-        path: the PNG file.
-        groups: runs whose mean is one line, as `by_seed` groups them.
+        path: the file, `.png`, `.pdf` or `.svg`. None: none is written.
+        groups: runs whose mean is one line, as `by_seed` groups them; or runs, to be grouped so.
         labels: a name for each group. None: its gamma and alpha.
-        published: gives the curves to draw dashed; None: none.
-        title: of the figure.
+        published: gives the curves to draw with crosses; None: none.
+        title: of the figure; none unless it is given.
+        formats: of several files, such as `("pdf", "svg")`. None: that of `path`.
+        ax: axes to draw into, one each quantity, in the place of a new figure.
 
     Returns:
-        The file written.
+        The axes, one each quantity.
 
     Raises:
         ValueError: No group, or no quantity that all runs have.
     """
+    groups = _grouped(groups)
     runs = [run for group in groups for run in group]
     shared = [name for name in QUANTITIES if runs and all(has_curve(run, name) for run in runs)]
     if not shared:
@@ -52,9 +60,53 @@ def several_runs(
         runs_panel(name, groups, labels=labels, published=published, refit=True)[0]
         for name in shared
     ]
-    path = user_path(path)
-    draw_panels(path, panels, title=title)
-    return path
+    file = None if path is None else user_path(path)
+    return draw_panels(file, panels, title=title, formats=formats, ax=ax)
+
+
+def plot_curve(
+    runs: Run | Sequence[Run] | Sequence[Sequence[Run]],
+    quantity: str = "train_risk",
+    *,
+    labels: Sequence[str] | None = None,
+    title: str = "",
+    refit: bool = False,
+    ax: Any = None,
+) -> Any:
+    """Draws one quantity of a run, or of several, as means over seeds; writes no file.
+
+    Args:
+        runs: one, several, or groups of runs whose mean is one line.
+        quantity: a key of `QUANTITIES`.
+        labels: a name for each line. None: its gamma and alpha.
+        title: of the axes; none unless it is given.
+        refit: draw pruning with a refitted readout, too, with rings.
+        ax: axes to draw into. None: new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: No such quantity, or a run without it.
+
+    Example:
+        >>> axes = asym_keras.plotting.plot_curve(asym_keras.load_runs("runs"), "test_risk")
+        >>> axes.get_ylabel()
+        'test risk'
+    """
+    if quantity not in QUANTITIES:
+        raise ValueError(
+            f"plot_curve: expected a quantity of {', '.join(QUANTITIES)}, received {quantity!r}."
+        )
+    groups = _grouped([runs] if isinstance(runs, Run) else runs)
+    panel, _, _ = runs_panel(quantity, groups, labels=labels, title=title, refit=refit)
+    return draw_panels(None, [panel], ax=ax)[0]
+
+
+def _grouped(groups: Sequence[Sequence[Run]] | Sequence[Run]) -> list[list[Run]]:
+    """The groups of runs; runs that are none yet by what differs in seed alone."""
+    alone = [run for run in groups if isinstance(run, Run)]
+    return by_seed(alone) if alone else [list(group) for group in groups if group]
 
 
 def runs_panel(
@@ -73,23 +125,32 @@ def runs_panel(
     of, lines, means = QUANTITIES[quantity], [], []
     refits: list[MeanCurve | None] = []
     names = [group[0].label for group in groups] if labels is None else labels
-    for colour, (name, group) in enumerate(zip(names, groups, strict=True)):
+    styles = styles_of([group[0] for group in groups])
+    for style, name, group in zip(styles, names, groups, strict=True):
         mean = mean_curve(group, quantity)
         means.append(mean)
-        lines.append(Line(mean.x, mean.mean, colour, _mathematical(name), std=mean.std))
+        x, y, std = of.drawn(mean.x, mean.mean, mean.std, width=_width(of, group[0]))
+        lines.append(Line(x, y, style, _mathematical(name), std=std))
         fit = None
         if refit and all(has_curve(run, quantity, refit=True) for run in group):
             fit = mean_curve(group, quantity, refit=True)
-            lines.append(Line(fit.x, fit.mean, colour, refitted=True))
+            x, y = of.drawn(fit.x, fit.mean, width=_width(of, group[0]))
+            lines.append(Line(x, y, style, refitted=True))
         refits.append(fit)
         config = group[0].config
         theirs = published and published(group[0].task, quantity, config["gamma"], config["alpha"])
-        if theirs:
-            lines.append(Line(theirs.x, theirs.mean, colour, published=True))
+        if theirs:  # whose last point has all nodes pruned
+            x, y = of.drawn(theirs.x, theirs.mean, width=int(theirs.x[-1]))
+            lines.append(Line(x, y, style, published=True))
     protocols = {str(run.config.get("protocol")) for group in groups for run in group}
     text = of.text_for(protocols.pop() if len(protocols) == 1 else "")
-    panel = Panel(tuple(lines), of.x_text, text, title, may_be_log=of.is_risk)
-    return panel, means, refits
+    scales = {"may_be_log": of.is_risk, "log_x": of.table == "pruning"}
+    return Panel(tuple(lines), of.x_text, text, title, **scales), means, refits
+
+
+def _width(of: Quantity, run: Run) -> int:
+    """The width that a pruning curve counts from; 0 where it is not asked for."""
+    return run.width if of.table == "pruning" else 0
 
 
 def _mathematical(label: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from tqdm.auto import tqdm
-
+from asym_keras.bars import progress_bar
 from asym_keras.tables import History
 
 logger = logging.getLogger(__name__)
@@ -20,7 +19,7 @@ class Progress:
     def __init__(self, run, end: float, *, disable: bool):
         done = round(1000 * run.fraction(end))
         form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=1000, initial=done, disable=disable, bar_format=form, desc="training"
         )
         self._run, self._end = run, end

@@ -42,7 +42,7 @@ for gamma in (1, 0):
     model = ak.shallow_network(784, 10, width=WIDTH, gamma=gamma, alpha=0.4, seed=0)
     probe = RiskProbe("test", x_test, y_test, labels=labels_test)
     history = train(
-        model, x, y, method=GradientFlow(), end_time=100_000, probes={"test": probe}, progress=False
+        model, x, y, method=GradientFlow(), end_time=100_000, probes=[probe], progress=False
     )
     models[gamma] = model
     accuracy = history.column("test_accuracy")[-1]

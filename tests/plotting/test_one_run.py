@@ -38,7 +38,7 @@ def run_folder(folder, columns, *, nodes=True, records=5):
 @pytest.fixture
 def drawn(monkeypatch):
     """The lines of each figure by file name, as they would be drawn."""
-    return noted(monkeypatch, lambda path, panels: path.touch())
+    return noted(monkeypatch, lambda path, panels, **_: path.touch())
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def painted(monkeypatch):
 def noted(monkeypatch, draw):
     curves = {}
 
-    def note(path, panels):
+    def note(path, panels, **options):
         curves[path.name] = [panel.lines[0] for panel in panels]
-        draw(path, panels)
+        return draw(path, panels, **options)
 
     monkeypatch.setattr(one_run, "draw_panels", note)
     return curves
@@ -82,9 +82,10 @@ def size_of(path):
 )
 def test_one_figure_a_column_and_one_with_all(tmp_path, columns, painted):
     run_folder(tmp_path, columns, nodes="weight_change" in columns)
-    written = plotting.learning_curves(tmp_path)
+    axes = plotting.learning_curves(tmp_path)
     names = [f"{name}.png" for name in [*columns, "learning_curves"]]
-    assert [path.name for path in written] == names
+    assert len(axes) == len(columns)
+    written = [tmp_path / "figures" / name for name in names]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(names)
     single = {size_of(path) for path in written[:-1]}
     rows = -(-len(columns) // 4)
@@ -130,26 +131,26 @@ def test_line_runs_through_the_numbers(tmp_path, monkeypatch):
 
 def test_pruning_and_transfer_are_drawn_where_they_are(tmp_path, drawn):
     folder = write_run(tmp_path / "run", width=40, transfer=True)
-    written = plotting.learning_curves(folder)
+    plotting.learning_curves(folder)
     (line,) = drawn["pruning_test_risk.png"]
-    np.testing.assert_array_equal(line.x, np.arange(0, 41, 2))
-    np.testing.assert_allclose(line.y, 2.0 * (1.0 + np.linspace(0, 1, 21) ** 2), rtol=1e-12)
+    np.testing.assert_array_equal(line.x, np.arange(40, 0, -2))  # nodes kept, one at least
+    np.testing.assert_allclose(line.y, 2.0 * (1.0 + np.linspace(0, 1, 21)[:-1] ** 2), rtol=1e-12)
     (line,) = drawn["transfer_train_risk.png"]
     np.testing.assert_allclose(line.y, 2.0 / np.arange(10, 101, 10), rtol=1e-12)
-    assert len(written) == 5 + 2 + 2 + 1
+    assert len(drawn) == 5 + 2 + 2 + 1
 
 
 def test_refitted_pruning_is_drawn_beside_the_plain_one(tmp_path, monkeypatch):
     panels = {}
     monkeypatch.setattr(
-        one_run, "draw_panels", lambda path, group: panels.setdefault(path.name, group)
+        one_run, "draw_panels", lambda path, group, **_: panels.setdefault(path.name, group)
     )
     plotting.learning_curves(write_run(tmp_path / "run", refit=True, transfer=True))
-    expected = 2.0 * (1.0 + np.linspace(0, 1, 21) ** 2)
+    expected = 2.0 * (1.0 + np.linspace(0, 1, 21)[:-1] ** 2)
     for name in ("train", "test"):
         plain, refitted = panels[f"pruning_{name}_risk.png"][0].lines
         assert (plain.refitted, refitted.refitted) == (False, True)
-        np.testing.assert_array_equal(refitted.x, np.arange(21))
+        np.testing.assert_array_equal(refitted.x, np.arange(20, 0, -1))
         np.testing.assert_allclose(plain.y, expected, rtol=1e-12)
         np.testing.assert_allclose(refitted.y, expected / 2, rtol=1e-12)
     lines = [len(panel.lines) for panel in panels["learning_curves.png"]]

@@ -84,22 +84,22 @@ def test_legend_names_each_colour_once_and_the_kinds_of_line(figure):
     drawn = figure([panel(*lines), panel(*lines)])
     (legend,) = drawn.legends
     assert entries(legend) == ["a", "b", "± one standard deviation", "published"]
-    solid, other, dashed = drawn.axes[0].lines
-    assert [to_hex(la.get_color()).upper() for la in (solid, other, dashed)] == [
+    solid, other, crossed = drawn.axes[0].lines
+    assert [to_hex(la.get_color()).upper() for la in (solid, other, crossed)] == [
         COLOURS[0],
         COLOURS[1],
         COLOURS[0],
     ]
-    assert solid.get_linestyle() == "-" != dashed.get_linestyle()
+    assert (solid.get_marker(), crossed.get_marker()) == (".", "x")
 
 
-def test_refitted_readout_is_dotted_in_its_colour_and_named(figure):
+def test_refitted_readout_has_rings_in_its_colour_and_is_named(figure):
     lines = [Line(X, X, 1, "a"), Line(X, X / 2, 1, refitted=True)]
     drawn = figure([panel(*lines)])
-    plain, dotted = drawn.axes[0].lines
-    assert (plain.get_linestyle(), dotted.get_linestyle()) == ("-", ":")
-    assert dotted.get_color() == plain.get_color()
-    np.testing.assert_array_equal(dotted.get_ydata(), X / 2)
+    plain, ringed = drawn.axes[0].lines
+    assert (plain.get_marker(), ringed.get_marker()) == (".", "o")
+    assert ringed.get_color() == plain.get_color()
+    np.testing.assert_array_equal(ringed.get_ydata(), X / 2)
     assert entries(drawn.legends[0]) == ["a", "readout refitted"]
     # Where there is one curve without a name, too: two lines need a word.
     (legend,) = figure([panel(Line(X, X), Line(X, X / 2, refitted=True))]).legends

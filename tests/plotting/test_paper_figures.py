@@ -49,15 +49,22 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
+def numbers(draw, number, path, *arguments, **options):
+    """Rows of the CSV file beside a figure that is drawn."""
+    draw(number, path, *arguments, **options)
+    return rows_of(path.with_suffix(".csv"))
+
+
 def labels(figure):
     return [axis.get_ylabel() for axis in figure.axes if axis.axison]
 
 
 def test_figure_1_has_the_panels_and_means_of_the_paper(tmp_path, figures):
     runs = groups(tmp_path, protocol="authors")
-    path = paper_figure(1, tmp_path / "figure_01.png", {"simulated": runs})
-    assert path == tmp_path / "figure_01.csv"
+    axes = paper_figure(1, tmp_path / "figure_01.png", {"simulated": runs})
+    assert (tmp_path / "figure_01.csv").is_file()
     (figure,) = figures
+    assert list(axes) == figure.axes[:4]
     assert labels(figure) == [
         "training risk",
         QUANTITIES["weight_change"].text,
@@ -76,7 +83,7 @@ def test_figure_1_has_the_panels_and_means_of_the_paper(tmp_path, figures):
 
 def test_numbers_drawn_stand_beside_the_figure(tmp_path):
     runs = groups(tmp_path)
-    rows = rows_of(paper_figure(1, tmp_path / "f.png", {"simulated": runs}))
+    rows = numbers(paper_figure, 1, tmp_path / "f.png", {"simulated": runs})
     assert list(rows[0]) == ["task", "gamma", "alpha", "panel", "x", "mean", "std", "runs"]
     assert len(rows) == 4 * 4 * 6  # panels, pairs, records
     (row,) = [
@@ -91,12 +98,12 @@ def test_numbers_drawn_stand_beside_the_figure(tmp_path):
 
 
 def test_single_runs_have_no_std(tmp_path):
-    rows = rows_of(paper_figure(1, tmp_path / "f.png", {"simulated": groups(tmp_path, seeds=1)}))
+    rows = numbers(paper_figure, 1, tmp_path / "f.png", {"simulated": groups(tmp_path, seeds=1)})
     assert {(row["std"], row["runs"]) for row in rows} == {("", "1")}
 
 
 def test_figure_5_is_the_closed_form(tmp_path):
-    rows = rows_of(paper_figure(5, tmp_path / "f.png"))
+    rows = numbers(paper_figure, 5, tmp_path / "f.png")
     alpha = np.array([float(row["x"]) for row in rows])
     mean = np.array([float(row["mean"]) for row in rows])
     np.testing.assert_allclose(mean, zeta(2 / alpha) / zeta(1 / alpha) ** 2, rtol=1e-12)
@@ -110,7 +117,7 @@ def test_figure_2_names_the_task_of_each_panel(tmp_path, figures):
     paper_figure(2, tmp_path / "f.png", runs)
     assert [axis.get_title() for axis in figures[0].axes] == [*tasks]
     assert labels(figures[0])[2:] == ["training risk, pruned", "test risk, transfer"]
-    assert [a.get_xlabel() for a in figures[0].axes] == ["step", "step", "pruned nodes", "features"]
+    assert [a.get_xlabel() for a in figures[0].axes] == ["step", "step", "nodes kept", "features"]
 
 
 def test_figure_10_has_its_legend_between_the_panels(tmp_path, figures):
@@ -124,7 +131,7 @@ def test_figure_10_has_its_legend_between_the_panels(tmp_path, figures):
     assert axes[12].get_ylabel() == "training risk, transfer"
 
 
-def test_published_curves_are_dashed_in_the_colour_of_their_pair(tmp_path, figures):
+def test_published_curves_have_crosses_in_the_colour_of_their_pair(tmp_path, figures):
     asked = []
 
     def published(task, quantity, gamma, alpha):
@@ -139,6 +146,7 @@ def test_published_curves_are_dashed_in_the_colour_of_their_pair(tmp_path, figur
     assert asked[:4] == [("simulated", "train_risk", *pair) for pair in PAIRS]
     assert len(lines) == 4 + 3
     assert lines[1].get_color() == lines[2].get_color()
+    assert (lines[1].get_marker(), lines[2].get_marker()) == (".", "x")
     np.testing.assert_array_equal(lines[2].get_ydata(), [1.0, 0.5])
 
 
@@ -161,7 +169,8 @@ def test_what_a_run_lacks_is_told(tmp_path):
 def test_several_runs_draw_what_all_have(tmp_path, figures):
     runs = groups(tmp_path, seeds=2)
     less = [load_run(write_run(tmp_path / "less", pruning=False))]
-    assert several_runs(tmp_path / "f.png", [*runs, less]) == tmp_path / "f.png"
+    axes = several_runs(tmp_path / "f.png", [*runs, less])
+    assert [axis.get_ylabel() for axis in axes] == labels(figures[0])
     assert labels(figures[0])[-1] == QUANTITIES["ntg_min_eigenvalue"].text
     names = [text.get_text() for text in figures[0].axes[-1].get_legend().get_texts()]
     assert names[:2] == [r"$\gamma$ = 1", r"$\gamma$ = 0.5, $\alpha$ = 0.7"]
@@ -171,8 +180,8 @@ def test_several_runs_draw_what_all_have(tmp_path, figures):
         several_runs(tmp_path / "g.png", [])
 
 
-def dotted(axis):
-    return [line for line in axis.lines if line.get_linestyle() == ":"]
+def ringed(axis):
+    return [line for line in axis.lines if line.get_marker() == "o"]
 
 
 def test_several_runs_draw_refits_where_a_group_has_them(tmp_path, figures):
@@ -184,17 +193,17 @@ def test_several_runs_draw_refits_where_a_group_has_them(tmp_path, figures):
     axis = by_label[QUANTITIES["pruning_train_risk"].text]
     assert len(axis.lines) == 4 + 2
     size = np.mean([height(1.0, seed) for seed in range(2)])
-    expected = size * (1.0 + np.linspace(0, 1, 21) ** 2) / 2
-    np.testing.assert_allclose(dotted(axis)[0].get_ydata(), expected, rtol=1e-12)
-    assert [d.get_color() for d in dotted(axis)] == [axis.lines[i].get_color() for i in (0, 2)]
-    assert not dotted(by_label["training risk"])
+    expected = size * (1.0 + np.linspace(0, 1, 21)[:-1] ** 2) / 2
+    np.testing.assert_allclose(ringed(axis)[0].get_ydata(), expected, rtol=1e-12)
+    assert [d.get_color() for d in ringed(axis)] == [axis.lines[i].get_color() for i in (0, 2)]
+    assert not ringed(by_label["training risk"])
 
 
 def test_papers_figures_have_refits_only_where_asked_for(tmp_path, figures):
     runs = {"mnist": groups(tmp_path, "mnist", accuracies=True, transfer=True, refit=True)}
-    plain = rows_of(paper_figure(3, tmp_path / "f.png", runs))
-    rows = rows_of(paper_figure(3, tmp_path / "g.png", runs, refit=True))
-    assert [[len(dotted(a)) for a in f.axes[:2]] for f in figures] == [[0, 0], [4, 0]]
+    plain = numbers(paper_figure, 3, tmp_path / "f.png", runs)
+    rows = numbers(paper_figure, 3, tmp_path / "g.png", runs, refit=True)
+    assert [[len(ringed(a)) for a in f.axes[:2]] for f in figures] == [[0, 0], [4, 0]]
     name = "pruning_test_accuracy_refit"
     assert [row for row in rows if row["panel"] != name] == plain
     of = [row for row in rows if row["panel"] == name and float(row["gamma"]) == 0.5]

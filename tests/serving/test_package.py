@@ -70,7 +70,7 @@ def features(folder):
 def made(tmp_path_factory):
     """One small run of each kind: images, columns, vectors (float64, cross-entropy)."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+        patch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
         runs = {}
         for kind, make in (("image", images), ("columns", table), ("vector", features)):
             folder = tmp_path_factory.mktemp(kind)

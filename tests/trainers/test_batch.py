@@ -19,7 +19,7 @@ PAIRS = ("--pairs", "1:0.4,0:0.4", "--seeds", "2")
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
 
 
 def folders(parent):

@@ -22,7 +22,7 @@ SMALL = ("--width", "20", "--records", "3", "--ntg-examples", "5", "--quiet")
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
 
 
 @pytest.fixture

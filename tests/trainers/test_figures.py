@@ -211,8 +211,10 @@ def test_title_says_which_features_and_settings(places, tmp_path, no_runs, monke
     (experiment,) = experiments(11, places, *features)
     fill(experiment, accuracies=True)
     figures.main(["--figure", "11", *FLAGS, *places, *features])
+    figures.main(["--figure", "11", "--titles", *FLAGS, *places, *features])
     assert titles == [
-        "Figure 11: cifar10 (features: features.npz)\nprotocol authors, m = 20, 2 seeds"
+        "",
+        "Figure 11: cifar10 (features: features.npz)\nprotocol authors, m = 20, 2 seeds",
     ]
 
 
@@ -227,9 +229,9 @@ def test_published_curves_are_drawn(places, tmp_path, no_runs, monkeypatch, refe
     fill(experiment)
     figures.main(["--figure", "1", *FLAGS, *places, "--reference", str(reference)])
     for axis in saved[0].axes:
-        dashed = [li for li in axis.lines if li.get_linestyle() == "--"]
-        assert (len(axis.lines), len(dashed)) == (8, 4)
-        assert all(line.get_xdata()[-1] == 50_000 for line in dashed)
+        crossed = [li for li in axis.lines if li.get_marker() == "x"]
+        assert (len(axis.lines), len(crossed)) == (8, 4)
+        assert all(line.get_xdata()[-1] == 50_000 for line in crossed)
 
 
 @pytest.mark.parametrize(

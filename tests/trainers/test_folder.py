@@ -98,12 +98,12 @@ def test_new_or_empty_folder_is_fine(tmp_path, exists, flags):
     run = write_run(folder, *flags, "--width", "9")
     assert run.read("config.json")["config"]["width"] == 9
     assert (folder / "figures").is_dir()
-    assert not run.finished()
+    assert not run.finished(parse())
 
 
 def test_overwrite_replaces_the_whole_run(tmp_path):
     run = write_run(tmp_path / "run", "--width", "9", metrics={}, old={})
-    assert run.finished()
+    assert run.finished(parse())
     write_run(tmp_path / "run", "--width", "11", "--overwrite")
     assert run.read("config.json")["config"]["width"] == 11
     assert sorted(content(tmp_path / "run")) == ["config.json"]

@@ -38,7 +38,7 @@ def runs(tmp_path_factory):
         argv = [*SMALL, "--solver", solver, "--out-dir", str(folder)]
         with pytest.MonkeyPatch.context() as patch:
             if solver != "flow":  # whose figures are drawn by the same code
-                patch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+                patch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
             (metrics,) = mnist.main(argv)
         return folder, metrics, argv
 
@@ -47,7 +47,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
 
 
 @pytest.fixture(params=["flow", "descent"])

@@ -19,7 +19,7 @@ ACCURACIES = {"train_accuracy", "test_accuracy"}
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
 
 
 def initial_test_risk(dataset, **changes):

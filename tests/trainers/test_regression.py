@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -36,7 +37,7 @@ def table(tmp_path):
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
 
 
 def assert_run_is_of(dataset, folder):
@@ -99,7 +100,10 @@ def test_sets_are_those_of_the_library():
     assert UCI == tuple(uci._SETS)
 
 
-WANTED = "expected --dataset {concrete,energy,airfoil,plant}, or --data FILE.csv --target COLUMN"
+WANTED = (
+    "expected --dataset {concrete,energy,airfoil,plant}, --data FILE.csv --target COLUMN, or "
+    "--data FILE.npz"
+)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +114,13 @@ WANTED = "expected --dataset {concrete,energy,airfoil,plant}, or --data FILE.csv
         (["--target", "y"], f"{WANTED}, received neither."),
         (["--dataset", "wine"], "--dataset: invalid choice: 'wine'"),
         (["--dataset", "energy", "--target", "y"], "--target: expected --data FILE.csv with it"),
-        (["--data", "none.csv"], "--data: expected a CSV file, received no such file: none.csv."),
+        (
+            ["--data", "none.csv"],
+            "--data: expected a CSV or .npz file, received no such file: none.csv.",
+        ),
         (["--data", "TABLE"], "(width, the height, y), received none."),
         (["--data", "TABLE", "--target", "Y"], "(width, the height, y), received 'Y'."),
+        (["--dataset", "energy", "--classes"], "--classes: expected --data FILE.csv with it"),
         (["--dataset", "energy", "--gamma", "2"], "gamma"),
         (["--dataset", "energy", "--steps", "0"], "--steps: expected at least 1, received 0."),
     ],
@@ -164,3 +172,37 @@ def test_help_loads_nothing_heavy():
     for flag in ("--dataset {concrete,energy,airfoil,plant}", "--data FILE.csv", "--target COLUMN"):
         assert flag in done.stdout
     assert "(default: 100000)" in done.stdout
+
+
+def test_arrays_of_an_npz_file_are_taken_as_they_are(tmp_path):
+    from trainer_runs import small_data
+
+    for kind in ("regression", "vectors"):
+        data = parse("--data", small_data(tmp_path / f"{kind}.npz", kind=kind)).load()
+        assert data.is_classification == (kind == "vectors")
+        assert data.name == kind
+    with pytest.raises(ValueError, match=r"--target: expected --data FILE\.csv with it"):
+        regression.Config(data=str(tmp_path / "vectors.npz"), target="y")
+
+
+def test_classes_of_a_table_are_text_or_asked_for(tmp_path):
+    rows = [(i, i * i % 7, ("small", "large")[i > 9]) for i in range(20)]
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,size\n" + "\n".join(f"{a},{b},{c}" for a, b, c in rows) + "\n")
+    data = parse("--data", str(path), "--target", "size").load()
+    assert data.preprocessing.classes == ("large", "small")
+    assert data.is_classification
+    path.write_text("a,b,size\n" + "\n".join(f"{a},{b},{len(c)}{a % 2}" for a, b, c in rows) + "\n")
+    config = parse("--data", str(path), "--target", "size")
+    assert not config.load().is_classification
+    classes = dataclasses.replace(config, classes=True).load()
+    assert classes.preprocessing.classes == ("50", "51")
+
+
+def test_theory_refuses_classes_by_name(tmp_path):
+    from trainers import theory
+
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,size\n" + "".join(f"{i},{i % 3},{'ab'[i % 2]}\n" for i in range(20)))
+    with pytest.raises(ValueError, match="expected a column of numbers, since the theorems"):
+        theory.Config(data=str(path), target="size").load()

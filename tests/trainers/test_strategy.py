@@ -74,7 +74,7 @@ def test_a_run_may_go_on_with_another_strategy(tmp_path):
 
 
 def test_one_device_gives_the_same_run(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
     argv = [*SMALL, "--solver", "descent", "--data", small_data(tmp_path / "d.npz")]
     argv += ["--dtype", "float64", "--out-dir"]
     caplog.set_level("INFO")

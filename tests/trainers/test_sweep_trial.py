@@ -43,7 +43,7 @@ def swept(tmp_path_factory):
     pytest.importorskip("keras_tuner")
     path = tmp_path_factory.mktemp("sweep") / "s"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+        patch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
         best = sweep.main([*FLAGS, "--out-dir", str(path)])
     return path, best
 

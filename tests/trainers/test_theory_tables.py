@@ -15,7 +15,7 @@ SMALL = ("--width", "30", "--records", "3", "--draws", "5", "--steps", "5", "--q
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("asym_keras.plotting.theory_bounds", lambda folder: folder)
+    monkeypatch.setattr("asym_keras.plotting.theory_bounds", lambda folder, **_: [])
 
 
 def run(folder, *argv):

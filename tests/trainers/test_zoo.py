@@ -33,7 +33,7 @@ def parse(*argv):
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder: [])
+    monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
 
 
 @pytest.fixture

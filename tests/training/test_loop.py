@@ -35,6 +35,15 @@ def test_record_times_by_hand():
     np.testing.assert_array_equal(record_times(3, 50), [0, 1, 2, 3])
 
 
+def test_record_times_are_even_on_a_logarithmic_axis_on_request():
+    np.testing.assert_array_equal(record_times(1000, 5, spacing="log"), [0, 1, 10, 100, 1000])
+    times = record_times(500, 5, time_step=0.5, spacing="log")
+    np.testing.assert_array_equal(times, [0.0, 0.5, 5.0, 50.0, 500.0])
+    np.testing.assert_array_equal(record_times(1, 9, spacing="log"), [0, 1])
+    with pytest.raises(ValueError, match=r"expected spacing in \('cubic', 'log'\)"):
+        record_times(10, spacing="linear")
+
+
 @pytest.mark.parametrize("step", [1.0, 0.1, 5.0])
 @pytest.mark.parametrize("steps", [1, 7, 1000, 200_000])
 @pytest.mark.parametrize("count", [2, 3, 50, 400])

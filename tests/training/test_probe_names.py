@@ -22,7 +22,7 @@ def norm(model):
 def test_training_risk_stays_beside_probes_and_equals_that_of_a_probe():
     names, history = columns([norm])
     assert names == ["train_risk", "norm", "wall_seconds"]
-    model, x, y = tanh_problem()
+    _, x, y = tanh_problem()
     _, told = columns([RiskProbe("train", x, y)])
     assert [row["train_risk"] for row in history.rows] == [row["train_risk"] for row in told.rows]
 

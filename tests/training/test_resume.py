@@ -16,7 +16,13 @@ import pytest
 from crossed import some_slow
 from training_runs import KINDS, XLA, InterruptAt, assert_bit_identical, run_kind, weights_of
 
-from asym_keras.training import Checkpoint, CheckpointError, GradientDescent, train
+from asym_keras.training import (
+    Checkpoint,
+    CheckpointError,
+    GradientDescent,
+    GradientFlow,
+    train,
+)
 
 
 @functools.cache
@@ -164,7 +170,7 @@ def trained():
         ({"method": KINDS["flow"][1]}, ["method", "GradientFlow"]),
         ({"loss": "mae"}, ["loss ('mse' there, 'mae' here)"]),
         ({"loss": lambda y, p: p[:, 0]}, ["loss"]),
-        ({"end_time": 3.0}, ["end time (2.0 there, 3.0 here)", "record times"]),
+        ({"end_time": 1.5}, ["end time (2.0 there, 1.5 here)", "record times"]),
         ({"times": [0, 1.5]}, ["record times"]),
         ({"model": KINDS["full batch"][0](seed=1)[0]}, ["initial weights"]),
         ({"model": KINDS["full batch"][0](width=5)[0]}, ["model", "initial weights"]),
@@ -226,3 +232,36 @@ def kill_and_resume(kind, folder, *, records, seed):
 @pytest.mark.slow
 def test_run_killed_at_any_moment_resumes_bit_identically(kind, seed, tmp_path):
     kill_and_resume(kind, tmp_path, records=300, seed=seed)
+
+
+@pytest.mark.parametrize("method", [GradientDescent(0.5), GradientFlow(1e-4, 1e-4)], ids=["d", "f"])
+def test_run_goes_on_from_its_end_to_a_later_one(method, tmp_path):
+    make = KINDS["full batch"][0]
+    short = {"method": method, "end_time": 2.0, "times": [0, 1]}
+    small_run(tmp_path / "run", **short)
+    longer = {"method": method, "end_time": 4.0, "times": [0, 1.5, 3]}
+    model = make()[0]
+    history = small_run(tmp_path / "run", model=model, **longer)
+    assert history.column("time").tolist() == [0, 1, 2, 3, 4]
+    whole = make()[0]
+    small_run(tmp_path / "whole", model=whole, **longer)
+    compare = np.testing.assert_array_equal if method.whole_steps else close
+    for one, other in zip(model.get_weights(), whole.get_weights(), strict=True):
+        compare(one, other)
+    with pytest.raises(CheckpointError, match="end time"):
+        small_run(tmp_path / "run", **short)
+
+
+def close(one, other):
+    np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_checkpoint_of_another_activation_is_refused(tmp_path):
+    def relu():
+        model = KINDS["full batch"][0]()[0]
+        model.layers[0].activation = keras.activations.relu
+        return model
+
+    small_run(tmp_path)
+    with pytest.raises(CheckpointError, match="differs in activations"):
+        small_run(tmp_path, model=relu())

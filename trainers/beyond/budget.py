@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import asym_keras as ak
+from asym_keras.plotting.styles import style_of_pair
 from asym_keras.tables import Table
 from trainers import mnist
 from trainers.common.batch import run_all, run_paths
@@ -93,18 +94,17 @@ def _print_best(rows: list[dict]) -> None:
 def _draw(path: Path, rows: list[dict]) -> None:
     figure = blank(3.2 * len(BUDGETS), 5.8)
     axes = figure.subplots(2, len(BUDGETS), sharey="row", sharex=True)
-    styles = {0.0: "-", 0.2: ":", 0.5: "--", 1.0: "-."}
     for line, name in zip(axes, READOUTS, strict=True):
         for axis, kept in zip(line, BUDGETS, strict=True):
             values = _mean_over_seeds(rows, kept, name)
             for gamma, alpha in dict.fromkeys((g, a) for g, a, _ in values):
                 times = sorted(t for g, a, t in values if (g, a) == (gamma, alpha) and t > 0)
-                colour = "k" if gamma == 1 else f"C{ALPHAS.index(alpha)}"
+                style = style_of_pair(gamma, alpha)
                 axis.plot(
                     times,
                     [values[gamma, alpha, t] for t in times],
-                    linestyle=styles[gamma],
-                    color=colour,
+                    linestyle=style.dashes,
+                    color=style.colour,
                     linewidth=1.2,
                     label=rf"$\gamma$ = {gamma:g}, $\alpha$ = {alpha:g}",
                 )

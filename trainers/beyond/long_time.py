@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import asym_keras as ak
+from asym_keras.plotting.styles import style_of
 from asym_keras.tables import Table
 from trainers import simulated
 from trainers.common.batch import run_all, run_paths
@@ -75,16 +76,17 @@ def _reached(time, risk, level: float) -> float:
 def _draw(path: Path, curves) -> None:
     figure = blank(10, 3.8)
     left, right = figure.subplots(1, 2)
-    colours: dict[str, str] = {}
+    named: set[str] = set()
     for one, bound in curves:
-        new = one.label not in colours
-        colour = colours.setdefault(one.label, f"C{len(colours)}")
+        new, style = one.label not in named, style_of(one)
+        named.add(one.label)
+        look = {"color": style.colour, "linestyle": style.dashes}
         time, risk = one.history.column("time")[1:], one.history.column("train_risk")[1:]
-        left.loglog(time, risk, color=colour, label=one.label if new else None)
+        left.loglog(time, risk, **look, label=one.label if new else None)
         if bound is not None and new:
-            left.loglog(time, bound[1:], "--", color=colour, linewidth=1)
-        right.loglog(time, one.history.column("ntg_min_eigenvalue")[1:], color=colour)
-    left.plot([], [], "--", color="0.4", linewidth=1, label="bound (b) of Theorem 4.1")
+            left.loglog(time, bound[1:], ":", color=style.colour, linewidth=1)
+        right.loglog(time, one.history.column("ntg_min_eigenvalue")[1:], **look)
+    left.plot([], [], ":", color="0.4", linewidth=1, label="bound (b) of Theorem 4.1")
     left.set(xlabel="time $t$", ylabel="training risk", ylim=(1e-13, 10.0))
     right.set(xlabel="time $t$", ylabel="smallest eigenvalue of the NTG")
     left.legend(fontsize=8)

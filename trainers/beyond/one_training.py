@@ -13,6 +13,7 @@ import numpy as np
 import asym_keras as ak
 from asym_keras.datasets import Dataset
 from asym_keras.files import write_text
+from asym_keras.plotting.styles import style_of_pair
 from asym_keras.tables import Table
 from trainers.common import environment
 from trainers.common.curves import pruned_on
@@ -204,13 +205,16 @@ def _draw(path: Path, rows: list[dict]) -> None:
         of_body = [row for row in rows if row["body"] == body]
         columns = ("test_accuracy", "test_accuracy_refit")
         for axis, column in zip(line, columns, strict=True):
-            for place, (name, values) in enumerate(_series(of_body, column).items()):
-                style = "k--" if name.startswith("Dense, one") else "k:"
-                style = style if name.startswith("Dense") else f"C{place // 2}"
-                dashed = {} if not name.endswith("frozen readout") else {"linestyle": "-."}
-                axis.plot(
-                    list(values), list(values.values()), style, marker=".", label=name, **dashed
-                )
+            pairs = {_label(row): (row["gamma"], row["alpha"]) for row in of_body}
+            for name, values in _series(of_body, column).items():
+                look: dict[str, Any] = {"color": "k", "linestyle": ":"}
+                if name.startswith("Dense, one"):
+                    look["linestyle"] = "--"
+                elif not name.startswith("Dense"):
+                    style = style_of_pair(*pairs[name])
+                    mark = "." if name.endswith("frozen readout") else "s"
+                    look = {"color": style.colour, "linestyle": style.dashes, "marker": mark}
+                axis.plot(list(values), list(values.values()), label=name, **look)
             axis.set(xscale="log", xlabel="hidden nodes kept")
             axis.set_title(f"{body}, {'readout refitted' if 'refit' in column else 'as trained'}")
             axis.grid(alpha=0.3)

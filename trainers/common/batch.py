@@ -16,7 +16,7 @@ from trainers.common.folder import RunFolder
 from trainers.common.jobs import in_processes
 from trainers.common.network import in_names
 from trainers.common.strategy import Task, make_strategy, read_task
-from trainers.common.tables import aligned
+from trainers.common.tables import aligned, fitted
 
 logger = logging.getLogger("trainers")
 
@@ -125,14 +125,14 @@ def _leave_together(workers) -> None:
 
 
 def _several_at_once(runs, folders, command: str, jobs: int) -> list[tuple[RunFolder, Future]]:
-    from tqdm.auto import tqdm
+    from asym_keras.bars import progress_bar
 
     items = [
         (dataclasses.replace(run, quiet=True), folder, command)
         for run, folder in zip(runs, folders, strict=True)
     ]
     futures: dict[int, Future] = {}
-    with tqdm(total=len(runs), desc="runs", disable=runs[0].quiet) as bar:
+    with progress_bar(total=len(runs), desc="runs", disable=runs[0].quiet) as bar:
         for place, future in in_processes(_run_in_process, items, jobs):
             futures[place] = future
             if future.exception():
@@ -177,5 +177,5 @@ _SUMMARY = (
 def _print_summary(done: list[tuple[RunFolder, dict]]) -> None:
     names = [name for name in _SUMMARY if name in done[0][1]]
     cells = [names, *([f"{metrics[name]:.5g}" for name in names] for _, metrics in done)]
-    lines = aligned([*zip(*cells, strict=True)]) if len(done) == 1 else aligned(cells, ">")
+    lines = aligned([*zip(*cells, strict=True)]) if len(done) == 1 else fitted(cells, ">", keys=3)
     print("\n".join([*lines, *(str(folder.path) for folder, _ in done)]))

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainers.common import network
+from trainers.common import network, pictures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +85,8 @@ class Flags:
             value = getattr(self, field.name)
             if value is not None:
                 _check(flag_of(field.name), value, **field.metadata["limits"])
+        if hasattr(self, "format"):
+            pictures.formats_of(self.format)
         if getattr(self, "resume", False) and getattr(self, "overwrite", False):
             raise ValueError("expected --resume or --overwrite, received both.")
 
@@ -185,6 +187,7 @@ class TrainerConfig(Flags):
     )
     device: str = knob("auto", "where to run", choices=["auto", "cpu", "gpu"])
     dtype: str = knob("float32", "precision of model and data", choices=["float32", "float64"])
+    format: str = knob("png", "formats of figures, such as pdf,svg", metavar="NAMES", later=True)
     out_dir: str | None = knob(None, "run folder (default: runs/<task>-<settings>)")
     overwrite: bool = knob(False, "replace a run that is in the folder")
     resume: bool = knob(

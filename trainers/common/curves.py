@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import asym_keras as ak
 from trainers.common.config import HeldOut, TrainerConfig
 from trainers.common.folder import RunFolder
+from trainers.common.pictures import formats_of
 
 if TYPE_CHECKING:
     from asym_keras.datasets import Dataset
@@ -63,7 +64,7 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
             ),
         )
         Table(rows).to_csv(folder.path / TRANSFER)
-    ak.plotting.learning_curves(folder.path)
+    ak.plotting.learning_curves(folder.path, formats=formats_of(config.format))
 
 
 def test_rows(dataset: Dataset) -> HeldOut:

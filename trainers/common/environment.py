@@ -15,6 +15,9 @@ from asym_keras.extras import install_command
 
 def prepare_device(choice: str) -> str:
     """Picks the device, lets GPU memory grow, and returns the device's name."""
+    from asym_keras.startup import import_tensorflow
+
+    import_tensorflow()
     import tensorflow as tf
 
     from asym_keras.backend import require_tensorflow

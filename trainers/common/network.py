@@ -125,7 +125,7 @@ def in_names(config) -> str:
 def law_in_names(law: str) -> str:
     """What the name of a run's folder says of its law; nothing of Zipf's."""
     if law.startswith("file:"):
-        return "-" + re.sub(r"[^\w.-]+", "_", _path(law).stem) + law[-8:]
+        return "-" + re.sub(r"[^\w.-]+", "_", _path(law).stem) + f"-{law[-8:]}"
     return "" if law == "zipf" else f"-{law.replace(':', '')}"
 
 

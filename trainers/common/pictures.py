@@ -1,10 +1,26 @@
-"""Pictures beside those of `asym_keras.plotting`."""
+"""Pictures beside those of `asym_keras.plotting`, and the flag that names their formats."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from asym_keras.files import atomic_path
+from asym_keras.run_settings import FORMATS
+
+
+def formats_of(text: str) -> tuple[str, ...]:
+    """What `--format` names.
+
+    Raises:
+        ValueError: Another format than `FORMATS`, or one that stands there twice.
+    """
+    names = tuple(name.strip().lower() for name in text.split(","))
+    if not {*names} <= {*FORMATS} or len({*names}) < len(names):
+        raise ValueError(
+            f"--format: expected one or more of {', '.join(FORMATS)} separated by commas, such as "
+            f"pdf,svg, received {text!r}."
+        )
+    return names
 
 
 def blank(width: float, height: float):
@@ -14,7 +30,12 @@ def blank(width: float, height: float):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure, path: Path, *, dpi: int = 120) -> None:
-    """Writes a figure to a PNG file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)
+def save(figure, path: Path, *, dpi: int = 120, formats: Sequence[str] | None = None) -> list[Path]:
+    """Writes a figure, whole or not at all; in several formats beside `path` where they are given.
+
+    Returns:
+        The files.
+    """
+    from asym_keras.plotting.saving import save_figure
+
+    return save_figure(figure, path, formats=formats, dpi=dpi)

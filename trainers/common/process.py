@@ -20,7 +20,8 @@ def prepare_process() -> None:
     """
     _spare_loopback_the_proxy()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = BesideBars(sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
@@ -40,6 +41,18 @@ def _spare_loopback_the_proxy() -> None:
         missing = [host for host in _LOOPBACK if host not in entries]
         if "*" not in entries and (entries or name == "no_proxy"):
             os.environ[name] = ",".join(entries + missing)
+
+
+class BesideBars(logging.StreamHandler):
+    """Writes log lines above the progress bars that are there, and not into them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm = sys.modules.get("tqdm.std")  # where it is not loaded, there is no bar
+        if tqdm is None:
+            super().emit(record)
+            return
+        with tqdm.tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
 
 
 def share_of_threads(processes: int) -> dict[str, str]:

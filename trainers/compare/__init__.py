@@ -31,7 +31,9 @@ def main(argv=None) -> int:
     add, path = parser.add_argument, user_path
     add("runs", nargs="+", type=path, metavar="RUN", help="run folder, or a folder of runs")
     add("--csv", type=path, metavar="FILE.csv", help="write the table of runs, with all digits")
-    add("--figure", type=path, metavar="FILE.png", help="draw the curves that all runs have")
+    words = "draw the curves that all runs have; .png, .pdf or .svg"
+    add("--figure", type=path, metavar="FILE.png", help=words)
+    add("--format", metavar="NAMES", help="formats of --figure, such as pdf,svg, a file each")
     words = "compare runs under --protocol authors with the published curves"
     add("--reference", type=path, metavar="published_curves.json", help=words)
     add("--strict", action="store_true", help="exit with 1 if anything disagrees with --reference")

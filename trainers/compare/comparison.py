@@ -10,7 +10,7 @@ import numpy as np
 from asym_keras.plotting import QUANTITIES, MeanCurve, has_curve, mean_curve
 from asym_keras.runs import Run
 from trainers.common.published import PublishedCurves
-from trainers.common.tables import markdown
+from trainers.common.tables import fits, fitted, markdown
 
 WIDTH = 2000
 # Where curves are compared: parts of the published steps, nodes pruned, features.
@@ -108,7 +108,7 @@ def _points(table: str, ours: MeanCurve, theirs: MeanCurve) -> Iterator[float]:
 
 
 def table(rows: Sequence[Comparison]) -> list[str]:
-    """A Markdown table of comparisons, and how many agree.
+    """A Markdown table of comparisons, and how many agree; plain where a terminal is narrower.
 
     Its last column, the readout refitted, is there where a run has it.
     """
@@ -125,4 +125,9 @@ def table(rows: Sequence[Comparison]) -> list[str]:
         if refits:
             cells.append("-" if row.refitted is None else f"{row.refitted:.5g}")
         lines.append(cells)
-    return [*markdown(lines), "", f"{sum(row.agrees for row in rows)} of {len(rows)} agree."]
+    table = markdown(lines)
+    return [
+        *(table if fits(table) else fitted(lines, keys=5)),
+        "",
+        f"{sum(row.agrees for row in rows)} of {len(rows)} agree.",
+    ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from asym_keras import plotting
 from asym_keras.runs import Run, find_runs, load_run
+from trainers.common.pictures import formats_of
 from trainers.common.published import PublishedCurves
 from trainers.compare import comparison, summaries
 
@@ -15,6 +16,9 @@ def lay_beside(arguments: argparse.Namespace) -> int:
     """Prints and writes what the flags ask for; returns the exit status."""
     if arguments.strict and arguments.reference is None:
         raise ValueError("--strict: expected --reference with it, received none.")
+    if arguments.format is not None and arguments.figure is None:
+        raise ValueError("--format: expected --figure with it, received none.")
+    formats = None if arguments.format is None else formats_of(arguments.format)
     published = PublishedCurves(arguments.reference) if arguments.reference else None
     # A run that is named twice, by two paths perhaps, counts once.
     paths = {path.resolve(): path for folder in arguments.runs for path in find_runs(folder)}
@@ -33,8 +37,7 @@ def lay_beside(arguments: argparse.Namespace) -> int:
         print(f"\n{summaries.aligned_table(over_seeds)}")
     disagreements = _compare_published(groups, published) if published else 0
     if arguments.figure:
-        _draw(arguments.figure, groups, published)
-        print(f"\n{arguments.figure}")
+        print("\n" + "\n".join(map(str, _draw(arguments.figure, groups, published, formats))))
     return int(arguments.strict and disagreements > 0)
 
 
@@ -56,7 +59,9 @@ def _compare_published(groups: list[list[Run]], published) -> int:
     return sum(not row.agrees for row in rows)
 
 
-def _draw(path: Path, groups: list[list[Run]], published) -> None:
+def _draw(path: Path, groups: list[list[Run]], published, formats) -> list[Path]:
     protocols = {group[0].config.get("protocol") for group in groups}
     theirs = published.curve if published and protocols == {"authors"} else None
-    plotting.several_runs(path, groups, labels=summaries.labels_of(groups), published=theirs)
+    labels = summaries.labels_of(groups)
+    plotting.several_runs(path, groups, labels=labels, published=theirs, formats=formats)
+    return [path] if formats is None else [path.with_suffix(f".{name}") for name in formats]

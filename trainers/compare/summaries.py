@@ -13,7 +13,7 @@ import numpy as np
 from asym_keras.files import write_text
 from asym_keras.plotting import by_seed
 from asym_keras.runs import Run, Runs
-from trainers.common.tables import aligned
+from trainers.common.tables import fitted
 
 # Part of the nodes that is gone in the columns `pruned95_...`.
 PRUNED = 0.95
@@ -110,8 +110,12 @@ def _cell(value, digits: int | None = 5) -> str:
 
 
 def aligned_table(lines: Sequence[Sequence[str]]) -> str:
-    """The cells in columns; the last column, which may hold paths, to the left."""
-    return "\n".join(aligned(lines, ">" * (len(lines[0]) - 1) + "<"))
+    """The cells in columns that fit the terminal; the last one, which may hold paths, to the left.
+
+    Columns of gamma, alpha and seed, and of the task, stand in each part of a table.
+    """
+    keys = sum(name in ("task", *_IN_LABELS[:3]) for name in lines[0][:4])
+    return "\n".join(fitted(lines, ">" * (len(lines[0]) - 1) + "<", keys=max(1, keys)))
 
 
 def write_csv(path: Path, runs: Sequence[Run]) -> None:

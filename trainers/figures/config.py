@@ -19,14 +19,16 @@ class Config(Flags):
     jobs: int = knob(1, "runs at once, in processes that share the cores", least=1)
     runs: str = knob("runs/paper-figures", "where runs are kept, a folder for each task")
     out: str = knob("figures", "where figures are written")
+    format: str = shared("format")
+    titles: bool = knob(False, "a title above each figure: tasks, protocol, width and seeds")
     reference: str | None = knob(
         None,
-        "draw published curves dashed, under --protocol authors",
+        "draw published curves with crosses, under --protocol authors",
         metavar="published_curves.json",
         file="a file",
     )
     refit: bool = knob(
-        False, "draw pruning with a refitted readout too, dotted; the paper does not"
+        False, "draw pruning with a refitted readout too, with rings; the paper does not"
     )
     width: int | None = knob(
         None, "hidden nodes, for a quick look (default: the trainer's)", least=1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import asym_keras as ak
 from trainers.common.batch import RunsFailed
+from trainers.common.pictures import formats_of
 from trainers.common.published import PublishedCurves
 from trainers.figures.config import Config
 from trainers.figures.runs import experiments
@@ -67,15 +68,17 @@ def _figure(
         groups[experiment.task] = [
             [ak.load_run(path) for path in paths] for paths in experiment.pairs()
         ]
-    path = Path(config.out) / f"figure_{number:02d}.png"
+    formats = formats_of(config.format)
+    path = Path(config.out) / f"figure_{number:02d}.{formats[0]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     ak.plotting.paper_figure(
         number,
         path,
         groups,
         published=published.curve if published else None,
-        title=_title(number, config, groups),
+        title=_title(number, config, groups) if config.titles else "",
         refit=config.refit,
+        formats=formats,
     )
     return path
 

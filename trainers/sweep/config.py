@@ -77,6 +77,7 @@ class Config(Flags):
     max_restarts: int = knob(
         3, "times in a row that each process of --workers is brought back", least=0
     )
+    format: str = shared("format")
     out_dir: str | None = knob(None, "the sweep's folder (default: runs/sweep-<settings>)")
     overwrite: bool = knob(False, "replace a sweep that is in the folder")
     resume: bool = knob(False, "go on with an interrupted sweep")

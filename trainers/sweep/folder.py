@@ -16,7 +16,7 @@ from trainers.sweep.config import Config
 # Flags that may differ when a sweep is resumed: they say how it is carried out, and for how long.
 OPERATIONAL = (
     *("trials", "max_time", "max_failures", "pareto", "workers", "jobs", "max_restarts"),
-    *("out_dir", "overwrite", "resume", "quiet", "debug"),
+    *("out_dir", "overwrite", "resume", "quiet", "debug", "format"),
 )
 _PATIENCE = 600.0  # seconds that a worker waits until its chief has made the folder
 

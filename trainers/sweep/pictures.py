@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from asym_keras.plotting.panels import COLOURS, Line, Panel, draw_panels
-from trainers.common.pictures import blank, save
+from asym_keras.plotting.styles import style_of_pair
+from trainers.common.pictures import blank, formats_of, save
 from trainers.sweep.config import Config
 from trainers.sweep.curves import envelope, points, ranked, read_curve
 from trainers.sweep.folder import SweepFolder
@@ -19,15 +20,16 @@ _MARKS = {"completed": "o", "stopped": "v"}
 
 def draw(config: Config, folder: SweepFolder) -> list[Path]:
     """Draws the pictures into `figures/`; returns their files."""
-    written = [folder.figures / "plane.png"]
-    draw_plane(written[0], config, folder.records())
-    panels = {"pruning": Panel(_pruning_lines(config, folder), "nodes kept", _text(config))}
+    formats = formats_of(config.format)
+    draw_plane(folder.figures / "plane.png", config, folder.records())
+    lines = {"pruning": _pruning_lines(config, folder)}
     if config.pareto:
-        panels["pareto"] = Panel(_pareto_lines(config, folder), "nodes kept", _text(config))
-    for name, panel in panels.items():
-        written.append(folder.figures / f"{name}.png")
-        draw_panels(written[-1], [panel])
-    return written
+        lines["pareto"] = _pareto_lines(config, folder)
+    for name, of in lines.items():
+        panel = Panel(of, "nodes kept", _text(config), log_x=True)
+        draw_panels(folder.figures / f"{name}.png", [panel], formats=formats)
+    names = ("plane", *lines)
+    return [folder.figures / f"{name}.{suffix}" for name in names for suffix in formats]
 
 
 def _text(config: Config) -> str:
@@ -57,7 +59,7 @@ def draw_plane(path: Path, config: Config, records: list[dict]) -> None:
     failed = [record["values"] for record in records if record["status"] == "failed"]
     axis.plot([v["gamma"] for v in failed], [v["alpha"] for v in failed], "x", color="0.4")
     axis.set(xlabel=r"$\gamma$", ylabel=r"$\alpha$", xlim=(-0.03, 1.03), ylim=(0, 1))
-    save(figure, path, dpi=150)
+    save(figure, path, dpi=150, formats=formats_of(config.format))
 
 
 def _limits(values: list[float], *, larger_is_better: bool) -> tuple[dict[str, Any], str]:
@@ -72,17 +74,18 @@ def _limits(values: list[float], *, larger_is_better: bool) -> tuple[dict[str, A
 
 
 def _pruning_lines(config: Config, folder: SweepFolder) -> tuple:
-    """The best trials, the readout as it is and, dotted, refitted."""
+    """The best trials, the readout as it is and, with rings, refitted."""
     plain = config.measure().removesuffix("_refit")
     lines = []
-    for place, record in enumerate(ranked(config, folder.records())[:BEST_TRIALS]):
+    for record in ranked(config, folder.records())[:BEST_TRIALS]:
         rows = read_curve(folder.run_path(record["trial"]))
         kept = np.array([row["kept"] for row in rows])
         values = record["values"]
         label = f"gamma = {values['gamma']:g}, alpha = {values['alpha']:g}"
+        style = style_of_pair(values["gamma"], values["alpha"], config.law)
         for column, refitted in ((plain, False), (f"{plain}_refit", True)):
             numbers = np.array([row[column] for row in rows])
-            lines.append(Line(kept, numbers, place, label, refitted=refitted))
+            lines.append(Line(kept, numbers, style, label, refitted=refitted))
     return tuple(lines)
 
 

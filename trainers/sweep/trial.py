@@ -25,7 +25,7 @@ from trainers.sweep.folder import SweepFolder
 from trainers.sweep.stopping import TrialStopped, Watch, read_records
 from trainers.sweep.validation import Validation
 
-_PASSED_ON = ("protocol", "records", "seed", "dtype", "activation", "law")
+_PASSED_ON = ("protocol", "records", "seed", "dtype", "activation", "law", "format")
 _DIGITS = 4  # of gamma and alpha; KerasTuner sends them with seven
 
 

@@ -71,6 +71,7 @@ class Config(Flags):
     )
     draws: int = knob(100, "initialisations for the expectations at t = 0", least=2)
     seed: int = knob(0, "seed of initial weights, readout and draws", least=0)
+    format: str = shared("format")
     device: str = shared("device")
     dtype: str = shared("dtype", "float64")
     out_dir: str | None = knob(None, "run folder (default: runs/theory-<dataset>-<settings>)")
@@ -142,7 +143,13 @@ class Config(Flags):
     def load(self):
         """The dataset that the flags name."""
         if self._is_table() or self.dataset in UCI:
-            return self._table().load()
+            data = self._table().load()
+            if data.is_classification:
+                raise ValueError(
+                    f"--target: expected a column of numbers, since the theorems have one output, "
+                    f"received {self.target!r} of {self.data}, which holds classes."
+                )
+            return data
         if self.data:
             return ak.datasets.load_npz(self.data)
         if self.dataset == "mnist":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from asym_keras.bars import progress_bar
 from trainers.theory.numbers import Float64Array, Theory
 
 
@@ -55,7 +55,7 @@ def draw_networks(
         ntg_direction = _unit(theory.ntg_velocity.velocity)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     deviations, weights, ntgs = [], [], []
-    for _ in tqdm(range(count), desc="initialisations", disable=not progress):
+    for _ in progress_bar(range(count), desc="initialisations", disable=not progress):
         z = x @ generator.standard_normal((d, theory.width)) / d**0.5
         heads = root * generator.choice([-1.0, 1.0], theory.width)
         pull = -2.0 / n * (activation.function(z) @ heads - y)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from asym_keras.theory import GlobalConvergence, InitialEigenvalueBound
-from trainers.common.tables import aligned
+from trainers.common.tables import aligned, fitted
 from trainers.theory.draws import Draws
 from trainers.theory.numbers import ROUND_OFF, Float64Array, Theory
 
@@ -219,15 +219,15 @@ def _draws_to_tell(expected: float, values: Float64Array, theory_error: float) -
     return f"about {math.ceil(count / unit) * unit} would (--draws)"
 
 
-def table_text(rows: list[Row]) -> str:
-    """The rows as a table of four columns."""
+def table_text(rows: list[Row], *, fit: bool = False) -> str:
+    """The rows as a table of four columns; `fit`: as wide as the terminal at most."""
     cells = [("quantity", "theory", "measured", "verdict")]
     for row in rows:
         measured = _number(row.measured)
         if row.error is not None:
             measured += f" ± {row.error:.2g}"
         cells.append((row.quantity, _number(row.theory), measured, row.verdict))
-    lines = aligned(cells, "<><")
+    lines = fitted(cells, "<><") if fit else aligned(cells, "<><")
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 

@@ -13,6 +13,7 @@ from asym_keras.runs.saving import describe
 from trainers.common import environment, experiment
 from trainers.common.folder import RunFolder
 from trainers.common.network import options as network_options
+from trainers.common.pictures import formats_of
 
 logger = logging.getLogger("trainers")
 
@@ -76,9 +77,9 @@ def run(config, command: str) -> dict:
     content = report.theory_json(rows, theory, input_divisor=examples.divisor, **how)
     table = report.table_text(rows)
     folder.write("theory.json", content)
-    ak.plotting.theory_bounds(folder.path)
+    ak.plotting.theory_bounds(folder.path, formats=formats_of(config.format))
     write_text(text, f"{head}\n{table}\n")
-    print(table, folder.path, sep="\n")
+    print(report.table_text(rows, fit=True), folder.path, sep="\n")
     return content
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from asym_keras.files import write_text
 from trainers.common import environment
 from trainers.common.config import PAIRS
-from trainers.common.tables import aligned
+from trainers.common.tables import fitted
 from trainers.zoo.choice import Choice, choose
 from trainers.zoo.config import PRESETS, Config
 from trainers.zoo.runs import experiment
@@ -141,4 +141,4 @@ def _table(made: list[tuple[Choice, Path]]) -> str:
         pair = f"{choice.gamma:g}", f"{choice.alpha:g}"
         cells = ["-" if number is None else f"{number:.4g}" for number in numbers]
         lines.append((path.stem, str(choice.keep), *pair, metric, *cells))
-    return "\n".join(aligned(lines))
+    return "\n".join(fitted(lines))

@@ -1,0 +1,35 @@
+"""Figures as files: in any of several formats, whole or not at all, with text as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from asym_keras.files import atomic_path
+
+# Fonts go into the file, so that journals take it and words can be searched for and edited.
+_AS_TEXT = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
+
+
+def save_figure(
+    figure: Any, path: Path, *, formats: Sequence[str] | None = None, dpi: int = 120
+) -> list[Path]:
+    """Writes a matplotlib figure; text stays text in PDF and SVG.
+
+    Args:
+        figure: what to write.
+        path: the file; its suffix names the format.
+        formats: several, such as `("pdf", "svg")`, a file each beside `path`. None: that of `path`.
+        dpi: dots an inch, of a PNG file.
+
+    Returns:
+        The files.
+    """
+    import matplotlib
+
+    paths = [path] if formats is None else [path.with_suffix(f".{name}") for name in formats]
+    for file in paths:
+        with matplotlib.rc_context(_AS_TEXT), atomic_path(file) as temporary:
+            figure.savefig(temporary, dpi=dpi)
+    return paths

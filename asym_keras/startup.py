@@ -1,0 +1,59 @@
+"""TensorFlow's start without the notices that it writes each time; errors stay."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+# Lets pass what is no notice. A process of its own: if the import aborts, what it said is not lost.
+_FILTER = r"""
+import re, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+notice = re.compile(rb"[IW]0000 |WARNING: All log messages before absl::InitializeLog")
+for line in sys.stdin.buffer:
+    if not notice.match(line):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+"""
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow for a command, without its notices on oneDNN, CUDA and the processor.
+
+    `TF_CPP_MIN_LOG_LEVEL`, which is set here unless it is set, hides those of later on; the ones
+    of the import are written before TensorFlow heeds it. Where it is set to 0, nothing is hidden.
+    """
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" in sys.modules or level == "0":
+        import tensorflow
+
+        return
+    with _without_notices():
+        import tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def _without_notices() -> Iterator[None]:
+    """Sends standard error, of C++ too, through the filter for as long as the block lasts."""
+    command = [sys.executable, "-IS", "-c", _FILTER]
+    try:
+        real = os.dup(2)
+        reader = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=real)
+    except OSError:  # no standard error, or no room for a process
+        yield
+        return
+    assert reader.stdin is not None
+    sys.stderr.flush()
+    os.dup2(reader.stdin.fileno(), 2)
+    reader.stdin.close()
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
+        os.close(real)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            reader.wait(2.0)  # longer only if somebody else has kept the pipe
