@@ -65,6 +65,7 @@ def _panel(of: Quantity, table: Table, nodes: dict[str, np.ndarray] | None, styl
     for refit in (False, True):
         if of.column_of(refit=refit) in table[0]:
             curve = table_curve(table, nodes, of.name, root=False, refit=refit)
-            lines.append(Line(*of.drawn(*curve, width=width), style, refitted=refit))
+            x, y = of.drawn(*curve, width=width)
+            lines.append(Line(x, y, style, refitted=refit))
     label = _X_LABELS.get(of.x_column, of.x_text)
     return Panel(tuple(lines), label, of.text, log_x=of.table == "pruning")

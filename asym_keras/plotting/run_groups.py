@@ -106,7 +106,7 @@ def plot_curve(
 def _grouped(groups: Sequence[Sequence[Run]] | Sequence[Run]) -> list[list[Run]]:
     """The groups of runs; runs that are none yet by what differs in seed alone."""
     alone = [run for run in groups if isinstance(run, Run)]
-    return by_seed(alone) if alone else [list(group) for group in groups if group]
+    return by_seed(alone) or [list(group) for group in groups if not isinstance(group, Run)]
 
 
 def runs_panel(

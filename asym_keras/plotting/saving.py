@@ -9,7 +9,7 @@ from typing import Any
 from asym_keras.files import atomic_path
 
 # Fonts go into the file, so that journals take it and words can be searched for and edited.
-_AS_TEXT = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
+_AS_TEXT: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
 
 
 def save_figure(

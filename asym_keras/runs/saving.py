@@ -185,7 +185,12 @@ def _of_layer(model: keras.Model) -> dict[str, Any]:
         layer = find_layer(model)
     except ValueError:  # none, or several
         return {"dtype": dtype}
-    told = {"gamma": layer.gamma, "alpha": layer.alpha, "width": layer.units, "seed": layer.seed}
+    told: dict[str, Any] = {
+        "gamma": layer.gamma,
+        "alpha": layer.alpha,
+        "width": layer.units,
+        "seed": layer.seed,
+    }
     activation = keras.activations.serialize(layer.activation)
     if activation != "relu":
         told["activation"] = activation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
@@ -165,6 +166,11 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
     tightest = 20.0 * float(np.finfo(config.dtype).eps)
     tolerance = max(min(TOLERANCE * theory.weight_scale(residuals, end), LOOSEST), tightest)
     tolerance = float(f"{tolerance:.1e}")  # a resumed run has the same one, whatever the rounding
+    probes: list[Callable] = [
+        ak.training.RiskProbe("train", x, y),
+        ak.training.WeightChange(),
+        ak.ntg.NTGProbe(x),
+    ]
     method = ak.training.GradientFlow(config.rtol or tolerance, config.atol or tolerance)
     history = ak.training.train(
         model,
@@ -173,11 +179,7 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
         method=method,
         end_time=end,
         times=ak.training.record_times(end, config.records, spacing=config.record_spacing),
-        probes={
-            "train": ak.training.RiskProbe("train", x, y),
-            "weights": ak.training.WeightChange(),
-            "ntg": ak.ntg.NTGProbe(x),
-        },
+        probes=probes,
         checkpoint=folder.checkpoint,
         resume=config.resume,
         progress=not config.quiet,
