@@ -70,7 +70,10 @@ def _check_pruning(flags: argparse.Namespace) -> None:
 
 def run(flags: argparse.Namespace, command: str) -> list[Path]:
     """Exports what the flags name; returns the versions."""
-    from asym_keras.backend import require_tensorflow  # imports Keras, which --help does without
+    from asym_keras.startup import import_tensorflow
+
+    import_tensorflow()  # which --help does without
+    from asym_keras.backend import require_tensorflow
 
     require_tensorflow(MODULE)
     if not flags.no_warmup:

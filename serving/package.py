@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asym_keras.files import user_path
+from asym_keras.startup import import_tensorflow
 from serving import commands
 from serving.exporting.packaging import Packaged as Packaged
 from serving.exporting.packaging import package as package
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     paths: list[Path] = []
 
     def work() -> None:
+        import_tensorflow()
         packaged = _packaged(flags)
         paths.append(packaged.save(flags.to, overwrite=flags.overwrite))
 

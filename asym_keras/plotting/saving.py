@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def save_figure(
     """
     import matplotlib
 
+    # Which tells of every glyph, wherever the program's own notices go.
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     paths = [path] if formats is None else [path.with_suffix(f".{name}") for name in formats]
     for file in paths:
         with matplotlib.rc_context(_AS_TEXT), atomic_path(file) as temporary:

@@ -58,9 +58,11 @@ def test_figures_of_several_panels_take_axes_and_return_them(runs, tmp_path):
         plotting.paper_figure(1, None, {"simulated": groups}, ax=four[0])
 
 
-def test_files_have_the_formats_asked_for_and_text_as_text(runs, tmp_path):
+def test_files_have_the_formats_asked_for_and_text_as_text(runs, tmp_path, caplog):
+    caplog.set_level("INFO")  # as in a command
     path = tmp_path / "f.pdf"
     plotting.several_runs(path, runs, formats=("pdf", "svg"))
+    assert not caplog.records
     assert sorted(p.name for p in tmp_path.glob("f.*")) == ["f.pdf", "f.svg"]
     assert b"/FontFile2" in path.read_bytes()  # a TrueType font; Type 3 has none
     assert b"/Type3" not in path.read_bytes()

@@ -106,7 +106,17 @@ class Config(Flags):
         """Refuses the flags of pruned networks."""
         for name in (
             *("keep", "objective", "no_refit", "widths", "times", "paper_first", "early_stop"),
-            *("pareto", "width", "steps", "solver", "protocol", "records", "dtype"),
+            *(
+                "pareto",
+                "width",
+                "steps",
+                "solver",
+                "protocol",
+                "records",
+                "dtype",
+                "activation",
+                "law",
+            ),
         ):
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(
