@@ -120,7 +120,7 @@ def draw_panels(
             axis.set_axis_off()
         else:
             _draw_panel(axis, panel)
-    legend = {"handles": handles, "frameon": False, "fontsize": 9}
+    legend = {"handles": handles, "frameon": False, "fontsize": 9, "handlelength": 3}
     if below:
         figure.legend(loc="outside lower center", ncols=across, **legend)
     elif handles:
@@ -144,7 +144,7 @@ def _draw_into(ax: Any, panels: list[Panel], path: Path | None, title: str, form
         _draw_panel(axis, panel)
     handles = _handles(panels)
     if handles:
-        axes[0].legend(handles=handles, frameon=False, fontsize=9)
+        axes[0].legend(handles=handles, frameon=False, fontsize=9, handlelength=3)
     if title:
         axes[0].figure.suptitle(title, fontsize=11)
     if path is not None:

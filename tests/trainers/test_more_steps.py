@@ -61,6 +61,13 @@ def test_run_that_went_on_equals_one_that_never_stopped(folder, tmp_path):
     assert ours.metrics["step"] == 30
 
 
+def test_command_says_from_where_to_where_it_goes_on(tmp_path, caplog):
+    train(tmp_path / "run", 5)
+    with caplog.at_level("INFO", logger="trainers"):
+        train(tmp_path / "run", 7, "--resume")
+    assert f"{tmp_path / 'run'}: goes on from steps 5 to 7" in caplog.messages
+
+
 def test_shorter_run_is_missing_to_those_who_ask_for_a_longer_one(folder):
     path, between, experiment = folder
     assert between["behind"]

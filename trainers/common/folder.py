@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,9 @@ from asym_keras.files import atomic_path, write_text
 from asym_keras.run_settings import OPERATIONAL
 from trainers.common.config import settings_of
 from trainers.common.lock import clear, is_free, make_folder
+
+
+logger = logging.getLogger("trainers")
 
 
 class SettingsFolder:
@@ -144,6 +148,10 @@ class RunFolder(SettingsFolder):
                 f"--resume: expected the checkpoint of the run in {self.checkpoint} to go on from "
                 "its end, received none. Start anew with --overwrite."
             )
+        for name, was in (self.settings() or {}).items():
+            now = content["config"].get(name)
+            if name not in self.operational and now != was:
+                logger.info("%s: goes on from %s %s to %s", self.path, name, was, now)
         # The first says that the run is finished; what follows is of its former end.
         for name in ("metrics.json", "pruning.csv", "transfer.csv", "nodes.npz", "model.keras"):
             (self.path / name).unlink(missing_ok=True)
