@@ -14,7 +14,6 @@ from asym_keras.run_settings import OPERATIONAL
 from trainers.common.config import settings_of
 from trainers.common.lock import clear, is_free, make_folder
 
-
 logger = logging.getLogger("trainers")
 
 
