@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,11 @@ def _compute(
     features = np.empty((len(images), first.shape[1]), np.float32)
     features[: len(first)] = first
     with tqdm(
-        total=len(images), initial=len(first), desc="features", unit="image", disable=not progress
+        total=len(images),
+        initial=len(first),
+        desc="features",
+        unit="image",
+        disable=not progress or sys.stderr is None,
     ) as bar:
         for start in range(len(first), len(images), batch_size):
             batch = images[start : start + batch_size]

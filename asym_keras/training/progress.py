@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from tqdm.auto import tqdm
 
@@ -21,7 +22,11 @@ class Progress:
         done = round(1000 * run.fraction(end))
         form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
         self._bar = tqdm(
-            total=1000, initial=done, disable=disable, bar_format=form, desc="training"
+            total=1000,
+            initial=done,
+            disable=disable or sys.stderr is None,  # closed, as by 2>&-
+            bar_format=form,
+            desc="training",
         )
         self._run, self._end = run, end
         # The first call compiles, so the time of a gradient is known after the second one.
