@@ -160,40 +160,6 @@ def test_unavailable_is_tried_again(client, model):
     assert len(model.calls("predict")) == 3
 
 
-def test_a_gateway_whose_server_restarts_is_tried_again():
-    body = b'{"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}'
-    answers = [b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>"]
-    answers.append(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve():
-            for answer in answers:
-                connection, _ = listener.accept()
-                with connection:
-                    connection.recv(65536)
-                    connection.sendall(answer)
-
-        threading.Thread(target=serve, daemon=True).start()
-        with connect(f"http://127.0.0.1:{listener.getsockname()[1]}", model="m") as client:
-            assert client.status() == [ModelVersion(1, "AVAILABLE", "OK", "")]
-
-
-def test_a_gateway_that_stays_without_its_server_is_unavailable():
-    head = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 6\r\n\r\n<html>"
-    with raw_server(head, wait=0) as port:
-        with connect(f"http://127.0.0.1:{port}", model="m", retries=0) as client:
-            with pytest.raises(ServingError, match="UNAVAILABLE: HTTP status 502 <html>"):
-                client.status()
-
-
-def test_a_redirection_says_where_to():
-    head = b"HTTP/1.1 308 Moved\r\nlocation: https://m.org/\r\ncontent-length: 0\r\n\r\n"
-    with raw_server(head, wait=0) as port:
-        with connect(f"http://127.0.0.1:{port}", model="m") as client:
-            with pytest.raises(ServingError, match=r"status 308 leads to https://m\.org/; ask"):
-                client.status()
-
-
 def test_unavailable_is_tried_no_more_than_asked(port, model):
     model.faults += [("UNAVAILABLE", "loading")] * 10
     with connect(f"http://127.0.0.1:{port}", model="m", retries=2) as client:

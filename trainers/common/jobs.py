@@ -14,8 +14,8 @@ from concurrent.futures.process import BrokenProcessPool
 from trainers.common.process import follow_parent, prepare_process, share_of_threads
 
 _GUARD = (
-    "Each process first runs the file of the program, which has to guard what the program alone "
-    'is to do: if __name__ == "__main__": main(...). Or give --jobs 1'
+    "Each process first runs the program's file (standard input is none), which has to guard what "
+    'the program alone is to do: if __name__ == "__main__": main(...). Or give --jobs 1'
 )
 
 
