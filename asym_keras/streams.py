@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 
@@ -10,13 +11,17 @@ def open_closed_streams() -> None:
     """Opens the null device in the place of standard streams that are closed, as by `2>&-`.
 
     Python has None there, which bars and logs can't write to. Worse, the next file that is opened
-    would get the stream's number, and messages of libraries in C would be written into it.
+    would get the stream's number, and messages of libraries in C would be written into it. A shell
+    script whose streams are closed passes itself on, so, as a stream that can only be read.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is not None:
+        stream = getattr(sys, name)
+        if stream is not None and not (number and stream is getattr(sys, f"__{name}__")):
             continue
         try:
-            os.fstat(number)
+            writes = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+            if stream is not None and writes:
+                continue
         except OSError:  # the number is free
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, number)

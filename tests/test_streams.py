@@ -34,6 +34,17 @@ def test_what_is_written_to_a_closed_stream_goes_nowhere(tmp_path, closed):
     assert int(file.read_text()) > 2
 
 
+def test_a_script_in_the_place_of_a_stream(tmp_path):
+    file, script = tmp_path / "data", tmp_path / "run.sh"
+    script.write_text('"$@"\n')
+    program = PROGRAM.format(before="", path=str(file)).replace('os.write(2, b"of a library', "#")
+    command = ["bash", "-c", 'exec bash "$@" 2>&-', "", script, sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True)
+    assert done.returncode == 0
+    assert file.read_text()
+    assert script.read_text() == '"$@"\n'
+
+
 def test_a_number_that_is_another_files_is_left_alone(tmp_path):
     file = tmp_path / "first"
     before = f"first = open({str(file)!r}, 'wb', buffering=0); assert first.fileno() == 2"
