@@ -17,9 +17,10 @@ def progress_bar(*iterable: Any, **options: Any) -> Any:
     """A bar of tqdm, with its arguments, on standard error.
 
     Into a file or a pipe it writes whole lines, one each `LINE_SECONDS`, and no line of a thousand
-    carriage returns.
+    carriage returns. Where standard error is closed, as by `2>&-`, it writes nothing.
     """
-    if options.get("disable") or sys.stderr.isatty() or "ipykernel" in sys.modules:
+    options["disable"] = bool(options.get("disable")) or sys.stderr is None
+    if options["disable"] or sys.stderr.isatty() or "ipykernel" in sys.modules:
         return tqdm(*iterable, **options)
     return _Lines(*iterable, **{**options, "bar_format": _FORM})
 

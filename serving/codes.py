@@ -23,12 +23,14 @@ HTTP_STATUS = {
     "DATA_LOSS": 500,
     "UNAUTHENTICATED": 401,
 }
-# Where several codes share a status, the most likely one; 413 comes from proxies and the preview.
+# Where several codes share a status, the most likely one; 413 comes from proxies and the preview,
+# 502 from a gateway whose server does not answer, as while it starts.
 _CODE = {status: code for code, status in HTTP_STATUS.items()} | {
     400: "INVALID_ARGUMENT",
     409: "ABORTED",
     413: "RESOURCE_EXHAUSTED",
     500: "INTERNAL",
+    502: "UNAVAILABLE",
 }
 
 # The names of `tensorflow.DataType` and of the NumPy dtypes for them. Strings are objects: bytes.

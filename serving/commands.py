@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from asym_keras.streams import open_closed_streams
+
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     """A parser for `python -m MODULE`; its help shows `description` with the line breaks it has."""
@@ -43,6 +45,7 @@ def ending_signals() -> list[signal.Signals]:
 
 def start_log(level: int = logging.INFO) -> None:
     """Sends the log to stderr, since results go to stdout, and silences TensorFlow's C++ log."""
+    open_closed_streams()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
 
@@ -65,6 +68,12 @@ def status_of(
         work()
     except KeyboardInterrupt:
         return 130
+    except UnicodeEncodeError as error:  # its own words do not name the path
+        if debug:
+            raise
+        received = f"received {error.object!r}; rename what is not"
+        print(f"error: expected names and paths in UTF-8, {received}", file=sys.stderr)
+        return 1
     except mended as error:
         if debug:
             raise

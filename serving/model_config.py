@@ -198,10 +198,10 @@ def _policy(
         return _listed(kept).replace(" ", "")
     if given is None:
         return "all"
-    chosen = _listed(labelled.values()).replace(" ", "")
+    named = _listed(labelled.values()).replace(" ", "")
     raise ValueError(
         f"versions of {name}: expected some that stay, since labels name them, received {given!r}, "
-        f"with which a labelled version goes when newer ones come. Give --versions {name}={chosen} "
+        f"with which a labelled version goes when newer ones come. Give --versions {name}={named} "
         f"or --versions {name}=all"
     )
 

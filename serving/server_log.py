@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import threading
@@ -58,7 +59,8 @@ class ServerLog:
                 for match in _FAILURE.finditer(line.rstrip()):
                     key = match["name"], int(match["version"])
                     self._failures.setdefault(key, match["cause"].strip().rstrip("."))
-                print(line, end="", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):  # nobody reads it, and the server runs on
+                    print(line, end="", file=sys.stderr, flush=True)
 
 
 def told(failures: Failures) -> str:

@@ -65,7 +65,9 @@ async def _rest(endpoint: Endpoint, bodies: list[bytes], connections: int) -> As
         async def send(timeout: float) -> str:
             limit = aiohttp.ClientTimeout(total=timeout)
             try:
-                async with session.post(target, data=next(turn), timeout=limit) as answer:
+                async with session.post(
+                    target, data=next(turn), timeout=limit, proxy=endpoint.proxy
+                ) as answer:
                     await answer.read()
                     return OK if answer.status == 200 else code_of_status(answer.status)
             except TimeoutError:

@@ -12,8 +12,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from serving import tether
 
 BINARY = "tensorflow_model_server"
 PREVIEW = "preview server of this project"
@@ -46,6 +48,12 @@ def running(models: Path) -> Iterator[Server]:
     Raises:
         RuntimeError: It ended, or was not ready in time; its log is in the message.
     """
+    with tether.tied() as tie, _served(models, tie) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _served(models: Path, tie: Callable[[int], None]) -> Iterator[Server]:
     preview = shutil.which(BINARY) is None
     command = [sys.executable, "-m", "serving.serve", "--models", str(models)]
     command += ["--rest-port", "0", "--grpc-port", "0", *["--preview"] * preview]
@@ -57,6 +65,7 @@ def running(models: Path) -> Iterator[Server]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    tie(process.pid)
     log: list[str] = []
     lines: queue.Queue[str] = queue.Queue()
     readers = [

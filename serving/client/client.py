@@ -45,11 +45,11 @@ def connect(
         version: A version's number. None: the newest version, or that of `label`.
         label: A version's label, such as "stable" or "canary".
         timeout: Seconds for a whole call, waits and batches included.
-        retries: Most further tries if the server is UNAVAILABLE (503 over REST) or refuses the
-            connection, after random waits of at most 0.1, 0.2, 0.4, ... seconds. A server that
-            has no thread for a request (gRPC: RESOURCE_EXHAUSTED "Server Threadpool Exhausted") is
-            asked again until the time is up, unless `retries` is 0. No other error leads to
-            another try.
+        retries: Most further tries if the server is UNAVAILABLE (503 over REST, or a gateway's 502)
+            or refuses the connection, after random waits of at most 0.1, 0.2, 0.4, ... seconds. A
+            server that has no thread for a request (gRPC: RESOURCE_EXHAUSTED "Server Threadpool
+            Exhausted") is asked again until the time is up, unless `retries` is 0. No other error
+            leads to another try.
         token: Sent as `Authorization: Bearer TOKEN`.
         headers: Sent with every request.
         ca_file: PEM file of the authorities that may sign the server's certificate. None: those

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 
 from serving.addresses import bare, is_loopback
 
+_SCHEMES = ("http", "https", "socks5", "socks5h")
 _HAS_PORT = re.compile(r"(\[.*\]|[^:]+):[0-9]+")
 
 
@@ -18,9 +20,13 @@ def proxy_of(scheme: str, host: str, port: int) -> str | None:
     """URL of the proxy for an address; None if it is asked without one.
 
     Over HTTP it is that of `http_proxy` or `https_proxy`, else of `all_proxy`, in lower or upper
-    case, or the system's. gRPC takes, in lower case, `grpc_proxy`, `https_proxy`, `http_proxy`. An
-    address of this machine is asked without one, and so is what `no_proxy` names: "*", a host
-    with all below it, each with or without a port, or a network such as 10.0.0.0/8 or fe80::/10.
+    case, or the system's. gRPC takes, in lower case, `grpc_proxy`, `https_proxy`, `http_proxy`, if
+    it is an http:// one. An address of this machine is asked without one, and so is what `no_proxy`
+    names: "*", a host with all below it, each with or without a port, or a network such as
+    10.0.0.0/8 or fe80::/10.
+
+    Raises:
+        ValueError: What should be a proxy's URL is none.
     """
     if is_loopback(host):
         return None
@@ -31,15 +37,26 @@ def proxy_of(scheme: str, host: str, port: int) -> str | None:
         there: Mapping[str, str] = urllib.request.getproxies()
         named, without = [there.get(scheme), there.get("all")], there.get("no", "")
     url = next(filter(None, named), None)
-    if url is None or any(_names(entry.strip(), host, port) for entry in without.split(",")):
+    if url is None or any(_names(entry, host, port) for entry in re.split(r"[,\s]+", without)):
         return None
-    return url if "://" in url else f"http://{url}"
+    if scheme in ("grpc", "grpcs"):
+        return url if url.startswith("http://") else None  # gRPC passes over all others
+    return _checked(url if "://" in url else f"http://{url}")
 
 
 def shown(url: str) -> str:
     """A proxy's URL without the user and password that it may hold."""
-    parts = urllib.parse.urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].rstrip('/')}"
+
+
+def _checked(url: str) -> str:
+    with contextlib.suppress(ValueError):
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme in _SCHEMES and parts.hostname and (parts.port or 1):
+            return url
+    expected = f"a proxy's URL, {', '.join(_SCHEMES)}://HOST:PORT, in the environment"
+    raise ValueError(f"expected {expected}, received {shown(url)!r}")
 
 
 def _names(entry: str, host: str, port: int) -> bool:

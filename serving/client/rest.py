@@ -113,7 +113,7 @@ class RestTransport:
         status, content = self._exchange(path, deadline, body)
         if status != 200:
             raise self._endpoint.error(
-                code_of_status(status), _reason(status, content), retryable=status == 503
+                code_of_status(status), _reason(status, content), retryable=status in (502, 503)
             )
         try:
             return read(json.loads(content))
@@ -130,6 +130,9 @@ class RestTransport:
         )
         try:
             with contextlib.closing(self._client.send(request, stream=True)) as response:
+                if response.has_redirect_location:  # which a POST does not survive
+                    to = response.headers["location"]
+                    return response.status_code, f"leads to {to}; ask there".encode()
                 return response.status_code, b"".join(self._chunks(request, response, deadline))
         except httpx.TimeoutException as error:
             raise endpoint.late(deadline) from error

@@ -27,6 +27,7 @@ _OPTIONS = (
 )
 # What gRPC in C++ says for TF Serving beyond `--grpc_max_threads` calls, before it reads them.
 _NO_THREAD = "Server Threadpool Exhausted"
+_LARGEST = 2**31 - 2**20  # bytes of the inputs: a message holds less than 2 GiB, names included
 # Process and thread of each call under way. What a fork copies stays there: its threads are gone.
 _under_way: set[tuple[int, int]] = set()
 
@@ -135,12 +136,26 @@ class GrpcTransport:
 
 
 def predict_request(protos: Any, endpoint: Endpoint, arrays: Arrays, *, signature: str) -> Any:
-    """The PredictRequest for `arrays`."""
+    """The PredictRequest for `arrays`.
+
+    Raises:
+        ValueError: They are larger than a message can be.
+    """
+    size = sum(map(_bytes_of, arrays.values()))
+    if size > _LARGEST:
+        raise ValueError(
+            f"inputs: expected less than 2 GiB in one message of gRPC, received {size / 2**30:.2f} "
+            "GiB; give a batch_size"
+        )
     request = protos.predict.PredictRequest()
     fill_spec(request.model_spec, endpoint, signature)
     for name, array in arrays.items():
         request.inputs[name].CopyFrom(proto_tensors.to_proto(array, protos))
     return request
+
+
+def _bytes_of(array: npt.NDArray) -> int:
+    return sum(map(len, array.flat)) if array.dtype == object else array.nbytes
 
 
 def fill_spec(spec: Any, endpoint: Endpoint, signature: str = "") -> None:

@@ -48,6 +48,7 @@ def test_other_hosts_are_no_loopback(environment, host):
     [
         ("*", "a.org", True),
         ("b.org, a.org", "a.org", True),
+        ("b.org a.org", "a.org", True),
         (".a.org", "x.A.org", True),
         ("*.a.org", "x.a.org", True),
         ("a.org", "ba.org", False),
@@ -73,9 +74,25 @@ def test_what_no_proxy_names(environment, entries, host, named):
 
 
 def test_grpc_has_variables_of_its_own(environment):
-    environment(grpc_proxy="p:1", no_grpc_proxy="a.org", no_proxy="b.org", HTTPS_PROXY="p:2")
+    environment(grpc_proxy="http://p:1", no_grpc_proxy="a.org", no_proxy="b.org", HTTPS_PROXY="p:2")
     assert [proxy_of("grpc", f"{name}.org", 1) for name in "ab"] == [None, "http://p:1"]
     assert [proxy_of("http", f"{name}.org", 1) for name in "ab"] == [None, None]
+
+
+@pytest.mark.parametrize("url", ["p:1", "https://p:1", "socks5://p:1"])
+def test_grpc_passes_over_other_proxies(environment, url):
+    environment(http_proxy=url)
+    assert proxy_of("grpc", "a.org", 1) is None
+    assert proxy_of("http", "a.org", 1).endswith("://p:1")
+
+
+@pytest.mark.parametrize("url", ["http://", "http://u:pw@p:x", "ftp://p", "http://[::1"])
+def test_a_proxy_that_is_none_is_told_without_its_password(environment, url):
+    environment(http_proxy=url)
+    with pytest.raises(ValueError, match="expected a proxy's URL") as error:
+        connect("http://a.org", model="m")
+    assert "pw" not in str(error.value)
+    connect("http://localhost", model="m").close()
 
 
 @contextlib.contextmanager

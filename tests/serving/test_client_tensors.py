@@ -31,6 +31,19 @@ def test_numbers_survive_json_exactly(dtype):
     assert back.shape == finite.shape
 
 
+def test_a_message_of_more_than_2_gib_is_refused_before_it_is_made():
+    from serving.client import protos, rpc
+    from serving.client.endpoint import parse_endpoint
+
+    endpoint = parse_endpoint("grpc://localhost", "m")
+    for array in (
+        np.broadcast_to(np.float32(0), (2**20, 512)),  # takes no memory
+        np.broadcast_to(np.array(bytes(2**20), object), (2048,)),
+    ):
+        with pytest.raises(ValueError, match=r"received 2\.00 GiB; give a batch_size"):
+            rpc.predict_request(protos.load(), endpoint, {"inputs": array}, signature="s")
+
+
 def test_extreme_float32_survive_json():
     info = np.finfo(np.float32)
     x = np.array([info.max, info.min, info.tiny, info.smallest_subnormal, -0.0], np.float32)

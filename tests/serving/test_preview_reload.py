@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
 import shutil
 import threading
 import time
@@ -14,8 +12,6 @@ import pytest
 import serving_models
 
 from serving import model_config
-from serving.client import connect
-from serving.preview import server as preview_server
 from serving.preview import store as store_module
 from serving.preview.errors import ServingError
 from serving.preview.store import Store
@@ -245,57 +241,6 @@ def test_polling_survives_any_error(log, base, monkeypatch):
     put(base, 2)
     until(lambda: store.available() == {"m": [2]})
     store.stop()
-
-
-def test_a_folder_that_can_not_be_read_stops_no_other_model(log, base, monkeypatch, caplog):
-    caplog.set_level(logging.INFO)
-    put(base, 1)
-    (base.parent / "n").mkdir()
-    put(base.parent / "n", 1)
-    store = Store(model_config.build(base.parent), FakeServable)
-    find = store_module.find_versions
-
-    def find_versions(folder):
-        if folder == base:
-            raise PermissionError(13, "Permission denied", str(folder))
-        return find(folder)
-
-    store.poll()
-    with monkeypatch.context() as patch:
-        patch.setattr(store_module, "find_versions", find_versions)
-        for version in (2, 3):
-            put(base, version)
-            put(base.parent / "n", version)
-            store.poll()
-            assert store.available() == {"m": [1], "n": [version]}
-    store.poll()
-    store.poll()
-    assert store.available() == {"m": [3], "n": [3]}
-    shutil.rmtree(base)
-    store.poll()
-    store.poll()
-    told = [r.message for r in caplog.records if r.message.startswith("m: ")]
-    assert told == [
-        f"m: Permission denied: {base}; nothing changes",
-        "m: its folder can be read again",
-        f"m: No such folder: {base}; nothing changes",
-    ]
-    assert "Traceback" not in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("host", "asked"),
-    [("::1", ["[::1]"]), ("[::1]", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"])],
-)
-def test_addresses_of_ipv6(log, base, monkeypatch, host, asked):
-    put(base, 1)
-    monkeypatch.setattr(preview_server, "_load", lambda path, threads: FakeServable(path))
-    with serving_models.running_preview(base.parent, host=host) as running:
-        server = running.server
-        ports = {"http": server.rest_port, "grpc": server.grpc_port}
-        for address, (scheme, port) in itertools.product(asked, ports.items()):
-            with connect(f"{scheme}://{address}:{port}", model="m", timeout=5) as client:
-                assert client.status()[0].is_available
 
 
 def until(condition, seconds=20.0):

@@ -15,7 +15,7 @@ from pathlib import Path
 import fake_servers
 import pytest
 
-from serving import launch, serve
+from serving import commands, launch, serve
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -191,3 +191,13 @@ def test_help_loads_nothing_heavy():
     )
     assert done.returncode == 0, done.stderr
     assert "--preview" in done.stdout
+
+
+def test_a_name_that_is_no_utf_8_is_named(capfd):
+    def work():
+        "a/caf\udce9 x".encode()
+
+    assert commands.status_of(work) == 1
+    assert "expected names and paths in UTF-8, received 'a/caf\\udce9 x'" in capfd.readouterr().err
+    with pytest.raises(UnicodeEncodeError):
+        commands.status_of(work, debug=True)

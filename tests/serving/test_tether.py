@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -11,7 +12,7 @@ import sys
 import pytest
 import worker_processes
 
-from serving import tether
+from serving import server_log, tether
 
 # Ties a program to itself, says its process id, and waits; `stop` leaves a file.
 LAUNCHER = """
@@ -72,6 +73,21 @@ def test_a_launcher_that_ends_well_leaves_the_program_to_itself(tmp_path):
         assert program.poll() is None
         program.kill()
     assert not touched.exists()
+
+
+def test_a_log_that_nobody_reads_any_more_is_still_taken(monkeypatch):
+    ours, theirs = os.pipe(), os.pipe()
+    os.close(theirs[0])  # as by `| head -1`
+    with os.fdopen(ours[1], "w") as server, os.fdopen(theirs[1], "w") as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+        log = server_log.ServerLog(os.fdopen(ours[0]))
+        server.write("x\n" * 100_000)  # more than a pipe holds
+        server.write("{name: m version: 1} failed: broken\n")
+        server.flush()
+        server.close()
+        assert log.failures(wait=20) == {("m", 1): "broken"}
+        with contextlib.suppress(OSError):
+            closed.close()
 
 
 def test_a_watcher_that_was_killed_harms_nobody(monkeypatch):

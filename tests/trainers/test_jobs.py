@@ -44,6 +44,22 @@ def test_a_death_or_an_error_costs_its_own_call_only():
         assert "Try fewer --jobs" in str(ended[place].exception())
 
 
+def test_a_program_without_a_main_guard_is_told_so(tmp_path):
+    program = "from job_calls import square; from trainers.common.jobs import in_processes\n"
+    program += "for _, future in in_processes(square, [2], 1): print(future.exception())"
+    (tmp_path / "program.py").write_text(program)
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "program.py")],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert 'if __name__ == "__main__": main(...)' in done.stdout
+    assert "memory" not in done.stdout
+
+
 def test_processes_are_kept_and_share_the_cores(monkeypatch):
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -96,6 +97,28 @@ def assert_same_history(folder, other):
 def watch(pid, seconds, *addresses):
     command = [sys.executable, "-IS", peers.__file__, str(pid), str(seconds), "0", *addresses]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_port_in_use_is_told_before_anybody_waits(monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"localhost:{taken.getsockname()[1]}"
+        task = strategy.Task(1, ("127.0.0.1:1", address))
+        with pytest.raises(OSError, match=f"own address in TF_CONFIG, {address}, to have a free"):
+            strategy.make_strategy("multiworker", task)
+
+
+def test_a_host_of_its_own_that_nobody_knows_is_told():
+    task = strategy.Task(0, ("no.such.invalid:1", "127.0.0.1:1"))
+    with pytest.raises(OSError, match=r"no\.such\.invalid:1, to have a host name that is known"):
+        strategy._require_own_address(task, patience=0)
+    strategy._require_own_address(strategy.Task(0, ("[::1]:0", "no.such.invalid:1")))
+
+
+def test_watcher_says_which_host_nobody_knows():
+    with subprocess.Popen(["sleep", "60"]) as waiting:
+        with watch(waiting.pid, 0.1, "127.0.0.1:0", "no.such.invalid:1") as watcher:
+            message = watcher.stderr.read()
+    assert re.search(r"worker 1 \(no\.such\.invalid:1: .*(known|resolution|address)", message)
 
 
 def test_watcher_ends_a_process_that_waits_in_vain():

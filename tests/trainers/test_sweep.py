@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from asym_keras.extras import install_command
 from trainers import sweep
 from trainers.common import cli
 from trainers.sweep import crew as sweep_crew
+from trainers.sweep import run as sweep_run
 from trainers.sweep.config import CLASSIFICATIONS
 from trainers.sweep.folder import SweepFolder
 
@@ -120,6 +122,44 @@ def test_records_are_in_order(tmp_path):
     for trial in ("10", "9", "101"):
         folder.write_record({"trial": trial})
     assert [record["trial"] for record in folder.records()] == ["9", "10", "101"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tuner/oracle.json", "tuner/trial_0/trial.json", "tuner/tuner0.json", "trials/0.json"],
+)
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "\udcff"])
+def test_a_damaged_file_is_named_before_a_sweep_goes_on(tmp_path, name, content, capsys):
+    folder = SweepFolder(tmp_path / "s")
+    flags = ["--out-dir", str(folder.path)]
+    folder.open(parse(*flags), "")
+    folder.write_record({"trial": "1", "status": "failed"})
+    damaged = folder.path / name
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    damaged.write_text('{"a": 1}')
+    folder.require_readable()
+    damaged.write_text(content, errors="surrogateescape")
+    with pytest.raises(SystemExit) as caught:
+        sweep.main([*flags, "--resume"])
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert f"expected the JSON of a sweep in {damaged}, received" in error
+    assert "--overwrite" in error
+
+
+@pytest.mark.parametrize(
+    ("ended", "seconds", "told"),
+    [
+        (4, 1.0, ""),
+        (1, 1.0, "1 of 4 trials: the space has no other point"),
+        (1, 9.0, "1 of 4 trials: the time is over"),
+    ],
+)
+def test_a_sweep_that_ends_early_says_why(ended, seconds, told, caplog):
+    caplog.set_level(logging.INFO)
+    config = parse("--trials", "4", "--max-time", "5")
+    sweep_run._tell_early_end(config, ended, seconds)
+    assert caplog.messages == [told] * bool(told)
 
 
 def test_a_worker_waits_for_its_chief(tmp_path):

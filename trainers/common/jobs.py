@@ -13,6 +13,11 @@ from concurrent.futures.process import BrokenProcessPool
 
 from trainers.common.process import follow_parent, prepare_process, share_of_threads
 
+_GUARD = (
+    "Each process first runs the program's file (standard input is none), which has to guard what "
+    'the program alone is to do: if __name__ == "__main__": main(...). Or give --jobs 1'
+)
+
 
 def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tuple[int, Future]]:
     """Calls `function(item)` for each item, `jobs` at a time, each with its share of the cores.
@@ -28,6 +33,8 @@ def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tup
         The place of an item and its ended future, as they end. A process that dies (of memory,
         or of a fault in a library) makes a `RuntimeError` of its call.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # it is being started
+        raise RuntimeError(f"expected no new process while one starts, received one. {_GUARD}")
     own, executors = threading.local(), []
 
     def call(item):
@@ -39,6 +46,7 @@ def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tup
                 initargs=(share_of_threads(jobs),),
             )
             executors.append(own.executor)
+            _require_start(own.executor)
         try:
             return own.executor.submit(function, item).result()
         except BrokenProcessPool as error:
@@ -63,6 +71,13 @@ def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tup
         threads.shutdown()
         for executor in executors:
             executor.shutdown()
+
+
+def _require_start(executor: ProcessPoolExecutor) -> None:
+    try:
+        executor.submit(os.getpid).result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(f"its process ended as it started. {_GUARD}") from error
 
 
 def _start(threads: dict[str, str]) -> None:

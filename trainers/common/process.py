@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from asym_keras.streams import open_closed_streams
+
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
@@ -18,6 +20,7 @@ def prepare_process() -> None:
 
     This machine is asked without a proxy.
     """
+    open_closed_streams()
     _spare_loopback_the_proxy()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     handler = BesideBars(sys.stderr)

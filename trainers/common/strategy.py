@@ -8,8 +8,10 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ logger = logging.getLogger("trainers")
 
 # Even on a busy machine, workers load their libraries in this time.
 WAIT_SECONDS = 120.0
+_NAME_SECONDS = 20.0  # in which a worker's own name has to become known
 _EXAMPLE = (
     '{"cluster": {"worker": ["127.0.0.1:12345", "127.0.0.1:12346"]}, '
     '"task": {"type": "worker", "index": 0}}'
@@ -80,9 +83,14 @@ def make_strategy(name: str, task: Task):
 
     It has to be called after the device is chosen and before TensorFlow runs any operation. It
     waits for the other workers, at most WAIT_SECONDS.
+
+    Raises:
+        OSError: This worker's port is in use, or its host is unknown.
     """
     if name == "none":
         return None
+    if name == "multiworker":
+        _require_own_address(task)
     import tensorflow as tf
 
     if name == "multiworker":
@@ -104,6 +112,38 @@ def make_strategy(name: str, task: Task):
     else:
         logger.info("%d replicas", replicas)
     return strategy
+
+
+def _require_own_address(task: Task, patience: float = _NAME_SECONDS) -> None:
+    """Checks what TensorFlow would tell late or not at all.
+
+    Raises:
+        OSError: This worker's own host has no address, or its port is in use.
+    """
+    address = task.addresses[task.index]
+    host, _, port = address.rpartition(":")
+    own = f"--strategy multiworker: expected this worker's own address in TF_CONFIG, {address},"
+    end = time.monotonic() + patience
+    while True:
+        try:
+            socket.getaddrinfo(host.strip("[]"), int(port))
+            break
+        except socket.gaierror as error:  # the name of a container may come a moment after it
+            if time.monotonic() >= end:
+                raise OSError(
+                    f"{own} to have a host name that is known, received: {error.strerror}. Mend "
+                    "the name, or give the number of the host."
+                ) from error
+        time.sleep(1.0)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", int(port)))  # TensorFlow listens on every address of the machine
+        except OSError as error:
+            raise OSError(
+                f"{own} to have a free port, received: {error.strerror}. Another program has it, "
+                f"or a worker with the same index, {task.index}."
+            ) from error
 
 
 @contextlib.contextmanager

@@ -55,6 +55,25 @@ class SweepFolder(SettingsFolder):
             time.sleep(0.2)
         self.check(dataclasses.replace(config, resume=True))
 
+    def require_readable(self) -> None:
+        """Reads all JSON files, KerasTuner's included, before a sweep goes on from them.
+
+        Raises:
+            ValueError: One is damaged; names it.
+        """
+        for path in sorted([*self.path.glob("tuner/**/*.json"), *self.trials.glob("*.json")]):
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                content, fault = None, str(error)
+            else:
+                fault = f"{type(content).__name__} of length {len(str(content))}"
+            if not (isinstance(content, dict) and content):
+                raise ValueError(
+                    f"--resume: expected the JSON of a sweep in {path}, received {fault}. Put the "
+                    "file back from a copy, or start anew: --overwrite or another --out-dir."
+                )
+
     def is_over(self, config: Config) -> bool:
         """Whether a chief has no trial left to give or to wait for, whoever asks.
 

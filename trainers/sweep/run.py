@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import time
 
 from asym_keras.extras import install_command
 from trainers.common.lock import folder_lock
@@ -21,7 +22,7 @@ class SweepFailed(RuntimeError):
 
 def carry_out(config: Config, command: str) -> dict | None:
     """Searches, alone or as one process of several; returns `best.json`, or None in a worker."""
-    role = crew.role(config)
+    began, role = time.monotonic(), crew.role(config)
     if crew.is_launched():
         crew.follow_launcher()
     folder = SweepFolder(config.path())
@@ -29,6 +30,8 @@ def carry_out(config: Config, command: str) -> dict | None:
         folder.wait_for_chief(config)
     else:
         folder.check(config)
+        if config.resume:
+            folder.require_readable()
     _require_extra()
     # One process of a sweep keeps other commands out of the folder and writes the results.
     leads = role != "worker" and not crew.is_launched()
@@ -42,6 +45,7 @@ def carry_out(config: Config, command: str) -> dict | None:
 
         best = (results if config.nested is None else nested).write(config, folder)
     _raise_failures(config, folder, best)
+    _tell_early_end(config, len(folder.records()), time.monotonic() - began)
     return best
 
 
@@ -58,6 +62,13 @@ def _search(config: Config, folder: SweepFolder, role: str) -> None:
     from trainers.sweep import tuner
 
     tuner.search(config, folder, role)
+
+
+def _tell_early_end(config: Config, trials: int, seconds: float) -> None:
+    if trials < config.trials:
+        late = config.max_time is not None and seconds >= config.max_time
+        why = "the time is over" if late else "the space has no other point"
+        logger.warning("%d of %d trials: %s", trials, config.trials, why)
 
 
 def _raise_failures(config: Config, folder: SweepFolder, best: dict | None) -> None:
