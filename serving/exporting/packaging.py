@@ -171,16 +171,21 @@ def _arrays(run: Run, data: Dataset, part: str) -> tuple:
     return tuple(getattr(data, f"{k}_{part}").astype(run.config["dtype"]) for k in "xy")
 
 
-def _measured(run: Run, data: Dataset, network: keras.Model, *, refitted: bool) -> dict[str, float]:
-    """Test risk and, of a classifier, test accuracy; a refitted one gives logits."""
+def loss_of_answers(run: Run, *, refitted: bool) -> Any:
+    """What a run's networks are measured by: its loss; of a refitted classifier, of logits."""
     import keras
 
+    if refitted and _classifies(run):
+        return keras.losses.CategoricalCrossentropy(from_logits=True)
+    return loss_of(run)
+
+
+def _measured(run: Run, data: Dataset, network: keras.Model, *, refitted: bool) -> dict[str, float]:
+    """Test risk and, of a classifier, test accuracy."""
     from asym_keras.training import RiskProbe
 
     x, y = _arrays(run, data, "test")
-    loss = loss_of(run)
-    if refitted and _classifies(run):
-        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    loss = loss_of_answers(run, refitted=refitted)
     return RiskProbe("test", x, y, labels=data.labels_test, loss=loss)(network)
 
 
