@@ -117,7 +117,8 @@ def package(
         name = f"{task}_gamma{run.config['gamma']:g}_k{keep}"
     check_name(name)
     whole = run.load_model()
-    rule = {"importance": PROTOCOL_RULES[run.config["protocol"]], "seed": run.config["seed"] or 0}
+    rule: dict[str, Any] = {"importance": PROTOCOL_RULES[run.config["protocol"]]}
+    rule["seed"] = run.config["seed"] or 0
     pruned = ak.prune(whole, keep, **rule)
     recorded = run.facts["dataset"].get("preprocessing")
     if data is not None:

@@ -14,9 +14,11 @@ import numpy as np
 import asym_keras as ak
 from asym_keras.datasets import Dataset
 from asym_keras.nesting import nested
+from asym_keras.run_settings import OPERATIONAL
+from asym_keras.runs.saving import describe
 from asym_keras.tables import Table
-from trainers.common import environment, experiment
-from trainers.common.folder import OPERATIONAL, RunFolder
+from trainers.common import environment
+from trainers.common.folder import RunFolder
 from trainers.common.lock import folder_lock
 from trainers.nested import networks
 from trainers.nested.data import Rows, split, test_rows
@@ -76,7 +78,7 @@ def run(
         judged: the rows that the widths are measured on: `"test"`, or `"val"`, those held out.
     """
     folder = NestedFolder(path)
-    if config.resume and folder.finished():
+    if config.resume and folder.finished(config):
         return folder.read("metrics.json")
     with folder_lock(folder.path):
         return _train(config, data, folder, facts, judged)
@@ -90,7 +92,7 @@ def _train(
     rows, held_out = split(data, config.held_out)
     steps = networks.steps_of(config, rows)
     model = many(config, data, steps)
-    facts = {**facts, **environment.versions(), "dataset": experiment.describe(data)}
+    facts = {**facts, **environment.versions(), "dataset": describe(data)}
     folder.open(config, facts)
     folder.require_space(model, "float32")
     records = Records(folder.path / "history.csv", config, steps)
