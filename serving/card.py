@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
+import platform
 import shlex
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -39,6 +41,14 @@ def portable_command(command: str) -> str:
         flag + sign + (PurePath(value).name if PurePath(value).is_absolute() else value)
         for flag, sign, value in words
     )
+
+
+def package_versions() -> dict[str, str]:
+    """Versions that an export depends on."""
+    import asym_keras
+
+    own = {"asym_keras": asym_keras.__version__, "python": platform.python_version()}
+    return own | {n: importlib.metadata.version(n) for n in ("tensorflow", "keras", "numpy")}
 
 
 def check_card(card: Any, *, dim: int, outputs: int) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from serving import commands
 from serving.exporting import sources, warmup
@@ -86,22 +85,11 @@ def run(flags: argparse.Namespace, command: str) -> list[Path]:
     for source in found:
         card = source.card if flags.name is None else {**source.card, "name": flags.name}
         how |= {"command": command, "measure": source.measure}
-        paths.append(_export(source.model, card, flags, how))
+        paths.append(export_model(source.model, card, flags.to, **how))
     if not paths:
         cure = "Build them with `python -m trainers.zoo`, or name a SOURCE."
         raise ValueError(f"--presets: expected presets in the package, received none. {cure}")
     return paths
-
-
-def _export(model: Any, card: dict[str, Any], flags: argparse.Namespace, how: dict) -> Path:
-    if "widths" not in card:
-        return export_model(model, card, flags.to, **how)
-    from serving.exporting.nested import export_nested
-
-    if flags.half:
-        raise ValueError(f"--half: expected a model of one width, received {card['name']}.")
-    how = {name: how[name] for name in ("version", "warmup", "command")}
-    return export_nested(model, card, flags.to, **how)
 
 
 def main(argv: Sequence[str] | None = None) -> list[Path]:

@@ -143,6 +143,7 @@ def _origin(card: dict[str, Any]) -> str:
     data, export = card["data"], card.get("export", {})
     rows = data["examples"]
     versions = export.get("versions") or card["versions"]
+    regression = card.get("regression") or "ridge"  # older cards don't say it
     facts = [
         ("data", f"{data['name']}, {data['source']}"),
         ("licence of the data", data["licence"] or "not known"),
@@ -151,7 +152,7 @@ def _origin(card: dict[str, Any]) -> str:
         ("protocol", card["protocol"]),
         ("scalings", f"gamma {card['gamma']:g}, alpha {card['alpha']:g}"),
         ("nodes", f"{card['kept']} of {card['width']}"),
-        ("readout", "refitted (ridge regression)" if card["refit"] else "as trained"),
+        ("readout", f"refitted ({regression} regression)" if card["refit"] else "as trained"),
         ("seed", card["seed"]),
         ("weights", "float16, computed with in float32" if export.get("half") else "float32"),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),

@@ -17,6 +17,7 @@ from asym_keras.presets import from_preset, list_presets, preset_card
 from serving.card import verify
 from serving.exporting.check import Served
 from serving.versions import find_versions
+from trainers.mnist import load_images
 
 SAVED_MODELS = Path(__file__).resolve().parents[1] / "saved_models"
 HEAVY = {"tensorflow", "keras", "numpy", "asym_keras.training", "asym_keras.datasets"}
@@ -98,6 +99,8 @@ def test_models_need_no_training_code(folder):
 def data_of(card, shared_data):
     """The data that a preset of the package was trained on."""
     name = card["data"]["name"]
+    if name == "mnist" and "widths" in card:
+        return load_images(card["data"]["examples"][0])
     if name == "mnist":
         return datasets.load_mnist()
     if name == "simulated":
@@ -123,8 +126,12 @@ def by_saved_model(name, x):
     return card, answers["scores" if card["task"] == "classification" else "outputs"]
 
 
+NESTED = [name for name in list_presets() if "widths" in preset_card(name)]
+OF_ONE_WIDTH = [name for name in list_presets() if name not in NESTED]
+
+
 @pytest.mark.parametrize(
-    ("name", "answer"), crossed(list_presets(), [by_saved_model, by_preset], least=8)
+    ("name", "answer"), crossed(OF_ONE_WIDTH, [by_saved_model, by_preset], least=8)
 )
 def test_metric_of_the_card_is_what_the_network_gives(name, answer, shared_data):
     card = preset_card(name)
@@ -144,3 +151,29 @@ def test_metric_of_the_card_is_what_the_network_gives(name, answer, shared_data)
     else:
         risk = np.mean((outputs - y) ** 2)
     assert metrics["test_risk"] == pytest.approx(risk, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NESTED)
+def test_each_width_of_a_nested_preset_has_the_metric_of_the_card(name, shared_data):
+    card = preset_card(name)
+    try:
+        data = data_of(card, shared_data)
+    except (ImportError, OSError, ValueError) as error:  # 60,000 images are not in the package
+        pytest.skip(str(error))
+    assert card["data"]["fingerprint"] == data.fingerprint()
+    record, whole = data.preprocessing, from_preset(name)
+    raw = (data.x_test.astype("float64") * record.scale + record.shift).astype("float32")
+    outputs = whole.predict(raw, verbose=0)
+    few = slice(0, 50)
+    for place, width in enumerate(card["widths"]):
+        small = from_preset(name, width=width).predict(raw[few], verbose=0)
+        np.testing.assert_allclose(
+            small, outputs[few, place], rtol=0, atol=1e-5 * np.abs(outputs).max()
+        )
+        f = (outputs[:, place].astype("float64") - record.target_shift) / record.target_scale
+        told = card["metrics"]["widths"][str(width)]
+        if card["task"] == "classification":
+            assert told["test_accuracy"] == np.mean(f.argmax(axis=1) == data.labels_test)
+        else:
+            assert told["test_risk"] == pytest.approx(np.mean((f - data.y_test) ** 2), rel=1e-4)

@@ -49,12 +49,15 @@ def main(argv=None) -> None:
 
 
 def _body(config: Config, command: str) -> None:
+    from trainers.zoo.nested import nested_table
     from trainers.zoo.page import read_entries, replaced, tables
 
     page = Path(config.page)
     old = page.read_text(encoding="utf-8")
-    entries = read_entries(Path(config.presets_dir or PRESETS))
-    new = replaced(old, tables(entries))
+    folder = Path(config.presets_dir or PRESETS)
+    entries = read_entries(folder)
+    nested = nested_table(folder)
+    new = replaced(old, tables(entries) + f"\n\n{nested}" * bool(nested))
     if config.check:
         if new != old:
             raise ValueError(

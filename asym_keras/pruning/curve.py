@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from asym_keras.checks import is_whole
 from asym_keras.importance.rules import order_nodes
-from asym_keras.pruning.ending import Ending, check_regression, find_ending, fit_readouts
+from asym_keras.pruning.ending import LINKS, Ending, check_regression, find_ending, fit_readouts
 from asym_keras.pruning.parts import Part, Scores
 from asym_keras.pruning.refit import row_tiles
 from asym_keras.pruning.refit_memory import require_refit
@@ -45,7 +45,8 @@ def pruning_curve(
     that all widths are partial sums of one forward pass. With `refit` the readout of each width is
     fitted anew to the training data: by ridge regression, the penalty chosen by leave-one-out
     (`refit_readouts`), or, where softmax or sigmoid follow, by their cross-entropy
-    (`refit_logits`).
+    (`refit_logits`). Where a refit gives logits and `loss` takes none (a squared loss, say), their
+    probabilities are measured.
 
     Args:
         model: built model that ends in an `AsymScaledDense` with outputs, or in one without
@@ -64,7 +65,8 @@ def pruning_curve(
         refit_widest: the widest network to refit; those columns of wider ones are NaN. None: all
             are refitted. `asym_keras.pruning.widest_refit` says how many nodes fit the memory.
         regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
-            or `"auto"`: by what follows the sums.
+            or `"auto"`: by what follows the sums, and where nothing does by `loss`, if that is a
+            cross-entropy of logits; ridge otherwise.
         layer: name of the `AsymScaledDense`; None: it is the only one.
         seed: int, breaks ties in the importance.
         batch_size: examples at once; None: by the sizes of the layers. All at once if what the
@@ -101,7 +103,7 @@ def pruning_curve(
     widths = [ending.layer.units - count for count in pruned]
     # Widths fall, so those above the widest one to refit come first.
     skipped = 0 if refit_widest is None else sum(width > refit_widest for width in widths)
-    by = ending.regression(regression, ending.outputs) if refit else "ridge"
+    by = ending.regression(regression, ending.outputs, loss) if refit else "ridge"
     if refit:
         targets = ending.targets(parts["train"].x, parts["train"].y)
         widest = next(iter(widths[skipped:]), 0)
@@ -126,10 +128,11 @@ def pruning_curve(
                 scores[name].add(width, rows, outputs)
     if refit:
         fits = refitted and fit_readouts(features["train"], targets, refitted, by)
-        logits = by == "sigmoid" and ending.link == "linear"
+        logits = by != "ridge" and ending.link == "linear"
         for name, part in parts.items():
-            scores[f"{name}_refit"] = Scores(part, len(widths), logits=logits)
-            for width, rows, outputs in _refitted_outputs(ending, features[name], fits):
+            scores[f"{name}_refit"] = Scores(part, len(widths))
+            link = LINKS[by] if logits and not part.loss.takes_logits else None
+            for width, rows, outputs in _refitted_outputs(ending, features[name], fits, link):
                 scores[f"{name}_refit"].add(skipped + width, rows, outputs)
     table: dict[str, list] = {"pruned": pruned, "kept": widths}
     for suffix in ("", "_refit") if refit else ("",):
@@ -161,13 +164,17 @@ def _outputs(
 
 
 def _refitted_outputs(
-    ending: Ending, features: np.ndarray, fits: Any
+    ending: Ending, features: np.ndarray, fits: Any, link: Any = None
 ) -> Iterator[tuple[int, slice, np.ndarray]]:
-    """Yields index of a width, slice of examples, and outputs by the refitted readouts."""
+    """Yields index of a width, slice of examples, and outputs by the refitted readouts.
+
+    Logits are made probabilities by `link` for a loss that does not take them.
+    """
     for rows, tile in row_tiles(features, features.shape[1]):
         for width, fit in enumerate(fits):
             sums = tile[:, : len(fit.kernel)] @ fit.kernel + fit.bias
-            yield width, rows, ending.tail(sums)
+            outputs = ending.tail(sums)
+            yield width, rows, outputs if link is None else np.asarray(link(outputs))
 
 
 def _check_pruned(pruned: Any, units: int) -> list[int]:

@@ -16,12 +16,13 @@ from asym_keras.importance.nodes import Nodes, all_nodes
 from asym_keras.importance.taps import received, tiles
 from asym_keras.inputs import as_inputs, example_count, take
 from asym_keras.layers import AsymScaledDense
+from asym_keras.losses import ExampleLoss
 from asym_keras.pruning.logistic import refit_logits
 from asym_keras.pruning.refit import refit_readouts
 from asym_keras.targets import as_targets, one_hot
 
 # What becomes of the sums in the models whose readouts can be refitted.
-_LINKS = {"linear": ops.copy, "softmax": ops.softmax, "sigmoid": ops.sigmoid}
+LINKS = {"linear": ops.copy, "softmax": ops.softmax, "sigmoid": ops.sigmoid}
 REGRESSIONS = ("auto", "ridge", "cross_entropy")
 
 
@@ -117,14 +118,21 @@ class Ending:
         values = ops.convert_to_tensor(sums, self.reader.compute_dtype)
         return _tail(self.reader, self.steps, values)
 
-    def regression(self, asked: str, outputs: int) -> str:
+    def regression(self, asked: str, outputs: int, loss: Any = None) -> str:
         """What fits the sums: `"ridge"`, or the cross-entropy of `"softmax"` or `"sigmoid"`.
+
+        Args:
+            asked: one of `REGRESSIONS`. `"auto"`: by what follows the sums; if nothing does, by
+                cross-entropy where that is the loss.
+            outputs: int, K.
+            loss: what the model was trained with; None: it is not known.
 
         Raises:
             ValueError: Nothing does, or something else than what was asked for.
         """
         link = self.link
-        if link == "linear" and asked == "cross_entropy":
+        by_loss = asked == "auto" and loss is not None and ExampleLoss(loss).takes_logits
+        if link == "linear" and (asked == "cross_entropy" or by_loss):
             link = "sigmoid" if outputs == 1 else "softmax"
         if link == "other" or (link != "linear" and asked == "ridge"):
             fault = "another function" if link == "other" else f"the {link}"
@@ -161,7 +169,7 @@ def _link(end: Sum) -> str:
     values = ops.convert_to_tensor(z, dtype)
     got = _tail(end.layer, end.steps, values)
     close = 1e-4 if dtype in ("float32", "float64") else 3e-2
-    for name, link in _LINKS.items():
+    for name, link in LINKS.items():
         if name == "softmax" and units == 1:  # always 1, of which Keras warns
             continue
         want = ops.convert_to_numpy(link(values)).astype("float64")

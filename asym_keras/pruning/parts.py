@@ -39,9 +39,9 @@ class Part:
 class Scores:
     """Risks and accuracies of each width, added up tile by tile."""
 
-    def __init__(self, part: Part, widths: int, *, logits: bool = False):
+    def __init__(self, part: Part, widths: int):
         self._part = part
-        self._threshold = 0.0 if logits or part.loss.takes_logits else 0.5
+        self._threshold = 0.0 if part.loss.takes_logits else 0.5
         self._losses, self._values, self._hits = np.zeros((3, widths))
 
     def add(self, width: int, rows: slice, outputs: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from keras import ops
 from asym_keras.arrays import materialised
 from asym_keras.checks import is_whole
 from asym_keras.copies import compile_as, copy_model
-from asym_keras.graphs import input_structure, is_elementwise, layers_of
+from asym_keras.graphs import compile_arguments, input_structure, is_elementwise, layers_of
 from asym_keras.importance.graph import NodePaths, find_layer, node_paths
 from asym_keras.importance.nodes import Nodes
 from asym_keras.importance.rules import order_nodes
@@ -66,7 +66,8 @@ def prune(
             `tf.data.Dataset` of batches of them. The model has to end in the layer, or in a
             `Dense` after it, and layers without weights.
         regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
-            or `"auto"`: by what follows the sums.
+            or `"auto"`: by what follows the sums, and where nothing does by the loss that the model
+            is compiled with, if that is a cross-entropy of logits; ridge otherwise.
         x: examples for the rule `"output"`. None: those of `refit`.
         seed: int, breaks ties in the importance.
 
@@ -190,7 +191,9 @@ class _Fit:
         self._ending: Ending = find_ending(model, target.name, readout=False)
         self._targets = self._ending.targets(self.x, y)
         self._layer = target
-        self._by = self._ending.regression(regression, self._targets.shape[1])
+        [loss, *more] = keras.tree.flatten(compile_arguments(model).get("loss")) or [None]
+        known = None if more or not isinstance(loss, keras.losses.Loss) else loss
+        self._by = self._ending.regression(regression, self._targets.shape[1], known)
         require_refit(self._ending, self._targets, keep, self._by)
 
     def new_readout(self) -> keras.layers.Dense | None:

@@ -31,6 +31,12 @@
 # python -m trainers.cifar10 --help
 
 # %% [markdown]
+# ### trainers.nested
+
+# %% language="bash"
+# python -m trainers.nested --help
+
+# %% [markdown]
 # ### trainers.theory
 
 # %% language="bash"

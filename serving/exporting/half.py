@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainers.common.reload import loss_of, reload_data
+from serving.exporting.packaging import loss_of_answers
+from trainers.common.reload import reload_data
 
 if TYPE_CHECKING:
     from asym_keras.runs import Run
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 _ROWS = 1000  # that go through the network at once
 
 
-def measure_of(run: Run) -> Callable[[Callable], dict[str, float]]:
+def measure_of(run: Run, *, refitted: bool) -> Callable[[Callable], dict[str, float]]:
     """A function that measures a network of raw values as the run measured its own network.
 
     Args:
         run: gives the test rows, the loss and the units.
+        refitted: whether the network's readout was fitted anew.
 
     Returns:
         Function of a function, raw values float32 (n, d) -> float32 (n, K); gives `test_risk` and,
@@ -39,7 +41,7 @@ def measure_of(run: Run) -> Callable[[Callable], dict[str, float]]:
     def measure(outputs: Callable[[np.ndarray], Any]) -> dict[str, float]:
         import keras
 
-        loss = keras.losses.get(loss_of(run))
+        loss = keras.losses.get(loss_of_answers(run, refitted=refitted))
         per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
         parts = [outputs(raw[first : first + _ROWS]) for first in range(0, len(raw), _ROWS)]
         answers = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])

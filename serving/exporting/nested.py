@@ -19,13 +19,12 @@ from asym_keras.files import user_path
 from asym_keras.nesting import find_readout
 from asym_keras.nesting.sure import sureness
 from asym_keras.staged import stages
-from serving.card import check_card, portable_command, write_card
+from serving.card import check_card, package_versions, portable_command, write_card
 from serving.exporting import warmup as warmup_requests
 from serving.exporting.check import Served, check_examples, serialized_examples
 from serving.exporting.network import Network
 from serving.exporting.saved_model import METHODS, answers_of, signature_of, signatures
 from serving.exporting.saved_model import write_signatures as write
-from serving.exporting.writing import versions
 from serving.versions import new_version
 
 # Largest difference from the Keras model, as a share of the largest output.
@@ -83,7 +82,7 @@ def export_nested(
             warmup_requests.write_warmup(new.temporary, card, names)
         difference = check(new.temporary, model, card)
         commands = [*card["commands"], *([portable_command(command)] if command else [])]
-        exported = {"half": False, "folded": False, "versions": versions()}
+        exported = {"half": False, "folded": False, "versions": package_versions()}
         exported["largest_difference"] = float(f"{difference:.2g}")
         write_card(new.temporary, {**card, "commands": commands, "export": exported})
     assert new.path is not None

@@ -132,12 +132,17 @@ def package(
     if refit:
         assert data is not None
         examples = _arrays(run, data, "train")
-        network = networks["refit"] = ak.prune(whole, keep, refit=examples, **rule)
+        # Squared losses, too: classes are told apart better, and the answers are logits.
+        by = "cross_entropy" if _classifies(run) else "auto"
+        network = networks["refit"] = ak.prune(whole, keep, refit=examples, regression=by, **rule)
     metrics: dict[str, Any] = {}
     if measure:
         assert data is not None
-        metrics = {kind: _measured(run, data, of) for kind, of in networks.items()}
-        metrics["units"] = _units(run, record)
+        metrics = {
+            kind: _measured(run, data, of, refitted=kind == "refit")
+            for kind, of in networks.items()
+        }
+        metrics["units"] = _units(run, record, refit)
     model = with_raw_values(network, record, name=name)
     return Packaged(model, _card(run, record, model, keep, refit, metrics))
 
@@ -169,22 +174,33 @@ def _arrays(run: Run, data: Dataset, part: str) -> tuple:
     return tuple(getattr(data, f"{k}_{part}").astype(run.config["dtype"]) for k in "xy")
 
 
-def _measured(run: Run, data: Dataset, network: keras.Model) -> dict[str, float]:
+def loss_of_answers(run: Run, *, refitted: bool) -> Any:
+    """What a run's networks are measured by: its loss; of a refitted classifier, of logits."""
+    import keras
+
+    if refitted and _classifies(run):
+        return keras.losses.CategoricalCrossentropy(from_logits=True)
+    return loss_of(run)
+
+
+def _measured(run: Run, data: Dataset, network: keras.Model, *, refitted: bool) -> dict[str, float]:
     """Test risk and, of a classifier, test accuracy."""
     from asym_keras.training import RiskProbe
 
     x, y = _arrays(run, data, "test")
-    return RiskProbe("test", x, y, labels=data.labels_test, loss=loss_of(run))(network)
+    loss = loss_of_answers(run, refitted=refitted)
+    return RiskProbe("test", x, y, labels=data.labels_test, loss=loss)(network)
 
 
-def _units(run: Run, record: Preprocessing) -> str:
+def _units(run: Run, record: Preprocessing, refit: bool) -> str:
     """What the risks are measured in."""
     if is_saved(run) and "loss" in run.config:
         return f"the run's loss, {run.config['loss']}"
     if loss_of(run) != "mse":
         return "cross-entropy of the outputs as logits"
     if _classifies(run):
-        return "mean squared error, one-hot targets"
+        after = "; refitted: cross-entropy of the outputs as logits" if refit else ""
+        return f"mean squared error, one-hot targets{after}"
     scaled = "targets" if record.target_scale == 1.0 else "standardised targets"
     return f"mean squared error, {scaled}"
 
@@ -206,6 +222,7 @@ def _card(
         **{key: run.config[key] for key in ("gamma", "alpha", "width", "protocol", "seed")},
         "kept": keep,
         "refit": refit,
+        "regression": ("softmax" if _classifies(run) else "ridge") if refit else None,
         "metrics": metrics,
         "commands": [portable_command(text) for text in (run.facts["command"], command)],
         "versions": run.facts.get("versions", {}),

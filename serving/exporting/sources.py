@@ -79,7 +79,9 @@ def load(
         if keep is None:
             raise ValueError("--keep: expected the number of a run's nodes to keep, received none.")
         packaged = packaging.package(run, keep=keep, refit=refit, name=name)
-        return Source(packaged.model, packaged.card, measure_of(run) if measured else None)
+        return Source(
+            packaged.model, packaged.card, measure_of(run, refitted=refit) if measured else None
+        )
     if source.endswith(".keras"):
         return _file(user_path(source))
     from asym_keras.presets import from_preset, preset_card

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asym_keras.files import user_path
-from serving.card import check_card, portable_command, write_card
+from serving.card import check_card, package_versions, portable_command, write_card
 from serving.exporting import warmup as warmup_requests
 from serving.readme import LONG_INPUT, curl
 from serving.versions import WARMUP_FILE, new_version
@@ -36,7 +34,9 @@ def export_model(
     """Writes a packaged model as a new version `to/<name>/<version>`, and checks it.
 
     Args:
-        model: functional `keras.Model`, raw values float32 (n, d) -> (n, K).
+        model: functional `keras.Model`, raw values float32 (n, d) -> (n, K); or a nested one,
+            (n, P, K), which gets a signature for each width beside the others, `width_20`, ...,
+            and `anytime` where the card has its threshold.
         card: its card; `name` is the model's.
         to: folder of the models; made if it is not there.
         half: whether the weights are float16. All signatures stay float32.
@@ -67,6 +67,12 @@ def export_model(
     from serving.exporting.saved_model import write_saved_model
 
     require_tensorflow("export_model")
+    if "widths" in card:
+        from serving.exporting.nested import export_nested
+
+        if half:
+            raise ValueError(f"half: expected a model of one width, received {card['name']!r}.")
+        return export_nested(model, card, to, version=version, warmup=warmup, command=command)
     dim, outputs = _shape(model)
     card = check_card(card, dim=dim, outputs=outputs)
     if warmup:
@@ -83,7 +89,7 @@ def export_model(
             "half": half,
             "folded": network.chain is not None,
             "largest_difference": float(f"{difference:.2g}"),
-            "versions": versions(),
+            "versions": package_versions(),
         }
         write_card(new.temporary, card)
     assert new.path is not None
@@ -113,14 +119,6 @@ def _with_export(
         inputs.setdefault("example", [float(f"{value:.4g}") for value in network.chain.centre])
     commands = [*card["commands"], *([portable_command(command)] if command else [])]
     return {**card, "inputs": inputs, "metrics": card["metrics"] | metrics, "commands": commands}
-
-
-def versions() -> dict[str, str]:
-    """Versions that an export depends on."""
-    import asym_keras
-
-    own = {"asym_keras": asym_keras.__version__, "python": platform.python_version()}
-    return own | {n: importlib.metadata.version(n) for n in ("tensorflow", "keras", "numpy")}
 
 
 def _report(path: Path, card: dict[str, Any], outputs: int) -> None:

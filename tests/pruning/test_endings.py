@@ -114,11 +114,40 @@ def test_logits_are_fitted_by_cross_entropy_if_asked():
     model, x, labels = problem(models.features)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     options = {"refit": True, "pruned": [9], "loss": loss}
-    [ridge] = pruning_curve(model, x, labels, x, labels, **options)
+    [ridge] = pruning_curve(model, x, labels, x, labels, regression="ridge", **options)
     [logits] = pruning_curve(model, x, labels, x, labels, regression="cross_entropy", **options)
     assert logits["train_risk_refit"] < 0.95 * ridge["train_risk_refit"]
     small = prune(model, 3, refit=(x, labels), regression="cross_entropy")
     assert float(np.mean(loss(labels, small(x)))) == pytest.approx(logits["train_risk_refit"])
+
+
+def test_the_loss_decides_where_nothing_follows_the_sums():
+    """A compiled cross-entropy of logits is fitted by itself; without one it is ridge."""
+    model, x, labels = problem(LINEAR[0])
+    logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    by_hand, ridge = (
+        prune(model, 9, refit=(x, labels), regression=by) for by in ("cross_entropy", "ridge")
+    )
+    plain = models.outputs(prune(model, 9, refit=(x, labels)), x)
+    np.testing.assert_array_equal(plain, models.outputs(ridge, x))
+    model.compile("adam", logits)
+    fitted = models.outputs(prune(model, 9, refit=(x, labels)), x)
+    np.testing.assert_allclose(fitted, models.outputs(by_hand, x), rtol=1e-10)
+    assert np.abs(fitted - plain).max() > 0.1
+    options = {"pruned": [models.UNITS - 9], "refit": True}
+    [row] = pruning_curve(model, x, labels, x, labels, loss=logits, **options)
+    assert row["test_risk_refit"] == pytest.approx(float(logits(labels, fitted)), rel=1e-6)
+
+
+def test_logits_of_a_squared_loss_are_measured_as_probabilities():
+    model, x, labels = problem(LINEAR[0])
+    targets = np.eye(3)[labels]
+    options = {"pruned": [models.UNITS - 9], "refit": True, "regression": "cross_entropy"}
+    [row] = pruning_curve(model, x, targets, x, targets, loss="mse", **options)
+    small = prune(model, 9, refit=(x, labels), regression="cross_entropy")
+    probabilities = np.asarray(keras.ops.softmax(models.outputs(small, x)))
+    assert row["test_risk_refit"] == pytest.approx(np.mean((probabilities - targets) ** 2))
+    assert row["test_accuracy_refit"] == np.mean(probabilities.argmax(axis=1) == labels)
 
 
 @pytest.mark.parametrize("make", ["softmax inside", models.features], ids=name_of)

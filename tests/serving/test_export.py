@@ -196,16 +196,16 @@ def test_command_prunes_a_run(tmp_path, capsys, caplog):
     card, raw = verify(path), np.load(data)["x_test"].reshape(9, 6)
     assert (card["kept"], card["width"], card["refit"]) == (12, 20, True)
     loaded = datasets.load_npz(data)
-    pruned = ak.prune(
-        ak.load_run(run).load_model(), 12, refit=(loaded.x_train, loaded.y_train), seed=1
-    )
+    rows, by = (loaded.x_train, loaded.y_train), "cross_entropy"
+    whole = ak.load_run(run).load_model()
+    pruned = ak.prune(whole, 12, refit=rows, regression=by, seed=1)
     with Served(path) as served:
         answers = served("serving_uint8", raw)
         assert pm.share(answers["scores"], pm.array(pruned(loaded.x_test))) < 1e-5
     accuracy = np.mean(answers["classes"] == loaded.labels_test)
     assert card["metrics"]["refit"]["test_accuracy"] == accuracy
     costs = verify(half)["metrics"]["half"]
-    assert costs["test_risk"] == pytest.approx(card["metrics"]["refit"]["test_risk"], rel=1e-2)
+    assert costs["test_risk"] == pytest.approx(card["metrics"]["refit"]["test_risk"], rel=2e-2)
     assert "test accuracy" in caplog.text
     assert capsys.readouterr().out.endswith(f"{path}\n{half}\n")
 

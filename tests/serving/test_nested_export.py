@@ -17,8 +17,8 @@ from asym_keras.runs import load_run
 from serving.card import verify
 from serving.client import connect
 from serving.exporting import nested as nested_export
-from serving.exporting.nested import export_nested
 from serving.exporting.nested_packaging import package_nested
+from serving.exporting.writing import export_model
 from trainers import nested as nested_trainer
 
 WIDTHS = (2, 5, 8)
@@ -32,7 +32,7 @@ def nested_model(kind, outputs=3, dim=12):
         before = [
             keras.layers.Rescaling(1 / 255),
             keras.layers.Reshape((6, 2, 1)),
-            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
             keras.layers.Flatten(),
         ]
     after = [keras.layers.Rescaling(17.1, 454.0)] if outputs == 1 else []
@@ -72,7 +72,7 @@ def test_each_width_answers_the_same_whoever_is_asked(kind, tmp_path):
     model, x = nested_model(kind, outputs=1 if kind == "none" else 3)
     alias = "outputs" if kind == "none" else "scores"
     anytime = None if kind == "none" else {"threshold": 0.6}
-    path = export_nested(model, card_of(kind, model, anytime=anytime), tmp_path)
+    path = export_model(model, card_of(kind, model, anytime=anytime), tmp_path)
     verify(path)
     loaded = tf.saved_model.load(str(path)).signatures
     cut = {w: np.asarray(ak.prune(model, keep=w)(x)) for w in WIDTHS}
@@ -118,19 +118,19 @@ def test_a_difference_is_seen_before_there_is_a_version(tmp_path, monkeypatch):
 
     monkeypatch.setattr(nested_export, "_frozen", wrong)
     with pytest.raises(ValueError, match="within 1e-05 of the Keras model's outputs"):
-        export_nested(model, card_of("pixels", model), tmp_path)
+        export_model(model, card_of("pixels", model), tmp_path)
     assert not [*(tmp_path / "many").glob("[0-9]*")]
 
 
 def test_widths_of_another_model_are_refused(tmp_path):
     model, _ = nested_model("pixels")
     with pytest.raises(ValueError, match=r"its card, \[2, 5\], received \[2, 5, 8\]"):
-        export_nested(model, card_of("pixels", model, widths=[2, 5]), tmp_path)
+        export_model(model, card_of("pixels", model, widths=[2, 5]), tmp_path)
 
 
 def test_readme_tells_the_widths(tmp_path):
     model, _ = nested_model("pixels")
-    path = export_nested(model, card_of("pixels", model), tmp_path, warmup=False)
+    path = export_model(model, card_of("pixels", model), tmp_path, warmup=False)
     text = (path / "README.md").read_text()
     assert "| `width_5` | as `serving_default`, float32 (n, 12) | of the first 5 nodes |" in text
     assert "| the first 5 nodes | 0.875 | 0.25 |" in text

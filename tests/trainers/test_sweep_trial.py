@@ -95,7 +95,8 @@ def test_its_command_makes_the_same_run(swept):
 def test_numbers_are_those_of_the_pruned_network(refit, swept, data):
     _, best = swept
     model = load_run(best["folder"]).load_model()
-    small = prune(model, KEEP, refit=(data.x_train, data.y_train) if refit else None)
+    rows = (data.x_train, data.y_train) if refit else None
+    small = prune(model, KEEP, refit=rows, regression="cross_entropy")
     end = "_refit" if refit else ""
     for part, (x, labels) in {
         "val": held_out(data),
@@ -113,7 +114,8 @@ def test_the_papers_pairs_stand_beside_the_best(swept, data):
     assert [(p["gamma"], p["alpha"]) for p in pairs] == list(PAIRS["paper"][:2])
     for pair in pairs:
         model = load_run(path / "trials" / pair["trial"]).load_model()
-        small = prune(model, KEEP, refit=(data.x_train, data.y_train))
+        rows = (data.x_train, data.y_train)
+        small = prune(model, KEEP, refit=rows, regression="cross_entropy")
         ours = pair["test"]["test_accuracy_pruned_refit"]
         assert ours == pytest.approx(accuracy(small, data.x_test, data.labels_test), abs=2e-4)
         if pair["trial"] == best["trial"]:

@@ -13,6 +13,7 @@ import pytest
 from trainers import zoo_gallery
 from trainers.common import pictures
 from trainers.zoo import figure as zoo_figure
+from trainers.zoo import nested as zoo_nested
 from trainers.zoo import page as zoo_page
 from trainers.zoo.config import PRESETS
 
@@ -204,6 +205,18 @@ def test_help_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0
     assert not {"numpy", "tensorflow", "keras", "matplotlib"} & set(done.stderr.split())
+
+
+def test_nested_presets_have_a_table_of_their_own(presets):
+    numbers = {"20": {"test_accuracy": 0.9}, "50": {"test_accuracy": 0.95}}
+    card = {"name": "many", "task": "classification", "widths": [20, 50]}
+    card |= {"metrics": {"widths": numbers}}
+    card |= {"anytime": {"test_accuracy": 0.94, "mean_width": 23.4}}
+    (presets / "many.json").write_text(json.dumps(card))
+    (presets / "many.keras").write_bytes(bytes(2000))
+    assert len(zoo_page.read_entries(presets)) == 3
+    lines = zoo_nested.nested_table(presets).splitlines()
+    assert lines[2:] == ["| `many` | 20: 0.9000, 50: 0.9500 | 0.9400, 23 | 2 |"]
 
 
 def test_page_of_the_documentation_shows_the_presets_of_the_package():

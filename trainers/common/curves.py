@@ -37,7 +37,11 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
     model = ak.load_run(folder.path).load_model()
     if PRUNING in missing:
         widest = ak.pruning.widest_refit(
-            len(dataset.x_train), len(dataset.x_test), width=config.width, dtype=config.dtype
+            len(dataset.x_train),
+            len(dataset.x_test),
+            width=config.width,
+            dtype=config.dtype,
+            outputs=None if dataset.labels_train is None else dataset.outputs,
         )
         if config.refit and widest < config.width:
             logger.info(
@@ -87,6 +91,7 @@ def measured(
     """
     if importance is None:
         importance = ak.importance.PROTOCOL_RULES[config.protocol]
+    options = {"regression": refit_of(dataset), **options}
     return ak.pruning.pruning_curve(
         model,
         *_cast(config, dataset, rows),
@@ -99,10 +104,16 @@ def measured(
     )
 
 
+def refit_of(dataset: Dataset) -> str:
+    """How readouts are refitted: classes by cross-entropy, numbers by ridge regression."""
+    return "auto" if dataset.labels_train is None else "cross_entropy"
+
+
 def pruned_on(dataset: Dataset, model, **options) -> list[dict]:
     """The `pruning_curve` of a model, with its `options`, on the rows of `dataset` as they are."""
     arrays = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
     options |= {"labels_train": dataset.labels_train, "labels_test": dataset.labels_test}
+    options = {"regression": refit_of(dataset), **options}
     return ak.pruning.pruning_curve(model, *arrays, **options)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainers.common.tables import markdown
 from trainers.common.tasks import TASKS
+from trainers.zoo.nested import is_nested
 
 BEGIN = "<!-- zoo: begin, written by `python -m trainers.zoo_gallery` -->"
 END = "<!-- zoo: end -->"
@@ -71,13 +72,13 @@ class Entry:
 
 
 def read_entries(folder: Path) -> list[Entry]:
-    """The presets of a folder: by task, in the zoo's order, then by nodes.
+    """The presets of a folder that have one width: by task, in the zoo's order, then by nodes.
 
     Raises:
         FileNotFoundError: There is none, or a card without its model.
         ValueError: A card that can't be read, or was not measured.
     """
-    entries = [_entry(path) for path in sorted(folder.glob("*.json"))]
+    entries = [e for path in sorted(folder.glob("*.json")) if (e := _entry(path)) is not None]
     if not entries:
         raise FileNotFoundError(
             f"expected presets in {folder}, received none. Make them: python -m trainers.zoo"
@@ -131,7 +132,8 @@ def replaced(page: str, text: str) -> str:
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path) -> Entry | None:
+    """The preset of a card; None: a nested one, which has a table of its own."""
     model = path.with_suffix(".keras")
     if not model.is_file():
         raise FileNotFoundError(
@@ -142,7 +144,7 @@ def _entry(path: Path) -> Entry:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"expected JSON in {path}, received {error}.") from error
-    return Entry(_checked(card, path), model.stat().st_size)
+    return None if is_nested(card) else Entry(_checked(card, path), model.stat().st_size)
 
 
 def _checked(card: Any, path: Path) -> dict[str, Any]:
