@@ -109,7 +109,7 @@ def example_of(row: Mapping[str, np.ndarray]) -> Any:
     """A `tf.Example` of one row of each input."""
     feature = {}
     for name, value in row.items():
-        flat = np.ravel(value)
+        flat = np.ravel(np.asarray(value, object if isinstance(value, bytes) else None))
         if flat.dtype.kind == "f":
             feature[name] = tf.train.Feature(float_list={"value": flat})
         elif flat.dtype.kind == "O":
