@@ -10,15 +10,12 @@ and `export` a SavedModel of it or of any Keras model; `serve` starts a server, 
 and `demo` shows it in a browser. Packages of the extra `serving` are imported when they are used.
 """
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from serving.export import export_model as export_model
+import importlib
+from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name == "export_model":  # imported when it is used: `--help` of a command needs it not
-        from serving.export import export_model
-
-        return export_model
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name != "export_model":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported when it is used: most of what is in this package needs neither Keras nor an export.
+    return importlib.import_module(f"{__name__}.export").export_model

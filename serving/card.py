@@ -164,7 +164,7 @@ def _are_bytes(low: Any, high: Any) -> bool:
 
 
 def _error(expected: str, received: str) -> ValueError:
-    cure = "Make the card with serving.package."
+    cure = "Make the card with serving.package, or leave it out: any FILE.keras can be exported."
     return ValueError(f"card: expected {expected}, received {received}. {cure}")
 
 

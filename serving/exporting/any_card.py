@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from serving.card import FILE, portable_command
 from serving.exporting.heads import Head
 from serving.exporting.interface import Interface
 from serving.exporting.rows import middle_rows
+from serving.exporting.writing import versions
 from serving.readme import LONG_INPUT, table
 from serving.versions import WARMUP_FILE
 
@@ -62,8 +61,6 @@ def card_of(
         command: that made the version.
     """
     trained = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-    packages = ("tensorflow", "keras", "numpy")
-    versions = {package: importlib.metadata.version(package) for package in packages}
     return {
         "name": name,
         "kind": KIND,
@@ -85,7 +82,7 @@ def card_of(
         "kept": keep,
         "example": _example(interface, example),
         "commands": [portable_command(command)] if command else [],
-        "export": {"versions": {"python": platform.python_version(), **versions}},
+        "export": {"versions": versions()},
         **{key: value for key, value in facts.items() if key != "title"},
     }
 

@@ -31,7 +31,7 @@ def load_own(path: str | Path, modules: Iterable[str] = ()) -> keras.Model:
     """
     file = user_path(path)
     if not file.is_file():
-        raise FileNotFoundError(f"expected a Keras model in {file}, received no such file.")
+        raise FileNotFoundError(f"expected a Keras model, received no file {file}.")
     config = _config(file)
     _refuse_lambdas(config)
     import keras
