@@ -60,7 +60,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--labels", metavar="FILE", help="names of the classes, one a line")
     add("--warm-up", metavar="FILE.npz", help="rows for warm-up requests, arrays by input name; "
         "a subclassed model takes its dtypes from them (drawn from the inputs' specs)")  # fmt: skip
-    many = {"action": "append", "default": []}
+    many: dict[str, Any] = {"action": "append", "default": []}
     add("--card", **many, dest="facts", metavar="KEY=VALUE", help="a fact for the card; repeatable")
     add("--import", **many, dest="modules", metavar="MODULE",
         help="module or .py file that registers the model's classes; repeatable")  # fmt: skip

@@ -23,8 +23,10 @@ from serving.versions import WARMUP_FILE
 logger = logging.getLogger("serving.export")
 
 KIND = "keras"
-_KEYS = ("commands", "example", "export", "files", "inputs", "kept", "kind", "labels", "model")
-_KEYS += ("name", "outputs", "signatures", "task")  # fmt: skip
+_KEYS = (
+    *("commands", "example", "export", "files", "inputs", "kept", "kind", "labels", "model"),
+    *("name", "outputs", "signatures", "task"),
+)
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:

@@ -56,11 +56,12 @@ def export_any_model(
     if not isinstance(warm_up, bool):
         rows = warm_up if isinstance(warm_up, Mapping) else read_rows(warm_up)
         given = {key: np.asarray(value) for key, value in rows.items()}
-    kept = None if keep is None else _pruned(model, keep)
-    interface = interface_of(kept or model, dtypes_of(given or {}))
+    if keep is not None:
+        model, keep = _pruned(model, keep)
+    interface = interface_of(model, dtypes_of(given or {}))
     if given is not None:
         given = fitted_rows(given, interface.inputs)
-    tried = _tried(kept or model, interface, given)
+    tried = _tried(model, interface, given)
     default = _function(interface.answer, interface.inputs)
     outputs = default.get_concrete_function().structured_outputs
     head = head_of(interface.inputs, outputs, task=task, labels=labels)
@@ -68,12 +69,12 @@ def export_any_model(
     if head is not None:
         signatures[head.task] = _example_function(interface, head)
     with new_version(user_path(to) / name, version) as new:
-        _save(kept or model, signatures, new.temporary)
+        _save(model, signatures, new.temporary)
         if warm_up is not False:
             warmup.write_requests(new.temporary, _requests(name, interface, head, given))
-        difference = check_answers(new.temporary, kept or model, interface, head, tried)
+        difference = check_answers(new.temporary, model, interface, head, tried)
         card = any_card.card_of(
-            kept or model, name, interface, outputs, head,
+            model, name, interface, outputs, head,
             keep=keep, example=given, facts=facts or {}, command=command,
         )  # fmt: skip
         card["export"]["largest_difference"] = float(f"{difference:.2g}")
@@ -83,19 +84,23 @@ def export_any_model(
     return new.path
 
 
-def _pruned(model: keras.Model, keep: int) -> keras.Model:
-    """The model with its most important nodes, or with the first ones of nested widths."""
+def _pruned(model: keras.Model, keep: int) -> tuple[keras.Model, int]:
+    """The model with its most important nodes, or the first ones of nested widths; their number."""
     from asym_keras.importance import find_layer
     from asym_keras.nesting.model import find_readout
     from asym_keras.pruning import prune
 
-    if find_readout(model) is None:
+    readout = find_readout(model)
+    if readout is None:
         try:
             find_layer(model)
         except ValueError as error:
             expected = "a model with one AsymScaledDense or a NestedReadout, which can lose nodes"
             raise ValueError(f"--keep: expected {expected}. {error}") from error
-    return prune(model, keep)
+    pruned = prune(model, keep)
+    if readout is not None and not readout.shared:
+        keep = max(width for width in readout.widths if width <= keep)
+    return pruned, keep
 
 
 def _tried(model: keras.Model, interface: Interface, given: Any) -> list[dict[str, np.ndarray]]:

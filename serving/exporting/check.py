@@ -233,6 +233,9 @@ def check_graph(served: Served) -> None:
     random = sorted({node.op for node in nodes if "Random" in node.op})
     if random:
         raise wrong("a graph without random operations", ", ".join(random))
+    python = sorted({node.op for node in nodes if "PyFunc" in node.op})
+    if python:  # it runs in this process alone
+        raise wrong("a graph without Python code, as of tf.py_function", ", ".join(python))
     if any(f.attr["_XlaMustCompile"].b for f in functions if "_XlaMustCompile" in f.attr):
         raise wrong("a graph without jit_compile functions", "one")
 

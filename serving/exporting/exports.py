@@ -74,14 +74,14 @@ def export_model(
     require_tensorflow("export_model")
     if isinstance(name, dict):
         of_any = {"task": task, "labels": labels, "keep": keep, "card": card}
-        _refuse(of_any, "a name: a packaged model has all of that in its card")
+        _refuse(of_any, "a model whose card does not tell them")
         if not isinstance(warmup, bool):
-            _refuse({"warmup": warmup}, "a name, or warmup=True: a packaged model draws its rows")
+            raise ValueError("warmup: expected True or False of a packaged model, received rows.")
         return export_packaged(
             model, name, to,
             half=half, version=version, warmup=warmup, command=command, measure=measure,
         )  # fmt: skip
-    _refuse({"half": half or None, "measure": measure}, "the card of a packaged model")
+    _refuse({"half": half or None, "measure": measure}, "a packaged model and its card")
     from serving.exporting.any_model import export_any_model
 
     return export_any_model(
@@ -94,6 +94,4 @@ def export_model(
 def _refuse(arguments: dict[str, Any], needed: str) -> None:
     given = [name for name, value in arguments.items() if value is not None]
     if given:
-        raise ValueError(
-            f"{', '.join(given)}: expected with {needed}; received another. Leave it out."
-        )
+        raise ValueError(f"{', '.join(given)}: expected {needed}, received another. Leave it out.")

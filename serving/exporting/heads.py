@@ -59,6 +59,8 @@ def head_of(
         raise ValueError(f"--task: expected {', '.join(TASKS)}, received {task!r}.")
     if labels is not None and task in ("regress", "raw"):
         raise ValueError(f"--labels: expected --task classify, received {task}. Leave one out.")
+    if labels is not None and not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"--labels: expected texts, received {list(labels)!r}.")
     asked = "classify" if labels is not None else task
     if asked == "raw":
         return None
@@ -73,7 +75,7 @@ def head_of(
     if asked is None:
         if len(outputs) != 1:
             return None
-        [asked] = [k for k in ("regress", "classify") if _candidates(outputs, k)][:1] or [None]
+        asked = next((k for k in ("regress", "classify") if _candidates(outputs, k)), None)
         if asked is None:
             return None
     found = _candidates(outputs, asked)
@@ -105,7 +107,7 @@ def parse_examples(specs: Mapping[str, tf.TensorSpec], serialized: Any) -> dict[
             for n, v in parsed.items()}  # fmt: skip
 
 
-def example_of(row: Mapping[str, np.ndarray]) -> Any:
+def example_of(row: Mapping[str, Any]) -> Any:
     """A `tf.Example` of one row of each input."""
     feature = {}
     for name, value in row.items():

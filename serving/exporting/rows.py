@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from asym_keras.files import user_path
 from asym_keras.graphs import layers_of
@@ -52,12 +53,12 @@ def _vocabularies(model: Any) -> tuple[list[bytes], list[int]]:
     words: list[bytes] = [b"a"]
     numbers: list[int] = [0, 1]
     for layer in layers_of(model):
-        known = getattr(layer, "get_vocabulary", None)
-        for entry in known(include_special_tokens=False)[:_WORDS] if known else ():
-            if isinstance(entry, str):
-                words.append(entry.encode())
-            elif not isinstance(entry, bytes):
-                numbers.append(int(entry))
+        if isinstance(layer, (layers.StringLookup, layers.TextVectorization)):
+            known = layer.get_vocabulary(include_special_tokens=False)[:_WORDS]
+            words += [word.encode() for word in known if isinstance(word, str)]
+        elif isinstance(layer, layers.IntegerLookup):
+            known = layer.get_vocabulary(include_special_tokens=False)[:_WORDS]
+            numbers += [int(number) for number in known]
     return words, numbers
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import packaged_models as pm
 import pytest
@@ -14,6 +16,7 @@ from serving.exporting.nan_guard import keep_not_a_number
 from serving.sessions import SavedModelSession
 
 NAN = np.float32(np.nan)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def relu_columns():
@@ -128,3 +131,19 @@ def test_every_kind_of_graph_is_guarded(tmp_path):
     np.testing.assert_allclose(answers["tanh"], np.tanh(normal), rtol=1e-6)
     leaky = np.where(normal < 0, 0.2 * normal, normal)
     np.testing.assert_allclose(answers["leaky"], leaky, rtol=1e-6)
+
+
+def test_every_model_of_the_zoo_answers_nan():
+    """One cell of any column, all of them, an infinity: what the Keras presets answer NaN to."""
+    found = sorted((ROOT / "saved_models").glob("*/1/"))
+    assert len(found) >= 21
+    for folder in found:
+        with Served(folder) as served:
+            dim = served.signatures["serving_default"].inputs["inputs"].tensor_shape.dim[1].size
+            rows = np.full((min(dim, 8) + 1, dim), 100.0, "float32")
+            np.fill_diagonal(rows[:-1], NAN)
+            rows[-1] = NAN
+            answers = served("serving_default", rows)
+        for name, values in answers.items():
+            wrong = values != -1 if name == "classes" else ~np.isnan(values)
+            assert not wrong.any(), (folder, name)

@@ -145,7 +145,8 @@ def test_keep_of_nested_widths(tmp_path):
     inputs = keras.Input((4,))
     whole = keras.Model(inputs, layers.Dense(2)(layers.Dense(8, "relu")(inputs)))
     model = ak.nested(whole, widths=(2, 4, 8))
-    path = serving.export_model(model, "nested", tmp_path, keep=4)
+    path = serving.export_model(model, "nested", tmp_path, keep=5)
+    assert verify(path)["kept"] == 4
     x = np.random.default_rng(0).normal(size=(7, 4)).astype("float32")
     [answers] = ask(path, {"inputs": x}).values()
     np.testing.assert_allclose(answers, ak.prune(model, 4)(x), rtol=1e-5, atol=1e-6)
@@ -226,6 +227,14 @@ def test_a_batch_of_fixed_size_and_text_vectorization(tmp_path):
 
 
 @keras.saving.register_keras_serializable(package="own_export")
+class Python(layers.Layer):
+    """Runs in the process that made it alone."""
+
+    def call(self, x):
+        return tf.ensure_shape(tf.py_function(lambda x: x * 2.0, [x], tf.float32), x.shape)
+
+
+@keras.saving.register_keras_serializable(package="own_export")
 class Counting(layers.Layer):
     """Answers depend on how often it was asked."""
 
@@ -238,8 +247,12 @@ class Counting(layers.Layer):
 
 
 @pytest.mark.slow
-def test_a_model_whose_answers_change_is_refused(tmp_path):
-    model = keras.Sequential([keras.Input((4,)), Counting()])
-    with pytest.raises(ValueError, match=r"No version was made"):
-        serving.export_model(model, "counting", tmp_path)
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [(Counting, "the same numbers"), (Python, "without Python code.*EagerPyFunc")],
+)
+def test_layers_that_no_server_can_run_are_refused(layer, message, tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layer()])
+    with pytest.raises(ValueError, match=rf"{message}.*No version was made"):
+        serving.export_model(model, "odd", tmp_path)
     assert versions_in(tmp_path) == []
