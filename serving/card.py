@@ -84,18 +84,21 @@ def check_card(card: Any, *, dim: int, outputs: int) -> dict[str, Any]:
     return card
 
 
-def write_card(folder: str | os.PathLike[str], card: dict[str, Any]) -> dict[str, Any]:
+def write_card(
+    folder: str | os.PathLike[str], card: dict[str, Any], text: str | None = None
+) -> dict[str, Any]:
     """Writes `README.md` and `card.json` to a version whose other files are complete.
 
     Args:
         folder: the version's.
         card: from `check_card`; it stays as it is.
+        text: of `README.md`. None: that of a packaged model.
 
     Returns:
         The card with `files`, the SHA-256 of every other file in the folder.
     """
     folder = Path(folder)
-    (folder / README).write_text(render(card), encoding="utf-8")
+    (folder / README).write_text(render(card) if text is None else text, encoding="utf-8")
     card = {**card, "files": digests(folder)}
     text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / FILE).write_text(text, encoding="utf-8")
@@ -171,7 +174,7 @@ def _are_bytes(low: Any, high: Any) -> bool:
 
 
 def _error(expected: str, received: str) -> ValueError:
-    cure = "Make the card with serving.package."
+    cure = "Make the card with serving.package, or leave it out: any FILE.keras can be exported."
     return ValueError(f"card: expected {expected}, received {received}. {cure}")
 
 

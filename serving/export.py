@@ -4,11 +4,13 @@
     python -m serving.export mnist_gamma0_k100
     python -m serving.export --presets --to saved_models
     python -m serving.export mnist_nested
+    python -m serving.export my.keras --name fraud --to models --labels labels.txt
 
 SOURCE is a run folder, which is pruned to --keep nodes (one of trainers.nested is exported with a
-signature for each width); the name of a preset; or a FILE.keras with
-its card FILE.json beside. What is written is saved_models/NAME/VERSION, which the model server
-mounts as /models/NAME. It appears whole or not at all, and no version is overwritten.
+signature for each width); the name of a preset; a FILE.keras with its card FILE.json beside, as
+serving.package writes them; or any FILE.keras. What is written is saved_models/NAME/VERSION, which
+the model server mounts as /models/NAME. It appears whole or not at all, and no version is
+overwritten.
 """
 
 from __future__ import annotations
@@ -19,13 +21,24 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from asym_keras.files import user_path
 from serving import commands
 from serving.exporting import sources, warmup
-from serving.exporting.writing import export_model as export_model
+from serving.exporting.exports import export_model as export_model
+from serving.exporting.own_files import load_own, read_labels
 from serving.versions import check_name, check_version
 
 MODULE = "serving.export"
+_TASKS = ("classify", "regress", "raw")
+_OWN = {"labels": "--labels", "task": "--task", "warm_up": "--warm-up", "facts": "--card"}
+_KEEP = (
+    "nodes that stay of a run's network, by the rule of its protocol; of a FILE.keras with an "
+    "AsymScaledDense by the paper's rule, which needs no data (for another one use "
+    "asym_keras.prune in Python), with a NestedReadout the first ones"
+)
+_OWN |= {"modules": "--import"}  # flags of a model that is no packaged one
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -34,14 +47,24 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("source", nargs="?", metavar="SOURCE", help="run, preset or FILE.keras")
     add("--presets", action="store_true", help="export every preset")
-    add("--keep", type=int, help="nodes that stay of a run's network")
+    add("--keep", type=int, help=_KEEP)
     add("--refit", action="store_true", help="fit a run's readout anew")
     add("--name", help="name of the model (default: its card's)")
     add("--to", default="saved_models", metavar="DIR", help="folder of the models (%(default)s)")
     add("--half", action="store_true", help="float16 weights inside")
     add("--version", type=int, metavar="N", help="default: the next number")
     add("--no-warmup", action="store_true", help="no warm-up requests (extra: serving)")
-    add("--debug", action="store_true", help="show tracebacks")
+    own = parser.add_argument_group("of a FILE.keras without a card")
+    add = own.add_argument
+    add("--task", choices=_TASKS, help="signature beside serving_default (by the outputs)")
+    add("--labels", metavar="FILE", help="names of the classes, one a line")
+    add("--warm-up", metavar="FILE.npz", help="rows for warm-up requests, arrays by input name; "
+        "a subclassed model takes its dtypes from them (drawn from the inputs' specs)")  # fmt: skip
+    many: dict[str, Any] = {"action": "append", "default": []}
+    add("--card", **many, dest="facts", metavar="KEY=VALUE", help="a fact for the card; repeatable")
+    add("--import", **many, dest="modules", metavar="MODULE",
+        help="module or .py file that registers the model's classes; repeatable")  # fmt: skip
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     flags = parser.parse_args(argv)
     try:
         if (flags.source is None) != flags.presets:
@@ -52,19 +75,64 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             check_version(flags.version)
         if flags.presets and flags.name is not None:
             raise ValueError("--name: expected one SOURCE, received --presets. Leave it out.")
-        _check_pruning(flags)
+        _check_kind(flags)
+        if _is_own(flags):
+            check_name(_name(flags))
     except ValueError as error:
         parser.error(str(error))
     return flags
 
 
-def _check_pruning(flags: argparse.Namespace) -> None:
+def _is_own(flags: argparse.Namespace) -> bool:
+    """Whether SOURCE is a model that no card beside it describes."""
+    if flags.source is None or not flags.source.endswith(".keras"):
+        return False
+    return not user_path(flags.source).with_suffix(".json").is_file() or bool(_own_flags(flags))
+
+
+def _own_flags(flags: argparse.Namespace) -> list[str]:
+    return [text for name, text in _OWN.items() if getattr(flags, name)]
+
+
+def _check_kind(flags: argparse.Namespace) -> None:
+    """Refuses flags that this kind of SOURCE does not have."""
+    source = flags.source or "--presets"
+    if _is_own(flags):
+        for name, text in (("refit", "--refit"), ("half", "--half")):
+            if getattr(flags, name):
+                expected = f"{text}: expected a run or a packaged model"
+                raise ValueError(f"{expected}, received {source}, which has no card. Leave it out.")
+        if flags.warm_up and flags.no_warmup:
+            raise ValueError("--warm-up and --no-warmup: expected one of them, received both.")
+        return
+    if own := _own_flags(flags):
+        raise ValueError(f"{', '.join(own)}: expected a FILE.keras, received {source}.")
     if not sources.is_run(flags.source) and (flags.keep is not None or flags.refit):
-        source = flags.source or "--presets"
         raise ValueError(
             f"--keep and --refit: expected a run folder, received {source}: no folder. Name one "
-            "that a trainer wrote; presets and FILE.keras are pruned already."
+            "that a trainer wrote; presets and FILE.keras with a card are pruned already."
         )
+
+
+def _run_own(flags: argparse.Namespace, command: str) -> list[Path]:
+    """Exports a model of the user's own."""
+    facts = dict(_fact(text) for text in flags.facts)
+    labels = None if flags.labels is None else read_labels(flags.labels)
+    model = load_own(flags.source, flags.modules)
+    options = {"task": flags.task, "labels": labels, "keep": flags.keep, "card": facts}
+    options |= {"warmup": flags.warm_up or not flags.no_warmup, "version": flags.version}
+    return [export_model(model, _name(flags), flags.to, command=command, **options)]
+
+
+def _name(flags: argparse.Namespace) -> str:
+    return flags.name if flags.name is not None else Path(flags.source).stem
+
+
+def _fact(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ValueError(f"--card: expected KEY=VALUE, received {text!r}.")
+    return key, value
 
 
 def run(flags: argparse.Namespace, command: str) -> list[Path]:
@@ -77,6 +145,8 @@ def run(flags: argparse.Namespace, command: str) -> list[Path]:
     require_tensorflow(MODULE)
     if not flags.no_warmup:
         warmup.check_installed()
+    if _is_own(flags):
+        return _run_own(flags, command)
     options = {"keep": flags.keep, "refit": flags.refit, "name": flags.name}
     named = None if flags.presets else sources.load(flags.source, **options, measured=flags.half)
     found = sources.presets() if named is None else [named]

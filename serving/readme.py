@@ -61,7 +61,7 @@ def metrics_table(card: dict[str, Any]) -> str:
     for kind, row in rows.items():
         numbers = (f"{row[key]:.4g}" if row.get(key) is not None else "" for key in measures)
         cells.append([names[kind].format(**card), *numbers])
-    return _table(cells)
+    return table(cells)
 
 
 def render(card: dict[str, Any]) -> str:
@@ -87,13 +87,13 @@ def render(card: dict[str, Any]) -> str:
 
 
 def _metrics(card: dict[str, Any]) -> str:
-    table = metrics_table(card)
-    if not table:
+    measured = metrics_table(card)
+    if not measured:
         return ""
     units = card["metrics"].get("units")
     rows = card["data"]["examples"]
     note = f"On {rows[-1]} test examples" if rows else "On the test examples"
-    return f"## Metrics\n\n{note}{f'; risk: {units}' if units else ''}.\n\n{table}"
+    return f"## Metrics\n\n{note}{f'; risk: {units}' if units else ''}.\n\n{measured}"
 
 
 def _signatures(card: dict[str, Any]) -> str:
@@ -127,7 +127,7 @@ def _signatures(card: dict[str, Any]) -> str:
     names = card["outputs"]["classes"]
     note = "\n\nIn JSON, numbers of an example need a decimal point (`255.0`)."
     classes = f"\n\nClasses, in the order of the scores: {', '.join(names)}." if names else ""
-    return _table(rows) + note + classes
+    return table(rows) + note + classes
 
 
 def _raw_values(inputs: dict[str, Any]) -> str:
@@ -158,11 +158,12 @@ def _origin(card: dict[str, Any]) -> str:
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
     commands = "\n".join(card["commands"])
-    table = _table([["", ""], ["---", "---"], *([name, str(fact)] for name, fact in facts)])
-    return f"{table}\n\n```sh\n{commands}\n```"
+    known = table([["", ""], ["---", "---"], *([name, str(fact)] for name, fact in facts)])
+    return f"{known}\n\n```sh\n{commands}\n```"
 
 
-def _table(rows: Iterable[Sequence[Any]]) -> str:
+def table(rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table; the second row is the line below the first."""
     return "\n".join(
         f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in rows
     )

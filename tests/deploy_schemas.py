@@ -36,3 +36,9 @@ def read_models_config(path: Path):
     """The `ModelServerConfig` that a models.config file holds."""
     config = model_server_config_pb2.ModelServerConfig()
     return text_format.Parse(path.read_text(encoding="utf-8"), config)
+
+
+def variables(path: Path) -> dict[str, str]:
+    """What an .env file sets."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

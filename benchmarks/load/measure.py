@@ -127,22 +127,24 @@ def _prepare(
 def random_inputs(
     signature: Signature, rows: int, rng: np.random.Generator
 ) -> dict[str, npt.NDArray]:
-    """Whole numbers in [0, 255], `rows` rows of them for every input.
+    """Rows of every input: whole numbers in [0, 255] of floats and bytes, else 0 and 1; words.
+
+    Integers are small, since most of them are the numbers of categories. A free length is 32.
 
     Raises:
-        ValueError: A shape with a free length beside the first, or strings.
+        ValueError: An input of an unknown rank or dtype.
     """
     arrays = {}
     for name, spec in signature.inputs.items():
-        inner = None if spec.shape is None else spec.shape[1:]
-        if inner is None or None in inner or spec.dtype in (None, "object", "bool"):
-            raise ValueError(
-                f"inputs: expected numbers for input {name!r} of {spec.plain()}, received none; "
-                "give rows to send"
-            )
-        top = 128 if spec.dtype == "int8" else 256
-        shape = (rows, *(n for n in inner if n is not None))
-        arrays[name] = rng.integers(0, top, shape).astype(spec.dtype)
+        if spec.shape is None or spec.dtype is None:
+            expected = f"inputs: expected a known rank and dtype of {name!r}"
+            raise ValueError(f"{expected}, received {spec.plain()}; give rows to send")
+        shape = (rows, *(32 if n is None else n for n in spec.shape[1:]))
+        if spec.dtype == "object":
+            arrays[name] = rng.choice(np.array([b"a", b"word", b"another"], object), shape)
+        else:
+            few = np.dtype(spec.dtype).kind in "biu" and spec.dtype != "uint8"
+            arrays[name] = rng.integers(0, 2 if few else 256, shape).astype(spec.dtype)
     return arrays
 
 

@@ -53,6 +53,8 @@ def find_models(folder: Path) -> dict[str, Facts]:
 def _facts(version: Path) -> Facts | None:
     try:
         card = read_card(version)
+        if card.get("kind") == "keras":  # any model, which says nothing of drawings
+            return None
         inputs = card["inputs"]
         is_drawing = inputs["kind"] == "image" and tuple(inputs["shape"]) == SHAPE
         if card["task"] != "classification" or not is_drawing:

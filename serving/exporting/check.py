@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -40,10 +40,13 @@ class Served(SavedModelSession):
         found.pop("__saved_model_init_op", None)
         return found
 
-    def __call__(self, signature: str, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs of `signature` by name, as arrays."""
+    def __call__(
+        self, signature: str, inputs: np.ndarray | Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Outputs of `signature` by name, as arrays; an array is the input `inputs`."""
         definition = self.signatures[signature]
-        feed = {definition.inputs["inputs"].name: inputs}
+        named = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
+        feed = {definition.inputs[name].name: array for name, array in named.items()}
         fetch = {name: tensor.name for name, tensor in definition.outputs.items()}
         return self.run(fetch, feed)
 
@@ -81,9 +84,14 @@ def check_saved_model(
     expected = _by_signature(card, *answers)
     allowed = _allowed(model, network, x, half, answers)
     with Served(folder) as served:
-        _check_graph(served)
+        check_graph(served)
+        for name, signature in served.signatures.items():
+            for tensor in (*signature.inputs.values(), *signature.outputs.values()):
+                kind = tf.dtypes.as_dtype(tensor.dtype)
+                if kind not in _BORDER:
+                    raise wrong(f"{name!r} of float32, integers and strings", kind.name)
         if served.signatures.keys() != expected.keys():
-            raise _error(f"the signatures {sorted(expected)}", f"{sorted(served.signatures)}")
+            raise wrong(f"the signatures {sorted(expected)}", f"{sorted(served.signatures)}")
         special = _special_rows(x)
         for name, wanted in _by_signature(card, _outputs(model, special)).items():
             if name != "serving_uint8":
@@ -187,24 +195,24 @@ def _compare_special(signature: str, answers: dict, expected: dict) -> None:
     for name, wanted in expected.items():
         if wanted.dtype.kind == "f" and np.isfinite(answers[name][~np.isfinite(wanted)]).any():
             rows = f"{name} of {signature!r} that are no numbers where the Keras model has none"
-            raise _error(f"{rows}, for inputs with NaN or infinity", "numbers")
+            raise wrong(f"{rows}, for inputs with NaN or infinity", "numbers")
 
 
 def _compare(signature: str, answers: dict, expected: dict, allowed: dict, half: bool) -> float:
     """The largest difference of the answers, as a share of the largest answer."""
     if answers.keys() != expected.keys():
-        raise _error(f"{signature!r} to answer {sorted(expected)}", f"{sorted(answers)}")
+        raise wrong(f"{signature!r} to answer {sorted(expected)}", f"{sorted(answers)}")
     share = 0.0
     for name, wanted in expected.items():
         got = answers[name]
         if got.shape != wanted.shape:
-            raise _error(f"{signature!r} to answer {name} {wanted.shape}", f"{got.shape}")
+            raise wrong(f"{signature!r} to answer {name} {wanted.shape}", f"{got.shape}")
         if name == "classes":
             if signature not in METHODS:
                 # Near a tie, rounding may choose another class than the Keras model chose.
                 wanted = classes_of(answers["scores"])
             if (got != wanted).any():
-                raise _error(f"{signature!r} to answer the classes of the scores", "others")
+                raise wrong(f"{signature!r} to answer the classes of the scores", "others")
             continue
         difference = np.abs(got.astype("float64") - wanted)
         largest, bounds = np.abs(wanted).max() or 1.0, np.broadcast_to(allowed[name], wanted.shape)
@@ -213,28 +221,27 @@ def _compare(signature: str, answers: dict, expected: dict, allowed: dict, half:
             near = f"within {bounds[worst] / largest:.1g} of the Keras model's, which rounding"
             near += " explains, as a share of the largest"
             got = f"a difference of {difference[worst] / largest:.2g}"
-            raise _error(f"{name} of {signature!r} {near}", got, " Leave out --half." * half)
+            raise wrong(f"{name} of {signature!r} {near}", got, " Leave out --half." * half)
         share = max(share, float(difference.max() / largest))
     return share
 
 
-def _check_graph(served: Served) -> None:
+def check_graph(served: Served) -> None:
     """Raises if a model server would refuse the graph, or answers would change between calls."""
     functions = served.meta.graph_def.library.function
     nodes = [*served.meta.graph_def.node, *(node for f in functions for node in f.node_def)]
     random = sorted({node.op for node in nodes if "Random" in node.op})
     if random:
-        raise _error("a graph without random operations", ", ".join(random))
+        raise wrong("a graph without random operations", ", ".join(random))
+    python = sorted({node.op for node in nodes if "PyFunc" in node.op})
+    if python:  # it runs in this process alone
+        raise wrong("a graph without Python code, as of tf.py_function", ", ".join(python))
     if any(f.attr["_XlaMustCompile"].b for f in functions if "_XlaMustCompile" in f.attr):
-        raise _error("a graph without jit_compile functions", "one")
-    for name, signature in served.signatures.items():
-        for tensor in (*signature.inputs.values(), *signature.outputs.values()):
-            kind = tf.dtypes.as_dtype(tensor.dtype)
-            if kind not in _BORDER:
-                raise _error(f"{name!r} of float32, integers and strings", kind.name)
+        raise wrong("a graph without jit_compile functions", "one")
 
 
-def _error(expected: str, received: str, cure: str = "") -> ValueError:
+def wrong(expected: str, received: str, cure: str = "") -> ValueError:
+    """What is told of a SavedModel that no version is made of."""
     return ValueError(
         f"the SavedModel that was written is not what it should be: expected {expected}, "
         f"received {received}. No version was made.{cure}"

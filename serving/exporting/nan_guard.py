@@ -5,6 +5,9 @@ larger of the sum and 0: NaN becomes 0, and the answer to a row with a missing v
 other. The Keras model says NaN. So the file says it, too: `relu(z)` becomes `z` where `z` is NaN.
 Since the sum then has several readers, the optimiser no longer fuses it with what follows. That
 also mends a fused kernel that is missing: a batch normalisation with tanh fails in the server.
+
+Max pooling passes over NaN, fused or not, and gives -3.4e38 where there is nothing else. There the
+mean of the same window tells.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ _LOSE_NAN = ("Relu", "Relu6")
 _AFTER_BATCH_NORMALIZATION = ("Elu", "LeakyRelu", "Sigmoid", "Tanh")
 _OUTPUT = {"LeakyRelu": "activations", "Relu": "activations", "Relu6": "activations"}
 _OUTPUT |= {"Elu": "activations", "Sigmoid": "y", "Tanh": "y"}
+_MEANS = {"MaxPool": "AvgPool", "MaxPool3D": "AvgPool3D"}
+_OUTPUT |= dict.fromkeys(_MEANS, "output")
+_WINDOW = ("ksize", "strides", "padding", "data_format")
 
 
 def keep_not_a_number(folder: str | os.PathLike[str]) -> int:
@@ -57,6 +63,8 @@ def _guard(nodes: Any, *, function: bool = False) -> dict[str, str]:
         number, is_nan = nodes.add(), nodes.add()
         number.CopyFrom(node)
         number.name = f"{name}/number"
+        if node.op in _MEANS:
+            z = _add_mean(nodes, node, z, function)
         is_nan.op, is_nan.name, is_nan.device = "IsNan", f"{name}/is_nan", node.device
         is_nan.input.extend([z, *waits])
         is_nan.attr["T"].type = _type(node)
@@ -69,9 +77,21 @@ def _guard(nodes: Any, *, function: bool = False) -> dict[str, str]:
     return guarded
 
 
+def _add_mean(nodes: Any, pool: Any, z: str, function: bool) -> str:
+    """The mean of each window of a max pooling, which is NaN if anything in it is."""
+    mean = nodes.add(op=_MEANS[pool.op], name=f"{pool.name}/mean", device=pool.device)
+    mean.input.append(z)
+    mean.attr["T"].type = _type(pool)
+    for key in (key for key in _WINDOW if key in pool.attr):
+        mean.attr[key].CopyFrom(pool.attr[key])
+    return f"{mean.name}:output:0" if function else mean.name
+
+
 def _needs_guard(node: Any, by_name: dict[str, Any]) -> bool:
     if node.op not in _OUTPUT or _type(node) not in _FLOATS:
         return False
+    if node.op in _MEANS:
+        return node.attr["padding"].s in (b"SAME", b"VALID")  # means know no other padding
     return node.op in _LOSE_NAN or _maker(node, by_name).op.startswith("FusedBatchNorm")
 
 

@@ -28,7 +28,7 @@ def _sum(terms: int) -> float:
     Rounding errors have either sign, so they grow as the root of their number (Higham and Mary,
     2019, SIAM J. Sci. Comput. 41(5), Theorem 2.4, there with a factor for the probability).
     """
-    return (4.0 + 2.0 * np.sqrt(terms)) * UNIT
+    return (4.0 + np.sqrt(terms)) * UNIT
 
 
 def chain_errors(chain: Chain, x: np.ndarray, *, half: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -74,15 +74,25 @@ def write_saved_model(
 
 def write_signatures(found: dict[str, Any], folder: str | os.PathLike[str]) -> list[str]:
     """Writes functions by the names of their signatures; returns and raises as above."""
-    folder = os.fspath(folder)
+    path = os.fspath(folder)
+    finished(path, found, lambda: tf.saved_model.save(tf.Module(), path, signatures=found))
+    return list(found)
+
+
+def finished(folder: str | os.PathLike[str], names: Iterable[str], save: Callable) -> None:
+    """Calls `save`, which writes signatures of these names to `folder`, and adds what is missing.
+
+    Raises:
+        OSError: The folder can't be written.
+    """
     try:
-        tf.saved_model.save(tf.Module(), folder, signatures=found)
-        _set_methods(folder, found)
+        save()
+        _set_methods(os.fspath(folder), names)
         keep_not_a_number(folder)
     except tf.errors.OpError as error:
         # A full disk raises an error of TensorFlow's own kind; its message names the file.
-        raise OSError(getattr(error, "error_code", None), error.message, folder) from error
-    return list(found)
+        code = getattr(error, "error_code", None)
+        raise OSError(code, error.message, os.fspath(folder)) from error
 
 
 def _set_methods(folder: str, found: Iterable[str]) -> None:

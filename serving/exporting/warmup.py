@@ -68,9 +68,13 @@ def write_warmup(
     folder: str | os.PathLike[str], card: dict[str, Any], signatures: Iterable[str]
 ) -> Path:
     """Writes the requests to `folder/assets.extra/tf_serving_warmup_requests`; returns its path."""
+    return write_requests(folder, warmup_requests(card, signatures))
+
+
+def write_requests(folder: str | os.PathLike[str], requests: Iterable[Any]) -> Path:
+    """Writes `PredictionLog` messages to where the server looks for them; returns the path."""
     import tensorflow as tf
 
-    requests = warmup_requests(card, signatures)
     path = Path(folder) / WARMUP_FILE
     path.parent.mkdir(parents=True)
     with tf.io.TFRecordWriter(os.fspath(path)) as file:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("serving.export")
 
 
-def export_model(
+def export_packaged(
     model: Any,
     card: dict[str, Any],
     to: str | os.PathLike[str],
@@ -31,42 +31,11 @@ def export_model(
     command: str | None = None,
     measure: Callable[[Callable], dict[str, float]] | None = None,
 ) -> Path:
-    """Writes a packaged model as a new version `to/<name>/<version>`, and checks it.
-
-    Args:
-        model: functional `keras.Model`, raw values float32 (n, d) -> (n, K); or a nested one,
-            (n, P, K), which gets a signature for each width beside the others, `width_20`, ...,
-            and `anytime` where the card has its threshold.
-        card: its card; `name` is the model's.
-        to: folder of the models; made if it is not there.
-        half: whether the weights are float16. All signatures stay float32.
-        version: number of the version; None: one more than the largest there is.
-        warmup: whether to write warm-up requests.
-        command: the command line that called this, for the card.
-        measure: function of the network, itself a function from raw values (n, d) to outputs
-            (n, K), whose numbers become `metrics.half` of the card. Used with `half`.
-
-    Returns:
-        Path of the version.
-
-    Raises:
-        FileExistsError: This version exists.
-        ModuleNotFoundError: The warm-up requests need the extra `serving`.
-        OSError: The folder can't be written.
-        ValueError: A card that does not fit the model, or a SavedModel that does not answer as
-            the model does.
-
-    Example:
-        >>> packaged = serving.package.package("runs/mnist-paper-g0-a0.4-m2000-flow-s0", keep=100)
-        >>> export_model(packaged.model, packaged.card, "saved_models")
-        PosixPath('saved_models/mnist_gamma0_k100/1')
-    """
-    from asym_keras.backend import require_tensorflow
+    """Writes a packaged model as a new version `to/<name>/<version>`: see `export_model`."""
     from serving.exporting.check import check_saved_model
     from serving.exporting.network import as_network
     from serving.exporting.saved_model import write_saved_model
 
-    require_tensorflow("export_model")
     if "widths" in card:
         from serving.exporting.nested import export_nested
 

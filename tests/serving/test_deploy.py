@@ -48,7 +48,37 @@ def objects():
     """Every object of the kustomization and the loader, by kind and name."""
     names = [*kustomization()["resources"], "loader.yaml"]
     found = [item for name in names for item in load(f"kubernetes/{name}")]
-    return {(item["kind"], item["metadata"]["name"]): item for item in found}
+    found = {(item["kind"], item["metadata"]["name"]): item for item in found}
+    for replacement in kustomization()["replacements"]:
+        replace(found, replacement)
+    return found
+
+
+def replace(objects, replacement, **values):
+    """What kustomize does with one of its replacements, as far as it is used here."""
+    source = replacement["source"]
+    literals = {
+        generated["name"]: dict(text.split("=", 1) for text in generated["literals"])
+        for generated in kustomization()["configMapGenerator"]
+        if "literals" in generated
+    }
+    assert source["kind"] == "ConfigMap"
+    key = source["fieldPath"].removeprefix("data.")
+    value = (literals[source["name"]] | values)[key]
+    for target in replacement["targets"]:
+        item = objects[target["select"]["kind"], target["select"]["name"]]
+        delimiter, index = target["options"]["delimiter"], target["options"]["index"]
+        for path in target["fieldPaths"]:
+            *steps, last = path.split(".")
+            place = item
+            for step in steps:
+                if match := re.fullmatch(r"\[name=(.+)\]", step):
+                    [place] = [part for part in place if part["name"] == match[1]]
+                else:
+                    place = place[step]
+            parts = place[last].split(delimiter)
+            parts[index] = value
+            place[last] = delimiter.join(parts)
 
 
 OBJECTS = objects()
@@ -138,7 +168,7 @@ def test_every_reference_has_its_object():
             assert OBJECTS[target["kind"], target["name"]]["apiVersion"] == target["apiVersion"]
             assert "cpu" in container()["resources"]["requests"]  # what utilisation is a share of
             assert "replicas" not in OBJECTS["Deployment", target["name"]]["spec"]
-    (generated,) = kustomization()["configMapGenerator"]
+    generated, _ = kustomization()["configMapGenerator"]
     volumes = {volume["name"]: volume for volume in template()["spec"]["volumes"]}
     assert volumes["config"]["configMap"]["name"] == generated["name"]
     claim = volumes["models"]["persistentVolumeClaim"]["claimName"]
@@ -157,7 +187,7 @@ def test_every_reference_has_its_object():
 def test_servers_find_their_files_and_know_their_flags():
     given = flags(container()["args"])
     assert set(given) <= FLAGS
-    (generated,) = kustomization()["configMapGenerator"]
+    generated, _ = kustomization()["configMapGenerator"]
     for flag in ("model_config_file", "monitoring_config_file"):
         folder, _, name = given[flag].rpartition("/")
         assert folder == "/config"
@@ -224,11 +254,27 @@ def test_probes_ask_for_a_model_that_is_served():
         get = container()[kind]["httpGet"]
         assert get["port"] == "rest"
         assert get["path"].removeprefix("/v1/models/") in served
-    health = COMPOSE["services"]["tf-serving"]["healthcheck"]["test"][-1]
-    assert re.search(r"GET /v1/models/(\S+) ", health)[1] in served
+    assert deploy_schemas.variables(DEPLOY / ".env")["SERVED_MODEL"] in served
     # What SIGTERM cuts off has been answered before: the wait is shorter than the grace period.
     wait = int(container()["lifecycle"]["preStop"]["exec"]["command"][1])
     assert 2 * wait <= template()["spec"]["terminationGracePeriodSeconds"]
+
+
+def test_one_line_names_another_model():
+    """Of the manifests one literal, of the Compose file one variable; nothing else has a name."""
+    model = "fraud"
+    found = {(o["kind"], o["metadata"]["name"]): o for o in load("kubernetes/deployment.yaml")}
+    text = (KUBERNETES / "deployment.yaml").read_text()
+    assert text.count("SERVED_MODEL") == 3
+    for replacement in kustomization()["replacements"]:
+        replace(found, replacement, name=model)
+    [only] = found["Deployment", "tf-serving"]["spec"]["template"]["spec"]["containers"]
+    for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert only[kind]["httpGet"]["path"] == f"/v1/models/{model}"
+    for name in ("compose.yaml", "kubernetes/deployment.yaml", "kubernetes/service.yaml"):
+        assert "mnist" not in (DEPLOY / name).read_text()
+    for name in (".env", "kubernetes/kustomization.yaml"):
+        assert (DEPLOY / name).read_text().count("mnist") == 1
 
 
 def test_kustomization_builds_what_the_files_say():

@@ -21,8 +21,10 @@ def test_health_check_of_compose_tells_a_ready_server_from_others():
     compose = yaml.safe_load((ROOT / "serving" / "deploy" / "compose.yaml").read_text())
     kind, *command = compose["services"]["tf-serving"]["healthcheck"]["test"]
     assert kind == "CMD"
+    model = deploy_schemas.variables(ROOT / "serving" / "deploy" / ".env")["SERVED_MODEL"]
+    command[-1] = re.sub(r"\$\{SERVED_MODEL:\?[^}]*\}", model, command[-1])
     assert not re.search(r"(?<!\$)\$(?!\$)", command[-1])  # Compose would fill it in
-    serving = FakeServing(mnist_gamma0_k100=1)
+    serving = FakeServing(**{model: 1})
 
     def healthy(port):
         script = command[-1].replace("/8501", f"/{port}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import packaged_models as pm
 import pytest
@@ -14,6 +16,7 @@ from serving.exporting.nan_guard import keep_not_a_number
 from serving.sessions import SavedModelSession
 
 NAN = np.float32(np.nan)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def relu_columns():
@@ -104,6 +107,8 @@ class Kinds(tf.Module):
             "loop": tf.while_loop(lambda count, _: count < 2, step, (0, x))[1],
             "leaky": tf.nn.leaky_relu(normalised),
             "tanh": tf.tanh(tf.identity(normalised)),
+            "pool": tf.nn.max_pool1d(x[:, :, None], 2, 2, "SAME")[..., 0],
+            "cube": tf.nn.max_pool3d(tf.reshape(x, (-1, 2, 2, 1, 1)), (2, 1, 1), 2, "VALID"),
             "whole": tf.nn.relu(tf.cast(tf.zeros_like(x), tf.int32)),
         }
 
@@ -112,7 +117,7 @@ def test_every_kind_of_graph_is_guarded(tmp_path):
     """Batch normalisation with tanh does not even run without it: no such fused kernel."""
     module = Kinds()
     tf.saved_model.save(module, tmp_path, signatures=module.__call__)
-    assert keep_not_a_number(tmp_path) >= 4
+    assert keep_not_a_number(tmp_path) >= 6
     x = np.array([[1, NAN, -3, 4], [-1, 2, -3, 4]], "float32")
     with SavedModelSession(tmp_path) as session:
         signature = session.meta.signature_def["serving_default"]
@@ -120,7 +125,25 @@ def test_every_kind_of_graph_is_guarded(tmp_path):
         answers = session.run(fetch, {signature.inputs["x"].name: x})
     np.testing.assert_array_equal(answers["inner"], [[NAN] * 4, [0, 3, 0, 5]])
     np.testing.assert_array_equal(answers["loop"], [[NAN] * 4, [-1, 2, -1, 4]])
+    np.testing.assert_array_equal(answers["pool"], [[NAN, 4], [2, 4]])
+    np.testing.assert_array_equal(answers["cube"].ravel(), [1, -1])
     normal = (x.reshape(2, 2, 2, 1).repeat(3, -1) - 1) / np.sqrt(1.001) + 1
     np.testing.assert_allclose(answers["tanh"], np.tanh(normal), rtol=1e-6)
     leaky = np.where(normal < 0, 0.2 * normal, normal)
     np.testing.assert_allclose(answers["leaky"], leaky, rtol=1e-6)
+
+
+def test_every_model_of_the_zoo_answers_nan():
+    """One cell of any column, all of them, an infinity: what the Keras presets answer NaN to."""
+    found = sorted((ROOT / "saved_models").glob("*/1/"))
+    assert len(found) >= 21
+    for folder in found:
+        with Served(folder) as served:
+            dim = served.signatures["serving_default"].inputs["inputs"].tensor_shape.dim[1].size
+            rows = np.full((min(dim, 8) + 1, dim), 100.0, "float32")
+            np.fill_diagonal(rows[:-1], NAN)
+            rows[-1] = NAN
+            answers = served("serving_default", rows)
+        for name, values in answers.items():
+            wrong = values != -1 if name == "classes" else ~np.isnan(values)
+            assert not wrong.any(), (folder, name)

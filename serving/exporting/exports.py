@@ -1,0 +1,97 @@
+"""One function for all exports: of packaged networks with their cards, and of any Keras model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from serving.exporting.writing import export_packaged
+
+
+def export_model(
+    model: Any,
+    name: str | dict[str, Any],
+    to: str | os.PathLike[str],
+    *,
+    task: str | None = None,
+    labels: Sequence[str] | None = None,
+    keep: int | None = None,
+    warmup: bool | str | os.PathLike[str] | Mapping[str, Any] = True,
+    card: Mapping[str, Any] | None = None,
+    half: bool = False,
+    version: int | None = None,
+    command: str | None = None,
+    measure: Callable[[Callable], dict[str, float]] | None = None,
+) -> Path:
+    """Writes a Keras model as a new version `to/<name>/<version>`, and checks it.
+
+    The signature `serving_default` has the model's inputs and outputs by their names, with their
+    dtypes and shapes, which it checks; `classify` or `regress` take tf.Example with the inputs as
+    features. Before the version gets its number it is loaded as the model server loads it, and its
+    answers are compared with the model's; a difference that float32 does not explain is an error.
+
+    Args:
+        model: built `keras.Model`: functional, Sequential or a subclass; inputs of any rank,
+            several of them, integers, strings, preprocessing layers inside. An input or output
+            that nobody named is called `inputs` or `outputs`. With the card of a packaged model:
+            raw values float32 (n, d) -> (n, K).
+        name: of the model on the server; or the card of a packaged model.
+        to: folder of the models; made if it is not there.
+        task: "classify": an output (n, K) is scores; "regress": one (n,) or (n, 1) is a number;
+            "raw": Predict alone. None: by labels, or by the shape of the only output.
+        labels: names of the K classes, in the order of the scores. None: their numbers.
+        keep: nodes that stay of the model's `AsymScaledDense`, by the paper's rule, which needs no
+            data, or of its `NestedReadout`. For another rule use `asym_keras.prune` before.
+        warmup: whether to write warm-up requests, drawn from what the inputs are; or rows for
+            them, arrays by input name, in a dict or an .npz file. A subclassed model, which does
+            not tell its dtypes, takes those of the rows.
+        card: what else is known of the model, such as the licence of its data.
+        half: whether the weights are float16; of a packaged model.
+        version: number of the version; None: one more than the largest there is.
+        command: the command line that called this, for the card.
+        measure: function of the network, itself a function from raw values (n, d) to outputs
+            (n, K), whose numbers become `metrics.half` of the card. Used with `half`.
+
+    Returns:
+        Path of the version.
+
+    Raises:
+        FileExistsError: This version exists.
+        ModuleNotFoundError: The warm-up requests need the extra `serving`.
+        OSError: The folder can't be written.
+        ValueError: A model, name, task, labels or rows that do not fit one another, or a SavedModel
+            that does not answer as the model does. No version is made.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,), name="flower"), keras.layers.Dense(3)])
+        >>> serving.export_model(model, "iris", "models", labels=["setosa", "virginica", "other"])
+        PosixPath('models/iris/1')
+    """
+    from asym_keras.backend import require_tensorflow
+
+    require_tensorflow("export_model")
+    if isinstance(name, dict):
+        of_any = {"task": task, "labels": labels, "keep": keep, "card": card}
+        _refuse(of_any, "a model whose card does not tell them")
+        if not isinstance(warmup, bool):
+            raise ValueError("warmup: expected True or False of a packaged model, received rows.")
+        return export_packaged(
+            model, name, to,
+            half=half, version=version, warmup=warmup, command=command, measure=measure,
+        )  # fmt: skip
+    _refuse({"half": half or None, "measure": measure}, "a packaged model and its card")
+    from serving.exporting.any_model import export_any_model
+
+    return export_any_model(
+        model, name, to,
+        task=task, labels=labels, keep=keep, warm_up=warmup, facts=card,
+        version=version, command=command,
+    )  # fmt: skip
+
+
+def _refuse(arguments: dict[str, Any], needed: str) -> None:
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)}: expected {needed}, received another. Leave it out.")
