@@ -246,14 +246,14 @@ def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(numbers)))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that `build` needs."""
+def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Adds the flags that `build` needs; `--models` need not be `required`."""
     add = parser.add_argument
     models = "folder of models: NAME/VERSION/saved_model.pb"
     which = "which versions serve: latest (the default), latest:N, all, or numbers such as 1,3"
     label = "a name for a version that serves, such as mnist:stable=1"
     many: dict[str, Any] = {"action": "append", "default": []}
-    add("--models", required=True, metavar="FOLDER", help=models)
+    add("--models", required=required, metavar="FOLDER", help=models)
     add("--versions", **many, metavar="[NAME=]WHICH", help=which)
     add("--label", **many, dest="labels", metavar="NAME:LABEL=VERSION", help=label)
 

@@ -3,6 +3,7 @@
     python -m serving.serve --models saved_models
     python -m serving.serve --models saved_models --versions all --label mnist:stable=1
     python -m serving.serve --models saved_models --preview
+    python -m serving.serve --config models.config --models saved_models --preview
 
 Starts tensorflow_model_server from PATH, else the Docker image tensorflow/serving, waits until
 every model is available, and stops it on Ctrl-C, SIGTERM or the end of its terminal. With --preview
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import logging
 import signal
@@ -21,7 +23,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from serving import addresses, commands, extra, launch, model_config, server_log
+from serving import addresses, commands, config_file, extra, launch, model_config, server_log
 from serving.model_config import Batching
 
 logger = logging.getLogger("serving.serve")
@@ -92,7 +94,9 @@ def _run_without_damaged(
 def _preview(flags: argparse.Namespace) -> None:
     if flags.batching:
         raise ValueError("--batching: expected the real server, received --preview; leave one out")
-    config = _config(flags)
+    config, reread = _config(flags), None
+    if flags.config is not None:
+        reread = functools.partial(_config, flags)
     for port in (flags.rest_port, flags.grpc_port):
         addresses.require_free(flags.host, port)
     with extra.needed("--preview"):
@@ -103,10 +107,12 @@ def _preview(flags: argparse.Namespace) -> None:
         names = [name for name, versions in server.store.available().items() if versions]
         _announce("preview", flags.host, server.rest_port, server.grpc_port, names)
 
-    preview.serve(config, options, announce)
+    preview.serve(config, options, announce, reread)
 
 
 def _config(flags: argparse.Namespace) -> Any:
+    if flags.config is not None:
+        return config_file.read(flags.config, models=flags.models)
     return model_config.build(flags.models, versions=flags.versions, labels=flags.labels)
 
 
@@ -118,8 +124,10 @@ def _announce(kind: str, host: str, rest_port: int, grpc_port: int, models: list
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = commands.parser("serving.serve", __doc__)
-    model_config.add_arguments(parser)
+    model_config.add_arguments(parser, required=False)
     add = parser.add_argument
+    config = "models.config, read again when it changes; its models lie in --models, if given"
+    add("--config", metavar="FILE", help=f"{config} (--preview)")
     add("--rest-port", type=commands.port, default=8501, help="0: any free one (default: 8501)")
     add("--grpc-port", type=commands.port, default=8500, help="0: any free one (default: 8500)")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
@@ -145,6 +153,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if flags.rest_port and flags.rest_port == flags.grpc_port:
         received = f"received {flags.rest_port}"
         parser.error(f"--rest-port: expected another one than --grpc-port, {received}")
+    if flags.models is None and flags.config is None:
+        parser.error("--models: expected a folder of models, received none")
+    if flags.config is not None and (flags.versions or flags.labels or not flags.preview):
+        instead = "start tensorflow_model_server with --model_config_file=FILE for the real server"
+        parser.error(f"--config: expected --preview without --versions and --label; {instead}")
     given = {"threads": flags.threads, "timeout": flags.timeout}
     given["grpc-max-threads"] = flags.grpc_max_threads
     for name, value in (given | {"start-timeout": flags.start_seconds}).items():

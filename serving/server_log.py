@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Mapping
+from itertools import chain
 from typing import IO, TypeAlias
 
 Failures: TypeAlias = Mapping[tuple[str, int], str]  # model and version -> cause
@@ -15,11 +16,12 @@ _CURE = (
     "Export it again with python -m serving.export, move its folder away, or start with the "
     "others by --skip-damaged"
 )
-# "Loading servable: {name: m version: 1} failed: CAUSE" as each try ends, and at the end of the
-# server "... {{name: m version: 1} due to error: CAUSE, {name: n version: 2} due to error: CAUSE}".
-_FAILURE = re.compile(
-    r"\{name: (?P<name>\S+) version: (?P<version>[0-9]+)\} "
-    r"(?:failed|load failure|due to error): (?P<cause>.*?)(?=,? ?\{+name: |\}*$)"
+_SERVABLE = r"\{name: (?P<name>\S+) version: (?P<version>[0-9]+)\}"
+# "Loading servable: {name: m version: 1} failed: CAUSE", each time that a try ends, and at the end
+# of the server "{{{name: m version: 1} due to error: CAUSE}, {{name: n version: 2} due to ...}, }".
+_FAILURES = (
+    re.compile(_SERVABLE + " (?:failed|load failure|cannot be loaded): (?P<cause>.*)"),
+    re.compile(_SERVABLE + r" due to error: (?P<cause>.*?)(?=\}, [{}]|\}*$)"),
 )
 
 
@@ -56,7 +58,8 @@ class ServerLog:
     def _read(self, stream: IO[str]) -> None:
         with stream:
             for line in stream:
-                for match in _FAILURE.finditer(line.rstrip()):
+                text = line.rstrip()
+                for match in chain.from_iterable(find.finditer(text) for find in _FAILURES):
                     key = match["name"], int(match["version"])
                     self._failures.setdefault(key, match["cause"].strip().rstrip("."))
                 with contextlib.suppress(OSError):  # nobody reads it, and the server runs on

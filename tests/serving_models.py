@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import httpx
@@ -152,6 +153,14 @@ def _put(saved, folder):
     return folder
 
 
+def until(condition, seconds=30.0):
+    """Waits until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
 @dataclasses.dataclass
 class Running:
     """A started preview server."""
@@ -168,14 +177,14 @@ class Running:
 
 
 @contextlib.contextmanager
-def running_preview(models: Path, *, versions=(), labels=(), **options):
+def running_preview(models: Path, *, versions=(), labels=(), reread=None, **options):
     """A preview server of the folder `models`, on free ports, in a thread of this process."""
     from serving import model_config
     from serving.preview.server import Options, PreviewServer
 
-    config = model_config.build(models, versions=versions, labels=labels)
+    config = reread() if reread else model_config.build(models, versions=versions, labels=labels)
     options = Options(**{"rest_port": 0, "grpc_port": 0, "poll_seconds": 0.05, **options})
-    server = PreviewServer(config, options)
+    server = PreviewServer(config, options, reread)
     with loop_thread(seconds=60) as run:
         run(server.start())
         try:

@@ -32,7 +32,7 @@ ROWS = {
             *("addresses", "codes", "commands", "extra", "program", "readme", "server_log"),
             *("sessions", "tether", "versions"),
         ),
-        ("card", "client", "model_config", "preview"),
+        ("card", "client", "config_file", "model_config", "preview"),
         ("demo", "exporting", "launch"),
         ("export", "package", "serve"),
     ),

@@ -5,8 +5,9 @@
 
 Exports networks of 2000, 200, 100 and 50 nodes, starts tensorflow_model_server if it is on PATH,
 else the preview server, compares its answers with Keras's, and measures over REST and gRPC with 1
-and 64 rows a request. The tables go to stdout, progress to stderr. The status is 1 if an answer is
-wrong or a request fails; a missed target is only reported.
+and 64 rows a request. Then it starts servers with models of other sizes and numbers, for what one
+needs to plan: memory and time to start. The tables go to stdout, progress to stderr. The status is
+1 if an answer is wrong or a request fails; a missed target is only reported.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ import numpy as np
 
 from benchmarks.common import Array, machine, neighbours, program
 from benchmarks.load import Plan, Result, measure
-from benchmarks.serving import floor, models, report
+from benchmarks.serving import floor, models, planning, report
 from benchmarks.serving.models import Served
 from benchmarks.serving.report import Outcome
-from benchmarks.serving.server import Server, running
+from benchmarks.serving.server import Server, running, server_kind
 from serving.client import connect
 from serving.client.endpoint import parse_endpoint
 
@@ -40,6 +41,7 @@ _WARMUP = 0.3  # seconds before each round
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = program.Parser("serving", __doc__)
     parser.add_argument("--only", choices=PROTOCOLS, help="one protocol (both)")
+    parser.add_argument("--part", choices=("load", "planning"), help="one part (both)")
     parser.add_argument("--clients", type=int, default=8, help="for throughput (8)")
     parser.add_argument("--rounds", type=int, default=3, help="of every model, in turn (3)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round (2)")
@@ -110,10 +112,30 @@ def measure_all(
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    described = program.start()
+    numbers: dict[str, object] = {"machine": program.start()}
+    faults: list[str] = []
+    if arguments.part in (None, "load"):
+        faults = _load(arguments, numbers)
+    if arguments.part in (None, "planning"):
+        _planning(arguments, numbers)
+    program.write_numbers(arguments, **numbers)
+    return 1 if faults else 0
+
+
+def _planning(arguments: argparse.Namespace, numbers: dict[str, object]) -> None:
+    neighbours.wait_until_quiet(arguments.patience)
+    with tempfile.TemporaryDirectory() as scratch:
+        needs = list(planning.measure_all(Path(scratch)))
+    kind = planning.kind_note(server_kind())
+    print("\n\n".join([planning.need_table(needs), kind, planning.rules(needs)]))
+    numbers["needs"] = [dataclasses.asdict(need) for need in needs]
+
+
+def _load(arguments: argparse.Namespace, numbers: dict[str, object]) -> list[str]:
+    """Prints the tables of times; returns what is wrong."""
     with tempfile.TemporaryDirectory() as scratch:
         program.say("exporting")
-        served = models.export_all(Path(scratch))
+        served = models.export(Path(scratch))
         x = models.images(1024)
         program.say("starting the server")
         with running(Path(scratch)) as server:
@@ -130,12 +152,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         *report.warnings(outcomes),
         *faults,
     ]
-    print("\n\n".join(parts))
+    print("\n\n".join(parts) + "\n")
     measured = [dataclasses.asdict(outcome) for outcome in outcomes]
-    program.write_numbers(
-        arguments, machine=described, server=server.kind, sizes=sizes, outcomes=measured
-    )
-    return 1 if faults else 0
+    numbers |= {"server": server.kind, "sizes": sizes, "outcomes": measured}
+    return faults
 
 
 def _plan(arguments: argparse.Namespace, rows: int, clients: int) -> Plan:

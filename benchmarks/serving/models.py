@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,11 @@ def images(count: int) -> Array:
     return np.rint(load_mnist().x_test[:count] * 255).astype(np.float32)
 
 
-def export_all(folder: Path) -> list[Served]:
-    """Writes every model below `folder`. Weights are the initial ones: they take as long."""
+def export(folder: Path, widths: Sequence[int] = WIDTHS) -> list[Served]:
+    """Writes a model of each width below `folder`; all but the first are cut from it.
+
+    Weights are the initial ones: they take as long.
+    """
     from asym_keras.datasets.preprocessing import Preprocessing
     from asym_keras.models import shallow_network
     from asym_keras.pruning import prune
@@ -52,19 +56,19 @@ def export_all(folder: Path) -> list[Served]:
     from serving.versions import WARMUP_FILE
 
     record = Preprocessing(kind="image", scale=255.0, shape=(28, 28), low=0.0, high=255.0)
-    whole = shallow_network(DIM, OUTPUTS, width=WIDTHS[0], gamma=GAMMA, alpha=ALPHA, seed=0)
+    whole = shallow_network(DIM, OUTPUTS, width=widths[0], gamma=GAMMA, alpha=ALPHA, seed=0)
     served = []
-    for width in WIDTHS:
+    for width in widths:
         name = f"nodes_{width}"
-        network = whole if width == WIDTHS[0] else prune(whole, width)
+        network = whole if width == widths[0] else prune(whole, width)
         model = with_raw_values(network, record, name=name)
-        path = export_model(model, _card(name, width), folder)
+        path = export_model(model, _card(name, width, widths[0]), folder)
         files = (f for f in path.rglob("*") if f.is_file() and f != path / WARMUP_FILE)
         served.append(Served(name, width, model, sum(f.stat().st_size for f in files)))
     return served
 
 
-def _card(name: str, width: int) -> dict:
+def _card(name: str, width: int, whole: int) -> dict:
     return {
         "name": name,
         "task": "classification",
@@ -80,7 +84,7 @@ def _card(name: str, width: int) -> dict:
         "outputs": {"classes": [str(n) for n in range(OUTPUTS)], "target": None},
         "gamma": GAMMA,
         "alpha": ALPHA,
-        "width": WIDTHS[0],
+        "width": whole,
         "kept": width,
         "refit": False,
         "protocol": "paper",

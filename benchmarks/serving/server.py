@@ -7,13 +7,17 @@ import dataclasses
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import psutil
 
 from serving import tether
 
@@ -30,15 +34,44 @@ class Server:
         kind: what it is, for the report.
         urls: address by protocol, "REST" and "gRPC".
         pid: of the process.
+        seconds: from its start until all models answered.
     """
 
     kind: str
     urls: dict[str, str]
     pid: int
+    seconds: float
+
+    def memory(self) -> float:
+        """Bytes that the server holds now, without the launcher."""
+        return sum(process.memory_info().rss for process in self._servers())
+
+    def peak_memory(self) -> float:
+        """Most bytes that it has held; NaN where the system does not tell."""
+        try:
+            texts = [Path(f"/proc/{p.pid}/status").read_text("utf-8") for p in self._servers()]
+        except OSError:  # not Linux
+            return float("nan")
+        return 1024.0 * sum(int(re.findall(r"VmHWM:\s+(\d+)", text)[0]) for text in texts)
+
+    def _servers(self) -> list[psutil.Process]:
+        launcher = psutil.Process(self.pid)
+        if self.kind == PREVIEW:
+            return [launcher]
+        children = launcher.children(recursive=True)
+        found = [process for process in children if process.name().startswith(BINARY[:15])]
+        if not found:
+            raise RuntimeError(f"expected {BINARY} among the launcher's processes, found none")
+        return found
 
     def cpu_seconds(self) -> float:
         """Processor time that it and the programs it started have used; NaN if not known."""
         return _cpu_seconds(self.pid)
+
+
+def server_kind() -> str:
+    """Which server `running` starts here."""
+    return BINARY if shutil.which(BINARY) else PREVIEW
 
 
 @contextlib.contextmanager
@@ -54,9 +87,10 @@ def running(models: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def _served(models: Path, tie: Callable[[int], None]) -> Iterator[Server]:
-    preview = shutil.which(BINARY) is None
+    kind = server_kind()
     command = [sys.executable, "-m", "serving.serve", "--models", str(models)]
-    command += ["--rest-port", "0", "--grpc-port", "0", *["--preview"] * preview]
+    command += ["--rest-port", "0", "--grpc-port", "0", *["--preview"] * (kind == PREVIEW)]
+    start = time.monotonic()
     process = subprocess.Popen(
         command,
         cwd=Path(__file__).resolve().parents[2],
@@ -84,12 +118,13 @@ def _served(models: Path, tie: Callable[[int], None]) -> Iterator[Server]:
             ) from error
         where = ready["host"]
         yield Server(
-            PREVIEW if preview else BINARY,
+            kind,
             {
                 "REST": f"http://{where}:{ready['rest_port']}",
                 "gRPC": f"grpc://{where}:{ready['grpc_port']}",
             },
             process.pid,
+            time.monotonic() - start,
         )
     finally:
         process.send_signal(signal.SIGTERM)

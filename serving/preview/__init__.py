@@ -9,7 +9,9 @@ server's own protos, number formats and errors:
   `GetModelStatus` of `ModelService`.
 
 Every other call is UNIMPLEMENTED (over REST a malformed request). Warm-up requests run when a
-version is loaded, and if one of them fails, so does the loading. The preview differs on purpose:
+version is loaded, and if one of them fails, so does the loading. A `models.config` may change,
+and `GET /monitoring/prometheus/metrics` has two of the server's metrics. The preview differs on
+purpose:
 
 - it compares an input's shape with the signature (the server leaves that to the kernels, some of
   which end the process);

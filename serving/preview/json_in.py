@@ -16,6 +16,7 @@ from tensorflow.core.framework import types_pb2
 
 from serving.codes import NUMPY_DTYPES
 from serving.preview.errors import ServingError, invalid
+from serving.preview.json_out import flushed
 from serving.preview.servable import type_name
 
 _TOO_BIG = "JSON Parse error: Number too big to be stored in double."
@@ -206,11 +207,6 @@ def _leaves(values: list, kinds: set[type], dtype: int) -> np.ndarray:
     except OverflowError as error:
         raise invalid(_TOO_BIG) from error
     return flushed(array) if name == "DT_FLOAT" else array
-
-
-def flushed(values: np.ndarray) -> np.ndarray:
-    """float32 with zeros for denormals, which the server's threads for REST do not compute with."""
-    return np.where(abs(values) < np.finfo(np.float32).tiny, np.copysign(0, values), values)
 
 
 def _example(value: Any) -> bytes:

@@ -7,7 +7,9 @@ import contextlib
 import json
 import logging
 import re
+import time
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import TypeAlias
 from urllib.parse import unquote
@@ -17,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from serving.preview import core, describe, json_in, json_out
 from serving.preview.errors import ServingError, invalid
+from serving.preview.metrics import PATH, Metrics
 from serving.preview.store import Store
 from serving.versions import MAX_VERSION
 
@@ -47,10 +50,20 @@ class Rest:
         executor: threads that parse requests, run them and write answers.
         timeout: seconds that a client may take to send a request, and again a run to answer it.
         max_bytes: largest size of a body, unpacked.
+        metrics: what counts the requests. None: nothing does, and there is no page of it.
     """
 
-    def __init__(self, store: Store, executor: Executor, *, timeout: float, max_bytes: int):
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        *,
+        timeout: float,
+        max_bytes: int,
+        metrics: Metrics | None = None,
+    ):
         self._store = store
+        self._metrics = metrics
         self._executor = executor
         self._timeout = timeout
         self._max_bytes = max_bytes
@@ -71,6 +84,8 @@ class Rest:
 
     async def _respond(self, request: web.Request) -> web.Response:
         path = request.raw_path
+        if path == PATH and self._metrics:
+            return _response(200, self._metrics.page(), content_type="text/plain")
         if not path.lower().startswith("/v1/"):
             return _response(404, _NOT_FOUND, content_type="text/html", close=True)
         try:
@@ -97,8 +112,10 @@ class Rest:
             if (length or 0) > self._max_bytes:
                 raise web.HTTPRequestEntityTooLarge(self._max_bytes, length or 0)
             large = length is None or length > _LARGE or "Content-Encoding" in request.headers
+            spec = _spec(match)
             async with self._large if large else contextlib.nullcontext():
-                return await self._call(request, _spec(match), match["method"])
+                with self._counted(spec[0], match["method"]):
+                    return await self._call(request, spec, match["method"])
         if request.method == "GET" and path.lower() == "/v1/models":
             raise invalid("Missing model name in request.")
         if request.method == "GET" and (match := _FACTS.fullmatch(path)):
@@ -109,6 +126,22 @@ class Rest:
             status = describe.as_json(describe.status(self._store, name, number))
             return json.dumps(status, indent=1)
         raise invalid(f"Malformed request: {request.method} {path}")
+
+    @contextlib.contextmanager
+    def _counted(self, model: str, method: str) -> Iterator[None]:
+        start, code = time.perf_counter(), "OK"
+        try:
+            yield
+        except ServingError as error:
+            code = error.code
+            raise
+        except BaseException:
+            code = "UNKNOWN"
+            raise
+        finally:
+            if self._metrics:
+                seconds = time.perf_counter() - start
+                self._metrics.count(model, code, api=method, entrypoint="REST", seconds=seconds)
 
     async def _call(self, request: web.Request, spec: Spec, method: str) -> str:
         body = await asyncio.wait_for(request.read(), self._timeout)

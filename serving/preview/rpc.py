@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -20,6 +22,7 @@ from tensorflow_serving.apis import (
 
 from serving.preview import core, describe, tensors
 from serving.preview.errors import ServingError, invalid
+from serving.preview.metrics import Metrics
 from serving.preview.store import Store, Version
 
 logger = logging.getLogger("serving.preview")
@@ -28,7 +31,13 @@ _Function: TypeAlias = Callable[..., Any]
 
 
 def make_server(
-    store: Store, executor: Executor, *, timeout: float, max_bytes: int, max_calls: int
+    store: Store,
+    executor: Executor,
+    *,
+    timeout: float,
+    max_bytes: int,
+    max_calls: int,
+    metrics: Metrics | None = None,
 ) -> grpc.Server:
     """A server that has no port yet. Methods that are not listed here are UNIMPLEMENTED.
 
@@ -38,8 +47,15 @@ def make_server(
         timeout: seconds that a run may take, unless the client sets an earlier deadline.
         max_bytes: largest size of a request. Answers have no limit.
         max_calls: calls that may be under way; the others are refused by threads to spare.
+        metrics: what counts Predict, Classify and Regress.
     """
     slots = threading.Semaphore(max_calls)
+
+    def count(api: str, request: Any, code: str, seconds: float) -> None:
+        if metrics and api in ("Predict", "Classify", "Regress"):
+            model = request.model_spec.name
+            metrics.count(model, code, api=api, entrypoint="GRPC", seconds=seconds)
+
     server = grpc.server(
         executor,
         options=[
@@ -61,7 +77,9 @@ def make_server(
         },
     }
     for service, methods in apis.items():
-        handlers = {name: _handler(*method, slots) for name, method in methods.items()}
+        handlers = {
+            name: _handler(*method, slots, partial(count, name)) for name, method in methods.items()
+        }
         generic = grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", handlers)
         server.add_generic_rpc_handlers((generic,))
     return server
@@ -131,11 +149,12 @@ def _spec(request: Any) -> tuple[str, int | None, str | None]:
 
 
 def _handler(
-    behaviour: _Function, request_class: Any, slots: threading.Semaphore
+    behaviour: _Function, request_class: Any, slots: threading.Semaphore, count: _Function
 ) -> grpc.RpcMethodHandler:
     def call(request: Any, context: grpc.ServicerContext) -> Any:
         if not slots.acquire(blocking=False):  # as TF Serving, which has no queue for gRPC
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+        start, code, message = time.perf_counter(), grpc.StatusCode.OK, ""
         try:
             return behaviour(request, context)
         except ServingError as error:
@@ -145,6 +164,7 @@ def _handler(
             code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
         finally:
             slots.release()
+            count(request, code.name, time.perf_counter() - start)
         context.abort(code, message)
 
     return grpc.unary_unary_rpc_method_handler(

@@ -16,6 +16,7 @@ import tensorflow as tf
 from aiohttp import web
 
 from serving import addresses, commands
+from serving.preview.metrics import Metrics
 from serving.preview.rest import Rest
 from serving.preview.rpc import make_server
 from serving.preview.servable import Servable
@@ -57,23 +58,26 @@ class PreviewServer:
     Args:
         config: `tensorflow_serving.config.ModelServerConfig`.
         options: addresses and limits.
+        reread: function that gives the configuration anew. None: it does not change.
 
     Attributes:
         store: the models.
         rest_port, grpc_port: the bound ports, once started.
     """
 
-    def __init__(self, config: Any, options: Options):
+    def __init__(self, config: Any, options: Options, reread: Callable[[], Any] | None = None):
         cores = os.cpu_count() or 1
         threads = options.threads or cores
         workers = max(8, 4 * cores)  # 4 times the cores is the model server's default
-        self.store = Store(config, lambda path: _load(path, threads))
+        self.store = Store(config, lambda path: _load(path, threads), reread)
+        metrics = _metrics()
         self.rest_port, self.grpc_port = options.rest_port, options.grpc_port
         self._options = options
         calls = options.grpc_max_threads
         sizes = {"rest": workers, "grpc": calls + _TO_REFUSE}
         self._executors = [ThreadPoolExecutor(size, name) for name, size in sizes.items()]
         limits: dict[str, Any] = {"timeout": options.timeout, "max_bytes": options.max_bytes}
+        limits["metrics"] = metrics
         self._runner = Rest(self.store, self._executors[0], **limits).runner()
         self._grpc = make_server(self.store, self._executors[1], **limits, max_calls=calls)
 
@@ -112,6 +116,14 @@ class PreviewServer:
             executor.shutdown(wait=False, cancel_futures=True)
 
 
+def _metrics() -> Metrics | None:
+    try:
+        return Metrics()
+    except ModuleNotFoundError as error:
+        logger.warning("no metrics for Prometheus: %s", error)
+        return None
+
+
 def _load(path: Path, threads: int) -> Servable:
     servable = Servable(path, threads)
     try:
@@ -122,20 +134,26 @@ def _load(path: Path, threads: int) -> Servable:
     return servable
 
 
-def serve(config: Any, options: Options, announce: Callable[[PreviewServer], None]) -> None:
+def serve(
+    config: Any,
+    options: Options,
+    announce: Callable[[PreviewServer], None],
+    reread: Callable[[], Any] | None = None,
+) -> None:
     """Runs until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         config: `tensorflow_serving.config.ModelServerConfig`.
         options: addresses and limits.
         announce: is called with the server once it answers.
+        reread: function that gives the configuration anew, before each look for new versions.
     """
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in commands.ending_signals():
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        server = PreviewServer(config, options)
+        server = PreviewServer(config, options, reread)
         await server.start()
         announce(server)
         await stop.wait()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from serving.preview.configuration import Configuration
 from serving.preview.errors import ServingError, invalid
 from serving.preview.servable import Servable
 from serving.versions import find_versions
@@ -53,11 +54,17 @@ class Store:
     Args:
         config: `tensorflow_serving.config.ModelServerConfig` with absolute base paths.
         load: function that loads a version from its folder, or raises.
+        reread: function that gives the configuration anew, before each look for versions.
     """
 
-    def __init__(self, config: Any, load: Callable[[Path], Servable]):
-        self._configs = {model.name: model for model in config.model_config_list.config}
-        self._versions: dict[str, dict[int, Version]] = {name: {} for name in self._configs}
+    def __init__(
+        self,
+        config: Any,
+        load: Callable[[Path], Servable],
+        reread: Callable[[], Any] | None = None,
+    ):
+        self._wanted = Configuration(config, reread)
+        self._versions: dict[str, dict[int, Version]] = {name: {} for name in self._wanted.models}
         self._troubles: dict[str, str] = {}
         self._load = load
         self._lock = threading.Lock()
@@ -137,7 +144,14 @@ class Store:
 
     def poll(self) -> None:
         """Looks once for versions that are new, that are gone, or that are due for another try."""
-        for name, config in self._configs.items():
+        self._wanted.refresh(self.available())
+        models = self._wanted.models
+        with self._lock:
+            gone = self._versions.keys() - models.keys()
+            self._versions = {name: {} for name in models} | self._versions
+        for name in gone:
+            self._retire_all_but(name, set())
+        for name, config in models.items():
             try:
                 found = _versions_in(Path(config.base_path))
             except OSError as error:  # the other models' versions come and go all the same
@@ -210,10 +224,9 @@ class Store:
 
     def _find(self, model: str, number: int | None, label: str | None) -> Version:
         if label is not None:
-            labels = self._configs[model].version_labels if model in self._configs else {}
-            if label not in labels:
+            number = self._wanted.version_of(model, label)
+            if number is None:
                 raise invalid(f"Unrecognized servable version label: {label}")
-            number = labels[label]
         versions = self._versions.get(model, {})
         loaded = [n for n, version in versions.items() if version.state == "AVAILABLE"]
         chosen = max(loaded, default=None) if number is None else number

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
+import psutil
 import pytest
 
 from benchmarks.load import Result
 from benchmarks.serving import __main__ as serving
-from benchmarks.serving import floor, report
+from benchmarks.serving import floor, models, planning, report, server
 
 
 def result(*, p50=0.001, throughput=1000.0, generator=0.1, **errors) -> Result:
@@ -69,3 +73,51 @@ def test_wrong_flags_are_told_before_the_work(flags, capsys):
     with pytest.raises(SystemExit):
         serving.parse(flags)
     assert "expected" in capsys.readouterr().err
+
+
+def need(width, count, *, size, start, memory):
+    return planning.Need(width, count, size * 10**6, start, memory * 1e6, 2e6 * memory)
+
+
+def test_rules_for_planning_are_lines_through_what_was_measured():
+    # 100 MB alone, 3 MB a MB on disk; 20 MB and 0.5 s a model
+    needs = [
+        need(50, 1, size=1, start=4.0, memory=103),
+        need(2000, 1, size=10, start=4.0, memory=130),
+        need(2000, 5, size=50, start=6.0, memory=210),
+        need(2000, 11, size=110, start=9.0, memory=330),
+        need(20_000, 1, size=100, start=5.0, memory=400),
+    ]
+    told = planning.rules(needs)
+    assert "The server alone: 100 MB. Each MB of a model on disk: 3.0 MB." in told
+    assert "further model of 2000 nodes: 20 MB, 0.5 s at the start." in told
+    first = planning.need_table(needs).splitlines()[2]
+    assert first.split() == ["1", "50", "1", "4", "103", "206"]
+
+
+def test_memory_is_that_of_the_server_and_not_of_its_launcher(monkeypatch):
+    mine = server.Server(server.PREVIEW, {}, os.getpid(), 1.0)
+    assert 10e6 < mine.memory() <= mine.peak_memory() or math.isnan(mine.peak_memory())
+    real = server.Server(server.BINARY, {}, os.getpid(), 1.0)
+    with pytest.raises(RuntimeError, match="expected tensorflow_model_server among"):
+        real.memory()
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as child:
+        child.stdout.readline()
+        monkeypatch.setattr(server, "BINARY", psutil.Process(child.pid).name())
+        assert 1e6 < real.memory() < mine.memory()
+        child.stdin.close()
+
+
+def test_models_of_one_kind_are_copies(tmp_path):
+    (tmp_path / "nodes" / "1").mkdir(parents=True)
+    (tmp_path / "nodes" / "1" / "saved_model.pb").write_bytes(b"model")
+    for count in (1, 3):
+        planning.copies(tmp_path, "nodes", count)
+        assert len(list(tmp_path.glob("*/1/saved_model.pb"))) == count
+
+
+def test_the_widths_of_planning_have_the_one_that_is_copied():
+    assert planning.COPIED in planning.WIDTHS
+    assert planning.COPIED in models.WIDTHS

@@ -6,6 +6,7 @@ The last test runs against the real `tensorflow_model_server`, where it is insta
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -141,15 +142,33 @@ def test_models_that_are_left_out_are_not_in_the_configuration(models, fake, tmp
     assert 'name: "b"' not in text
 
 
-def test_several_failures_in_one_line_are_told_apart():
-    import io
+LOADING = "retrier.cc:40] Loading servable: {name: a version: 3} failed: OUT_OF_RANGE: Read less"
+NEW = "manager.cc:359] Servable {name: a version: 3} cannot be loaded: NOT_FOUND: {x}"
+ENDED = "Error: UNKNOWN: 2 servable(s) did not become available: "
+ENDED += "{{{name: a version: 3} due to error: NOT_FOUND: tags: { serve }. See}, "
+ENDED += "{{name: b version: 20} due to error: DATA_LOSS: cut off}, }"
 
-    line = "E] 2 servable(s): {{name: a version: 1} due to error: NOT_FOUND: no {x}, {name: b "
-    line += "version: 20} due to error: DATA_LOSS: cut off}\n"
-    failures = server_log.ServerLog(io.StringIO("I] {name: c version: 1}\n" + line)).failures(
-        wait=5
-    )
-    assert failures == {("a", 1): "NOT_FOUND: no {x}", ("b", 20): "DATA_LOSS: cut off"}
+
+@pytest.mark.parametrize(
+    ("lines", "failures"),
+    [
+        ([LOADING], {("a", 3): "OUT_OF_RANGE: Read less"}),
+        ([NEW], {("a", 3): "NOT_FOUND: {x}"}),
+        (
+            [ENDED],
+            {("a", 3): "NOT_FOUND: tags: { serve }. See", ("b", 20): "DATA_LOSS: cut off"},
+        ),
+        (
+            ["retrying", LOADING, ENDED],
+            {("a", 3): "OUT_OF_RANGE: Read less", ("b", 20): "DATA_LOSS: cut off"},
+        ),
+        (["Successfully loaded servable version {name: a version: 3}"], {}),
+    ],
+)
+def test_what_the_log_says_of_failures(lines, failures, capsys):
+    log = server_log.ServerLog(io.StringIO("\n".join(lines) + "\n"))
+    assert log.failures(wait=5) == failures
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 @pytest.mark.parametrize(
