@@ -107,6 +107,8 @@ def _check_kind(flags: argparse.Namespace) -> None:
         return
     if own := _own_flags(flags):
         raise ValueError(f"{', '.join(own)}: expected a FILE.keras, received {source}.")
+    if sources.is_run(flags.source) and flags.keep is None and sources.has_one_width(flags.source):
+        raise ValueError(sources.NO_KEEP)
     if not sources.is_run(flags.source) and (flags.keep is not None or flags.refit):
         raise ValueError(
             f"--keep and --refit: expected a run folder, received {source}: no folder. Name one "

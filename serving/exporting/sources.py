@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import keras
 
 
+NO_KEEP = "--keep: expected the number of a run's nodes to keep, received none."
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
     """A packaged model.
@@ -33,6 +36,15 @@ class Source:
 def is_run(source: str | None) -> bool:
     """Whether `source` names a folder; presets and files are none."""
     return source is not None and user_path(source).is_dir()
+
+
+def has_one_width(run: str) -> bool:
+    """Whether a folder holds no run of `trainers.nested`, by what such a run ends with."""
+    try:
+        metrics = json.loads((user_path(run) / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # `load` tells more
+        return True
+    return "widths" not in metrics
 
 
 def presets() -> Iterator[Source]:
@@ -77,7 +89,7 @@ def load(
             whole = package_nested(run, name=name)
             return Source(whole.model, whole.card)
         if keep is None:
-            raise ValueError("--keep: expected the number of a run's nodes to keep, received none.")
+            raise ValueError(NO_KEEP)
         packaged = packaging.package(run, keep=keep, refit=refit, name=name)
         return Source(
             packaged.model, packaged.card, measure_of(run, refitted=refit) if measured else None
