@@ -1,8 +1,11 @@
-"""Which settings of a run matter, and those that folders leave out. It loads nothing."""
+"""What is known of run folders before one is read. It loads nothing."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asym_keras.runs import Run
 
 # Flags that say how a run is carried out, not what it is: they may differ when a run goes on, and
 # runs that differ in nothing else but the seed belong to one mean.
@@ -14,3 +17,11 @@ OPERATIONAL = (
 DEFAULTS: dict[str, Any] = {"activation": "relu", "law": "zipf", "record_spacing": "cubic"}
 # Formats that figures are written in.
 FORMATS = ("png", "pdf", "svg")
+# What `config.json` says as the command of a run of `save_run`, and the file with its data.
+COMMAND = "asym_keras.save_run"
+DATA = "data.npz"
+
+
+def is_saved(run: Run) -> bool:
+    """Whether `save_run` wrote a run."""
+    return run.facts["command"] == COMMAND

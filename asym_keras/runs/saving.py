@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asym_keras.files import user_path
+from asym_keras.run_settings import COMMAND, DATA, is_saved
 from asym_keras.runs.reading import load_run
 from asym_keras.runs.run import Run
 from asym_keras.tables import History, Table
@@ -24,9 +25,6 @@ from asym_keras.tables import History, Table
 if TYPE_CHECKING:
     import keras
 
-# What `config.json` says as the command of such a run, and the file with its data.
-COMMAND = "asym_keras.save_run"
-DATA = "data.npz"
 _COLUMNS = ("step", "time", "train_risk")
 _PARTS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -119,11 +117,6 @@ def save_run(
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return load_run(folder)
-
-
-def is_saved(run: Run) -> bool:
-    """Whether `save_run` wrote a run."""
-    return run.facts["command"] == COMMAND
 
 
 def describe(dataset: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asym_keras.files import atomic_path, user_path
+from asym_keras.run_settings import is_saved
 from serving.card import portable_command
 from serving.versions import check_name
 from trainers.common.reload import check_data, loss_of, reload_data
@@ -193,8 +194,6 @@ def _measured(run: Run, data: Dataset, network: keras.Model, *, refitted: bool) 
 
 def _units(run: Run, record: Preprocessing, refit: bool) -> str:
     """What the risks are measured in."""
-    from asym_keras.runs.saving import is_saved
-
     if is_saved(run) and "loss" in run.config:
         return f"the run's loss, {run.config['loss']}"
     if loss_of(run) != "mse":

@@ -17,8 +17,8 @@ from asym_keras.runs import load_run
 from serving.card import verify
 from serving.client import connect
 from serving.exporting import nested as nested_export
-from serving.exporting.nested_packaging import package_nested
 from serving.exporting.exports import export_model
+from serving.exporting.nested_packaging import package_nested
 from trainers import nested as nested_trainer
 
 WIDTHS = (2, 5, 8)

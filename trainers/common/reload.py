@@ -7,7 +7,7 @@ import importlib
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from asym_keras.runs.saving import DATA, is_saved
+from asym_keras.run_settings import DATA, is_saved
 from trainers.common.tasks import TRAINERS
 
 if TYPE_CHECKING:
