@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from asym_keras.runs import Run
+from typing import Any
 
 # Flags that say how a run is carried out, not what it is: they may differ when a run goes on, and
 # runs that differ in nothing else but the seed belong to one mean.
@@ -22,6 +19,6 @@ COMMAND = "asym_keras.save_run"
 DATA = "data.npz"
 
 
-def is_saved(run: Run) -> bool:
-    """Whether `save_run` wrote a run."""
+def is_saved(run: Any) -> bool:
+    """Whether `save_run` wrote a `Run`."""
     return run.facts["command"] == COMMAND
