@@ -7,21 +7,28 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 # Lets pass what is no notice. A process of its own: if the import aborts, what it said is not lost.
 _FILTER = r"""
 import re, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-notice = re.compile(rb"[IW]0000 |WARNING: All log messages before absl::InitializeLog")
+notice = re.compile(sys.argv[1].encode())
 for line in sys.stdin.buffer:
     if not notice.match(line):
         sys.stderr.buffer.write(line)
         sys.stderr.buffer.flush()
 """
+_NOTICES = ["[IW]0000 ", "WARNING: All log messages before absl::InitializeLog"]
+# What the search for GPUs says on a machine without the driver for any, where nothing has failed.
+_NO_GPU = "E0000 .*failed call to cuInit"
+_DRIVER = Path("/proc/driver/nvidia")
 
 
 def import_tensorflow() -> None:
     """Imports TensorFlow for a command, without its notices on oneDNN, CUDA and the processor.
+
+    It also lets it look for GPUs, of which it would tell later.
 
     `TF_CPP_MIN_LOG_LEVEL`, which is set here unless it is set, hides those of later on; the ones
     of the import are written before TensorFlow heeds it. Where it is set to 0, nothing is hidden.
@@ -32,13 +39,16 @@ def import_tensorflow() -> None:
 
         return
     with _without_notices():
-        import tensorflow  # noqa: F401
+        import tensorflow
+
+        tensorflow.config.list_physical_devices("GPU")
 
 
 @contextlib.contextmanager
 def _without_notices() -> Iterator[None]:
     """Sends standard error, of C++ too, through the filter for as long as the block lasts."""
-    command = [sys.executable, "-IS", "-c", _FILTER]
+    notices = "|".join(_NOTICES + [_NO_GPU] * (not _DRIVER.exists()))
+    command = [sys.executable, "-IS", "-c", _FILTER, notices]
     try:
         real = os.dup(2)
         reader = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=real)

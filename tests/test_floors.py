@@ -13,10 +13,10 @@ from source_files import imports, parse, python_files
 # and from itself, never from a neighbour in its row. What has no row here is a fault.
 ROWS = {
     "trainers": (
+        ("common.network", "common.pictures"),
         (
             *("common.config", "common.process", "common.tables", "common.tasks", "common.lock"),
-            *("common.environment", "common.memory", "common.peers", "common.pictures"),
-            "common.published",
+            *("common.environment", "common.memory", "common.peers", "common.published"),
         ),
         ("common.cli", "common.folder", "common.jobs", "common.reload", "common.strategy"),
         ("common.curves",),

@@ -19,8 +19,6 @@ from trainers.common.tasks import TASKS
 class Experiment:
     """The runs of one task.
 
-    A run that is there with fewer `--steps` goes on from its end.
-
     Attributes:
         task: its name in `TASKS`.
         config: the trainer's configuration, of all pairs and seeds.
@@ -46,13 +44,11 @@ class Experiment:
         """
         paths = batch.run_paths(self.config)
         for run, path in zip(self.config.runs(), paths, strict=True):
-            RunFolder(path).check(run)
+            RunFolder(path).check(run, may_grow=False)
         return [path for path in paths if self.lacking(path)]
 
     def lacking(self, path: Path) -> list[str]:
         """Which of `files` a run folder lacks; a pruning curve may lack its refits alone."""
-        if RunFolder(path).is_behind(self.config):
-            return list(self.files)  # a shorter run's
         names = [name for name in self.files if not (path / name).is_file()]
         if self.config.refit and PRUNING not in names:
             wanted = missing_curves(self.config, RunFolder(path))
