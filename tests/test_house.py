@@ -102,9 +102,14 @@ def import_faults(file: Path, tree: ast.Module) -> list[str]:
 
 def private_names(tree: ast.Module) -> set[str]:
     """Names with one leading underscore that a file gives to attributes, methods or globals."""
-    names = {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
-    names |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and is_own(n)}
-    names |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Attribute) and is_own(node):
+            names.add(node.attr)
+        elif isinstance(node, ast.Name):
+            names.add(node.id)
     return {name for name in names if name.startswith("_")} | {"_exit"}  # of os
 
 
@@ -120,11 +125,12 @@ def privacy_faults(file: Path, tree: ast.Module, ours: set[str]) -> list[str]:
         if name.startswith("keras.src")
     ]
     attributes = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+    anybodys = ours - OTHERS_TOO
     return faults + [
         f"{file}:{n.lineno}: uses .{n.attr}, a private name of another package"
         for n in attributes
         if n.attr.startswith("_") and not n.attr.startswith("__")
-        if n.attr not in (ours if is_own(n) else ours - OTHERS_TOO)
+        if n.attr not in (ours if is_own(n) else anybodys)
     ]
 
 
