@@ -31,6 +31,7 @@ BAD_FLAGS = [
     (["--seeds", "0"], "--seeds: expected at least 1, received 0."),
     (["--seed", "-1"], "--seed: expected at least 0, received -1."),
     (["--solver", "descent", "--batch-size", "0"], "--batch-size: expected at least 1, received 0"),
+    (["--out-dir=--"], "--out-dir: expected a value, received --."),
     (["--batch-size", "64"], "expected no mini-batches, received --batch-size 64"),
     (["--learning-rate", "0"], "--learning-rate: expected a positive number, received 0.0."),
     (["--learning-rate", "inf"], "--learning-rate: expected a positive number, received inf."),

@@ -18,9 +18,9 @@ NUMBERS = {
     float: st.floats(allow_nan=False) | st.floats(0.0, 1.0),
 }
 WORDS = ("all", "none", "max", "20,50", "1:0.4,0:0.4", "0:1", "-0.5:-3", "--resume", "-", "")
-# What starts with ~ is the home folder, on the command line alone.
+# What starts with ~ is the home folder, on the command line alone, and "--" no value.
 TEXTS = st.sampled_from(WORDS) | st.text("-=ab /:~\n'é", max_size=8).filter(
-    lambda text: not text.startswith("~")
+    lambda text: not text.startswith("~") and text != "--"
 )
 
 

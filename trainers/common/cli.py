@@ -33,6 +33,9 @@ def parse_config(config_class, argv: Sequence[str] | None, *, module: str, descr
             options |= {"type": _scalar(hints[field.name]), "default": field.default}
         parser.add_argument(flag_of(field.name), **options)
     namespace = parser.parse_args(argv)
+    for name, value in vars(namespace).items():
+        if value == []:  # argparse takes "--" out of `--flag=--`
+            parser.error(f"{flag_of(name)}: expected a value, received --.")
     try:
         return config_class(**vars(namespace))
     except (TypeError, ValueError) as error:
