@@ -71,7 +71,9 @@ def status_of(
     except UnicodeEncodeError as error:  # its own words do not name the path
         if debug:
             raise
-        received = f"received {error.object!r}; rename what is not"
+        before, after = error.object[: error.start], error.object[error.start :]
+        line = before.rpartition("\n")[2] + after.partition("\n")[0]
+        received = f"received {line!r}; rename what is not"
         print(f"error: expected names and paths in UTF-8, {received}", file=sys.stderr)
         return 1
     except mended as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from serving.client.errors import ServingError
 from serving.client.examples import Example, as_features
 from serving.client.signatures import ModelMetadata, Signature
 from serving.client.status import ModelVersion
+from serving.client.transports import Transports
 
 _Result = TypeVar("_Result")
 
@@ -96,9 +96,7 @@ class Client:
         self._timeout = timeout
         self._retries = retries
         self._known: ModelMetadata | None = None  # threads replace it as a whole
-        # By process: on connections from before a fork, parent and children would read each other's
-        # answers. They are not closed here, which would end them for the parent, too.
-        self._transports: dict[int, Any] = {os.getpid(): _transport(endpoint)}
+        self._transports = Transports(endpoint)
 
     def predict(
         self,
@@ -235,8 +233,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections. The client cannot be used afterwards."""
-        if own := self._transports.get(os.getpid()):
-            own.close()
+        self._transports.close()
 
     def __enter__(self) -> Client:
         return self
@@ -249,12 +246,7 @@ class Client:
 
     @property
     def _transport(self) -> Any:
-        own = os.getpid()
-        if own not in self._transports:
-            made = _transport(self.endpoint)
-            if self._transports.setdefault(own, made) is not made:  # another thread was first
-                made.close()
-        return self._transports[own]
+        return self._transports.own()
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else timeout)
@@ -295,13 +287,3 @@ class Client:
             if error.code in _STALE:
                 self._known = None
             raise
-
-
-def _transport(endpoint: Endpoint) -> Any:
-    if endpoint.is_rest:
-        from serving.client.rest import RestTransport
-
-        return RestTransport(endpoint)
-    from serving.client.rpc import GrpcTransport
-
-    return GrpcTransport(endpoint)

@@ -83,8 +83,8 @@ def test_threads_of_a_child_share_one_transport():
                 thread.start()
             for thread in threads:
                 thread.join()
-            assert seen[0] is seen[1] is client._transports[os.getpid()]
-            assert len(client._transports) == 2
+            assert seen[0] is seen[1] is client._transports.own()
+            assert len(client._transports._by_process) == 2
 
         assert in_child(many) == 0
     assert not asked

@@ -195,9 +195,12 @@ def test_help_loads_nothing_heavy():
 
 def test_a_name_that_is_no_utf_8_is_named(capfd):
     def work():
-        "a/caf\udce9 x".encode()
+        "# A page\n\nof a/caf\udce9 x\n and more".encode()
 
     assert commands.status_of(work) == 1
-    assert "expected names and paths in UTF-8, received 'a/caf\\udce9 x'" in capfd.readouterr().err
+    assert (
+        "expected names and paths in UTF-8, received 'of a/caf\\udce9 x'; rename"
+        in capfd.readouterr().err
+    )
     with pytest.raises(UnicodeEncodeError):
         commands.status_of(work, debug=True)
