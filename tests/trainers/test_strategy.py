@@ -168,7 +168,7 @@ def test_a_missing_worker_ends_the_command():
     [(status, _, errors)] = ended([start(["-c", code], tf_config=configs[0])])
     assert status == -signal.SIGKILL
     missing = json.loads(configs[0])["cluster"]["worker"][1]
-    assert f"received no answer from: worker 1 ({missing})" in errors
+    assert f"received no answer from: worker 1 ({missing}: Connection refused)" in errors
 
 
 def start_two(argv, folders):
