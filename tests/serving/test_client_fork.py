@@ -116,9 +116,9 @@ for seed in range(1, 5):
     if not os.fork():
         try:
             right(seed)
-            os.write(1, b"right\n")
+            os.write(1, b"right\\n")
         except RuntimeError as error:
-            os.write(1, b"refused\n" if "forked while" in str(error) else str(error).encode())
+            os.write(1, b"refused\\n" if "forked while" in str(error) else str(error).encode())
         finally:
             os._exit(0)
 for _ in range(4):
