@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import socket
 import threading
 
 import pytest
 
-from serving import addresses
+from serving import addresses, launch
 from serving.client import ServingError, connect
 from serving.client.proxies import proxy_of, shown
 
@@ -170,3 +171,15 @@ def test_how_addresses_are_written():
     assert [addresses.to_ask(h) for h in ("::", "[::]", "", "0.0.0.0", "a", "[::1]")] == [
         *("::1", "::1", "127.0.0.1", "127.0.0.1", "a", "::1")
     ]
+
+
+def test_docker_takes_a_path_with_a_comma_and_a_quote(tmp_path):
+    models = tmp_path / 'm,o"dels'
+    (models / "a" / "1").mkdir(parents=True)
+    (tmp_path / "current").symlink_to(models)
+    settings = launch.Settings(models=tmp_path / "current", host="::1")
+    command, _ = launch._command(launch.Program("docker", "image"), settings, tmp_path)
+    mount = command[command.index("--mount") + 1]
+    fields = ["type=bind", f"source={models}", "target=/models", "readonly"]
+    assert next(csv.reader([mount])) == fields
+    assert command[command.index("--publish") + 1] == "[::1]:8501:8501"

@@ -5,7 +5,6 @@ The last test runs against the real `tensorflow_model_server`, where it is insta
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -217,18 +216,6 @@ def test_a_port_in_use_is_told_before_anything_starts(models, fake, tmp_path):
 def config_folder(arguments):
     (mount,) = (a for a in arguments if a.endswith(",target=/config,readonly"))
     return Path(mount.removeprefix("type=bind,source=").removesuffix(",target=/config,readonly"))
-
-
-def test_docker_takes_a_path_with_a_comma_and_a_quote(tmp_path):
-    models = tmp_path / 'm,o"dels'
-    (models / "a" / "1").mkdir(parents=True)
-    (tmp_path / "current").symlink_to(models)
-    program = launch.Program("docker", "image")
-    command, _ = launch._command(program, settings_of(tmp_path / "current"), tmp_path)
-    mount = command[command.index("--mount") + 1]
-    assert next(csv.reader([mount])) == [
-        *("type=bind", f"source={models}", "target=/models", "readonly"),
-    ]
 
 
 def test_docker(models, tmp_path, monkeypatch, request):
