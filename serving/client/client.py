@@ -17,6 +17,7 @@ from serving.client.errors import ServingError
 from serving.client.examples import Example, as_features
 from serving.client.signatures import ModelMetadata, Signature
 from serving.client.status import ModelVersion
+from serving.client.transport import transport_to
 
 _Result = TypeVar("_Result")
 
@@ -98,7 +99,7 @@ class Client:
         self._known: ModelMetadata | None = None  # threads replace it as a whole
         # By process: on connections from before a fork, parent and children would read each other's
         # answers. They are not closed here, which would end them for the parent, too.
-        self._transports: dict[int, Any] = {os.getpid(): _transport(endpoint)}
+        self._transports: dict[int, Any] = {os.getpid(): transport_to(endpoint)}
 
     def predict(
         self,
@@ -251,7 +252,7 @@ class Client:
     def _transport(self) -> Any:
         own = os.getpid()
         if own not in self._transports:
-            made = _transport(self.endpoint)
+            made = transport_to(self.endpoint)
             if self._transports.setdefault(own, made) is not made:  # another thread was first
                 made.close()
         return self._transports[own]
@@ -295,13 +296,3 @@ class Client:
             if error.code in _STALE:
                 self._known = None
             raise
-
-
-def _transport(endpoint: Endpoint) -> Any:
-    if endpoint.is_rest:
-        from serving.client.rest import RestTransport
-
-        return RestTransport(endpoint)
-    from serving.client.rpc import GrpcTransport
-
-    return GrpcTransport(endpoint)

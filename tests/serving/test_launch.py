@@ -154,10 +154,7 @@ ENDED += "{{name: b version: 20} due to error: DATA_LOSS: cut off}, }"
     [
         ([LOADING], {("a", 3): "OUT_OF_RANGE: Read less"}),
         ([NEW], {("a", 3): "NOT_FOUND: {x}"}),
-        (
-            [ENDED],
-            {("a", 3): "NOT_FOUND: tags: { serve }. See", ("b", 20): "DATA_LOSS: cut off"},
-        ),
+        ([ENDED], {("a", 3): "NOT_FOUND: tags: { serve }. See", ("b", 20): "DATA_LOSS: cut off"}),
         (
             ["retrying", LOADING, ENDED],
             {("a", 3): "OUT_OF_RANGE: Read less", ("b", 20): "DATA_LOSS: cut off"},
