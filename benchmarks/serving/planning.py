@@ -120,9 +120,9 @@ def rules(needs: Sequence[Need]) -> str:
     return (
         f"The server alone: {_mb(server)} MB. Each MB of a model on disk: {by_size:.1f} MB. Each "
         f"further model of {COPIED} nodes: {_mb(by_count)} MB, {number(start)} s at the start.\n"
-        "By least squares; one start of each. Memory is what the process holds (resident), after "
-        f"{_CALLS} requests of 64 rows\nover each protocol; the peak is the most that it held since "
-        "its start, while\nit took a new version, too."
+        "By least squares; one start of each. Memory is what the process holds (resident) after\n"
+        f"{_CALLS} requests of 64 rows over each protocol; the peak is the most that it held since\n"
+        "its start, while it took a new version, too."
     )
 
 
