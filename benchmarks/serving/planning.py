@@ -121,7 +121,7 @@ def rules(needs: Sequence[Need]) -> str:
         f"The server alone: {_mb(server)} MB. Each MB of a model on disk: {by_size:.1f} MB. Each "
         f"further model of {COPIED} nodes: {_mb(by_count)} MB, {number(start)} s at the start.\n"
         "By least squares; one start of each. Memory is what the process holds (resident) after\n"
-        f"{_CALLS} requests of 64 rows over each protocol; the peak is the most that it held since\n"
+        f"{_CALLS} requests of 64 rows over each protocol; the peak is the most it held since\n"
         "its start, while it took a new version, too."
     )
 
