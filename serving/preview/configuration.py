@@ -39,7 +39,8 @@ class Configuration:
             return
         try:
             models = _by_name(self._reread())
-            _require_available(models, self.models, available)
+            if models != self.models:
+                _require_available(models, self.models, available)
         except (OSError, ValueError) as error:
             if str(error) != self._told:
                 logger.error("the configuration stays as it was: %s", error)

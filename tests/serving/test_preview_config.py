@@ -74,8 +74,10 @@ def server(models):
     return server
 
 
-def test_versions_and_labels_follow_the_file(server):
+def test_versions_and_labels_follow_the_file(server, caplog):
     assert server.poll() == {"m": [1], "n": [1]}
+    records = caplog.get_records("setup") + caplog.records
+    assert not [record for record in records if record.levelno >= logging.ERROR]
     server.write("stable=1", "canary=1", versions="1,2")
     assert server.poll()["m"] == [1, 2]
     server.write("stable=1", "canary=2", versions="1,2")
