@@ -207,7 +207,7 @@ def test_failures_are_counted_not_raised(endpoint, model):
 def test_first_request_finds_what_cannot_work(endpoint):
     with pytest.raises(ServingError, match="FAILED_PRECONDITION"):
         measure({"a": endpoint}, SHORT, inputs=X, signature={"a": "nope"})
-    with pytest.raises(ServingError, match="INVALID_ARGUMENT"):
+    with pytest.raises(ValueError, match="expected shape"):
         measure({"a": endpoint}, SHORT, inputs=X[:, :3])
     with pytest.raises(ValueError, match="at least one row"):
         measure({"a": endpoint}, SHORT, inputs=X[:0])
@@ -231,9 +231,8 @@ def test_random_inputs_are_whole_numbers_of_the_signature():
     assert drawn["b"].shape == (5, 2, 3)
     assert drawn["a"].dtype == np.float32
     assert (drawn["a"] == np.rint(drawn["a"])).all()
-    for spec in (TensorSpec("float32", (None, None)), TensorSpec("object", (None,))):
-        with pytest.raises(ValueError, match="give rows to send"):
-            random_inputs(Signature({"a": spec}, {}, ""), 5, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="give rows to send"):
+        random_inputs(Signature({"a": TensorSpec("float32", None)}, {}, ""), 5, None)
 
 
 def test_table_and_warnings():

@@ -76,6 +76,46 @@ def test_the_second_command_asks_it(name, protocol, served, tmp_path):
         np.testing.assert_allclose(answers[output], wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_a_table_names_the_inputs(served, tmp_path, capsys):
+    """Integers and floats of two inputs, and text, from CSV files; a column that is no input."""
+    _, models, server = served
+    table = tmp_path / "rows.csv"
+    table.write_text("target,size_1,count,size_0\n9,101.5,3,1.25\n8,97,0,-1\n")
+    argv = ["predict", "--url", server.rest, "--input", str(table), "--model"]
+    assert client_main([*argv, "tabular"]) == 0
+    got = json.loads(capsys.readouterr().out)["outputs"]
+    size = np.array([[1.25, 101.5], [-1, 97]], "float32")
+    wanted = answers_of(models["tabular"], {"count": np.array([3, 0], "int32"), "size": size})
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+    table.write_text('words_0,words_1,words_2\ngood,"a, b",food\n')
+    assert client_main([*argv, "text"]) == 0
+    got = json.loads(capsys.readouterr().out)["score"]
+    wanted = answers_of(models["text"], {"words": np.array([["good", "a, b", "food"]])})
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+    for text, message in [
+        ("size_0,count\n1,2\n", "has to name count, size_0, size_1, each once; see ['size_1']"),
+        ("size_0,size_1,count\n1,2,x\n", "'x' in line 2"),
+        ("size_0,size_1,count\n1,2\n", "2 cells in line 2, under 3 names"),
+        ("size_0,size_1,count\n", "no row below its names"),
+        ("size_0,size_1,count\n1,2,2.5\n", "expected int32"),
+    ]:
+        table.write_text(text)
+        assert client_main([*argv, "tabular"]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_a_colour_image_is_scaled_to_the_model(served, tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image")
+    _, models, server = served
+    pixels = stranger_models.rows("images")["image"][0].astype("uint8")
+    image.fromarray(pixels).save(tmp_path / "cat.png")
+    argv = ["predict", "--url", server.rest, "--input", str(tmp_path / "cat.png")]
+    assert client_main([*argv, "--model", "images"]) == 0
+    got = json.loads(capsys.readouterr().out)["animal"]
+    wanted = answers_of(models["images"], {"image": pixels[None].astype("float32")})
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
 def test_rows_of_json_are_what_a_stranger_writes(served):
     _, models, server = served
     rows = [{"count": 3, "size": [1.5, 99]}, {"count": 0, "size": [0, 101.25]}]
@@ -142,6 +182,8 @@ def test_card_says_what_is_known(served):
     card = verify(folder / "models" / "images" / "1")
     assert card["licence"] == "CC0"
     assert card["labels"] == LABELS
+    assert card["sizes"]["saved_model.pb"] > 1000
+    assert card["sizes"].keys() == card["files"].keys() - {"README.md"}
     assert card["model"]["parameters"] == models["images"].count_params()
     assert card["inputs"]["image"] == {"dtype": "float32", "shape": [None, 8, 8, 3]}
     assert card["outputs"] == {"animal": {"dtype": "float32", "shape": [None, 4]}}
@@ -161,17 +203,19 @@ def test_nan_in_nan_out(served):
     assert np.isnan(scores[1]).all()
 
 
-@pytest.mark.parametrize("rank", [(8, 8), (8,), (2, 8, 8, 3)])
-def test_an_image_of_another_shape_is_refused_by_the_graph(rank, served):
+def test_an_image_of_another_shape_is_refused_by_the_graph(served):
+    """Through a placeholder of any shape, as the model server feeds it: it compares no shapes."""
     folder, *_ = served
     with Served(folder / "models" / "images" / "1") as version:
-        with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        definition = version.signatures["serving_default"]
+        with version._session.graph.as_default():  # where the variables are
             inlet = tf.compat.v1.placeholder("float32", None)
-            definition = version.signatures["serving_default"]
             [outlet] = tf.import_graph_def(
                 version.meta.graph_def,
                 input_map={definition.inputs["image"].name: inlet},
                 return_elements=[next(iter(definition.outputs.values())).name],
             )
+        for shape in ((1, 8, 8), (1, 8), (1, 2, 8, 8, 3), (1, 8, 9, 3)):
             with pytest.raises(tf.errors.InvalidArgumentError, match="expected shape"):
-                session.run(outlet, {inlet: np.zeros((1, *rank), "float32")})
+                version.run(outlet, {inlet: np.zeros(shape, "float32")})
+        assert version.run(outlet, {inlet: np.zeros((2, 8, 8, 3), "float32")}).shape == (2, 4)
