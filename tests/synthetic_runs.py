@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -22,7 +21,9 @@ def height(gamma: float, seed: int) -> float:
 
 def write_run_of(config, folder, **options) -> Path:
     """Writes what a run of this `TrainerConfig` leaves."""
-    settings = dataclasses.asdict(config)
+    from trainers.common.config import settings_of
+
+    settings = settings_of(config)
     names = {name: settings[name] for name in ("gamma", "alpha", "seed", "width")}
     folder = write_run(folder, task=config.task(), **names, **options)
     facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))

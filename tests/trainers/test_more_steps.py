@@ -59,6 +59,7 @@ def test_run_that_went_on_equals_one_that_never_stopped(folder, tmp_path):
     assert ours.metrics["step"] == 30
 
 
+@pytest.mark.slow
 def test_command_says_from_where_to_where_it_goes_on(tmp_path, caplog):
     train(tmp_path / "run", 5)
     with caplog.at_level("INFO", logger="trainers"):
@@ -85,6 +86,7 @@ def test_fewer_steps_and_other_settings_are_still_refused(folder):
         path.check(longer, may_grow=False)
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_the_run_can_not_go_on(tmp_path, capsys):
     import shutil
 
@@ -96,6 +98,7 @@ def test_without_a_checkpoint_the_run_can_not_go_on(tmp_path, capsys):
     assert ak.load_run(tmp_path / "run").metrics["step"] == 20
 
 
+@pytest.mark.slow
 def test_records_are_log_spaced_on_request(tmp_path):
     train(tmp_path / "run", 1000, "--record-spacing", "log")
     assert ak.load_run(tmp_path / "run").history.column("step").tolist() == [0, 1, 32, 1000]

@@ -17,7 +17,7 @@ from asym_keras.pruning import prune
 from asym_keras.runs import load_run
 from trainers import mnist, sweep
 from trainers.common import cli
-from trainers.common.config import PAIRS, HeldOut
+from trainers.common.config import PAIRS, HeldOut, settings_of
 from trainers.common.folder import RunFolder
 from trainers.common.reload import reload_config, reload_data
 from trainers.common.tasks import TASKS
@@ -87,7 +87,7 @@ def test_its_command_makes_the_same_run(swept):
     assert words[:3] == ["python", "-m", "trainers.mnist"]
     config = cli.parse_config(mnist.Config, words[3:], module=mnist.MODULE, description=None)
     theirs = {**run.config, "resume": False, "quiet": False}
-    assert dataclasses.asdict(config) == theirs
+    assert settings_of(config) == theirs
     assert (config.gamma, config.alpha) == (best["gamma"], best["alpha"])
 
 

@@ -192,9 +192,7 @@ class TrainerConfig(Flags):
     format: str = knob("png", "formats of figures, such as pdf,svg", metavar="NAMES", later=True)
     out_dir: str | None = knob(None, "run folder (default: runs/<task>-<settings>)")
     overwrite: bool = knob(False, "replace a run that is in the folder")
-    resume: bool = knob(
-        False, "go on with an interrupted run; with larger --steps, with a finished one"
-    )
+    resume: bool = knob(False, "go on with an interrupted run, or to larger --steps")
     tensorboard: bool = knob(False, "write TensorBoard summaries too (extra: tensorboard)")
     quiet: bool = knob(False, "no progress bar")
     debug: bool = knob(False, "show tracebacks")
@@ -207,8 +205,7 @@ class TrainerConfig(Flags):
         for gamma, alpha in [(self.gamma, self.alpha), *pairs]:
             network.scalings("zipf", self.width, gamma, alpha)  # checks both, whatever the law
             network.scalings(self.law, self.width, gamma, alpha)
-        gammas = {gamma for gamma, _ in pairs}
-        if len(gammas) < len(pairs) and not network.depends_on_alpha(self.law):
+        if len(dict(pairs)) < len(pairs) and not network.depends_on_alpha(self.law):
             raise ValueError(
                 f"--pairs: expected pairs of different gamma with --law {self.law}, on which alpha "
                 f"has no effect, received {self.pairs}. Name each gamma once: --pairs 0:0.4,1:0.4."
