@@ -74,8 +74,9 @@ def load_images(examples: int) -> Dataset:
     if examples > BUNDLED:
         more = ak.datasets.load_tfds_images("mnist", train=examples, test=BUNDLED, transfer=False)
         # The same images in another order, of which TFDS does not tell the licence.
-        licence = None if first.preprocessing is None else first.preprocessing.licence
-        record = dataclasses.replace(more.preprocessing, licence=licence)
+        record, known = more.preprocessing, first.preprocessing
+        if record is not None and known is not None:
+            record = dataclasses.replace(record, licence=known.licence)
         return dataclasses.replace(more, preprocessing=record)
     joined = {
         name: np.concatenate([getattr(first, name), getattr(first.transfer, name)])
