@@ -68,11 +68,16 @@ def load_images(examples: int) -> Dataset:
 
     Up to 10,000 come with the package; more are read through tensorflow-datasets, in its order.
     """
-    if examples > BUNDLED:
-        return ak.datasets.load_tfds_images("mnist", train=examples, test=BUNDLED, transfer=False)
     import numpy as np
 
     first = ak.datasets.load_mnist()
+    if examples > BUNDLED:
+        more = ak.datasets.load_tfds_images("mnist", train=examples, test=BUNDLED, transfer=False)
+        # The same images in another order, of which TFDS does not tell the licence.
+        record, known = more.preprocessing, first.preprocessing
+        if record is not None and known is not None:
+            record = dataclasses.replace(record, licence=known.licence)
+        return dataclasses.replace(more, preprocessing=record)
     joined = {
         name: np.concatenate([getattr(first, name), getattr(first.transfer, name)])
         for name in ("x_train", "y_train", "labels_train", "x_test", "y_test", "labels_test")

@@ -24,7 +24,7 @@ def list_presets() -> dict[str, str]:
         dict from name to title, by name. Iterating gives the names.
 
     Example:
-        >>> [name for name in asym_keras.list_presets() if name.startswith("mnist")]
+        >>> [name for name in asym_keras.list_presets() if name.startswith("mnist_gamma")]
         ['mnist_gamma0_k100', 'mnist_gamma0_k20', 'mnist_gamma0_k50']
     """
     return {name: str(_card(name)["title"]) for name in _names()}

@@ -59,20 +59,18 @@ def package_nested(
         ValueError: A bad name, or data that are not the run's or can't be loaded.
     """
     import asym_keras.nesting
-    from asym_keras.datasets.preprocessing import Preprocessing
     from serving.exporting.wrapping import chain_of_raw_values
 
     name = check_name(name or f"{run.task}_nested")
     if data is None:
         data = reload_data(run)
     check_data(run, data)
-    recorded = run.facts["dataset"].get("preprocessing")
-    if recorded is None:
+    record = data.preprocessing
+    if record is None:
         raise ValueError(
             f"{run.path}: expected data that say how they were made of raw values, received none. "
             "Fill Dataset.preprocessing."
         )
-    record = Preprocessing.from_dict(recorded)
     network: Any = run.load_model()
     readout = asym_keras.nesting.find_readout(network)
     assert readout is not None

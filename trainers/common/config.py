@@ -177,9 +177,7 @@ class TrainerConfig(Flags):
     ntg_method: str = knob(
         "auto", "how the NTG is computed", choices=["auto", "jacobian", "structured", "closed_form"]
     )
-    refit: bool = knob(
-        False, "pruning curves with a refitted readout too (ridge; of classes by cross-entropy)"
-    )
+    refit: bool = knob(False, "pruning curves with a refitted readout too")
     transfer: bool = knob(False, "transfer curves too: train networks on the top features")
     strategy: str = knob(
         "none",

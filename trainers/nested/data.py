@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +11,6 @@ import asym_keras as ak
 from asym_keras.datasets import Dataset
 from trainers import mnist
 from trainers.common.experiments import configuration
-
-if TYPE_CHECKING:
-    from trainers.nested.config import Config
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,8 +29,8 @@ class Rows:
         return len(self.x)
 
 
-def load(config: Config) -> Dataset:
-    """The `Dataset` of the flags."""
+def load(config: Any) -> Dataset:
+    """The `Dataset` of the flags, a `Config`."""
     if config.data is not None:
         data = (
             ak.datasets.load_table(config.data, target=str(config.target))
