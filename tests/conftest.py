@@ -10,6 +10,7 @@ from pathlib import Path
 # Before TensorFlow and matplotlib are imported by any test module.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["MPLBACKEND"] = "Agg"
+os.environ.pop("COLUMNS", None)  # of the terminal that pytest-xdist tells its workers of
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker a core: more threads would only wait for each other. What a test starts inherits it.
     for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import subprocess
 import sys
@@ -124,11 +125,14 @@ def test_records_are_in_order(tmp_path):
     assert [record["trial"] for record in folder.records()] == ["9", "10", "101"]
 
 
+FILES = ("tuner/oracle.json", "tuner/trial_0/trial.json", "tuner/tuner0.json", "trials/0.json")
+DAMAGES = ("", "{", "[]", "{}", "\udcff")
+EMPTY = ("tuner/tuner0.json", "{}")  # as KerasTuner writes it
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["tuner/oracle.json", "tuner/trial_0/trial.json", "tuner/tuner0.json", "trials/0.json"],
+    ("name", "content"), [case for case in itertools.product(FILES, DAMAGES) if case != EMPTY]
 )
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "\udcff"])
 def test_a_damaged_file_is_named_before_a_sweep_goes_on(tmp_path, name, content, capsys):
     folder = SweepFolder(tmp_path / "s")
     flags = ["--out-dir", str(folder.path)]

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from trainers import zoo_gallery
-from trainers.common import pictures
 from trainers.zoo import figure as zoo_figure
 from trainers.zoo import nested as zoo_nested
 from trainers.zoo import page as zoo_page
@@ -122,7 +121,8 @@ def test_figure_has_a_panel_a_task_with_accuracy_or_risk_over_size(presets, tmp_
 
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
-    monkeypatch.setattr(pictures, "atomic_path", lambda path: open(tmp_path / "f", "w"))
+    whole = "asym_keras.plotting.saving.atomic_path"
+    monkeypatch.setattr(whole, lambda path: open(tmp_path / "f", "w"))
     zoo_figure.draw(zoo_page.read_entries(presets), tmp_path / "f.png")
     [figure] = drawn
     panels = {axis.get_title(): axis for axis in figure.axes}

@@ -68,7 +68,9 @@ class SweepFolder(SettingsFolder):
                 content, fault = None, str(error)
             else:
                 fault = f"{type(content).__name__} of length {len(str(content))}"
-            if not (isinstance(content, dict) and content):
+            # The state of a search that keeps all in its oracle is empty.
+            empty_too = path.parent.name == "tuner" and path.name != "oracle.json"
+            if not (isinstance(content, dict) and (content or empty_too)):
                 raise ValueError(
                     f"--resume: expected the JSON of a sweep in {path}, received {fault}. Put the "
                     "file back from a copy, or start anew: --overwrite or another --out-dir."
