@@ -175,3 +175,28 @@ def test_theory_takes_a_law_and_names_the_folder_by_it():
     config = parse("--law", "finite:3", "--gamma", "0", "--width", "6", of=theory)
     np.testing.assert_allclose(config.scalings(), [1 / 3] * 3 + [0.0] * 3)
     assert config.path().name == "theory-simulated-g0-a0.4-m6-finite3-s0"
+
+
+@pytest.mark.slow
+def test_theory_of_a_law_has_its_symmetric_part_and_its_variance(tmp_path):
+    flags = ["--law", "finite:4", "--gamma", "0.5", "--width", "40", "--examples", "8"]
+    flags += ["--steps", "20", "--draws", "200", "--quiet", "--out-dir", str(tmp_path / "run")]
+    content = theory.main(flags)
+    run = ak.load_run(tmp_path / "run")
+    layer = first_layer(run, seed=0)
+    x = parse(*flags, of=theory).load().x_train.astype("float64")
+    x /= np.linalg.norm(x, axis=1).max()
+    slopes = (x @ layer.kernel.numpy() > 0).astype("float64")
+    symmetric = 0.5 / 40 * (slopes @ slopes.T) * (x @ x.T) / x.shape[1]
+    measured = {row["quantity"]: row["measured"] for row in content["rows"]}
+    least = next(value for name, value in measured.items() if name.startswith("C.1"))
+    assert least == pytest.approx(np.linalg.eigvalsh(symmetric)[0], rel=1e-9)
+    variance = next(row for row in content["rows"] if row["quantity"].startswith("Eq. (12)"))
+    assert variance["measured"] == pytest.approx(variance["theory"], rel=0.15)
+
+
+def first_layer(run, *, seed):
+    """The layer of a theory run before it was trained."""
+    names = ("width", "gamma", "alpha", "dtype")
+    options = {name: run.config[name] for name in names}
+    return ak.shallow_network(50, seed=seed, **options).get_layer("asym_scaled_dense")

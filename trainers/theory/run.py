@@ -160,7 +160,10 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
     options = {name: getattr(config, name) for name in names} | network_options(config)
     model = ak.shallow_network(x.shape[1], **options)
     folder.require_space(model, config.dtype)
-    layer = model.get_layer("asym_scaled_dense")
+    # The symmetric part depends on the kernel, which one seed draws alike, and not on the law.
+    scaled = {name: value for name, value in options.items() if name != "scalings"}
+    zipf = model if config.law == "zipf" else ak.shallow_network(x.shape[1], **scaled)
+    layer = zipf.get_layer("asym_scaled_dense")
     symmetric, _ = ak.ntg.split_ntg(layer, examples.x, dtype="float64")
     residuals = model.predict(x, verbose=0)[:, 0].astype("float64") - examples.y
     tightest = 20.0 * float(np.finfo(config.dtype).eps)
