@@ -130,7 +130,8 @@ def kind_note(kind: str) -> str:
     """Whose numbers these are."""
     if kind != PREVIEW:
         return f"Server: {kind}."
-    return f"Server: {kind}, Python and TensorFlow as a whole: the real one is smaller."
+    own = "tensorflow_model_server has numbers of its own"
+    return f"Server: {kind}, Python and TensorFlow as a whole; {own}."
 
 
 def _mb(size: float) -> str:
