@@ -27,7 +27,7 @@ from asym_keras.files import user_path
 from serving import commands
 from serving.exporting import sources, warmup
 from serving.exporting.exports import export_model as export_model
-from serving.exporting.own_files import load_own, read_labels
+from serving.exporting.own_files import load_own
 from serving.versions import check_name, check_version
 
 MODULE = "serving.export"
@@ -119,9 +119,8 @@ def _check_kind(flags: argparse.Namespace) -> None:
 def _run_own(flags: argparse.Namespace, command: str) -> list[Path]:
     """Exports a model of the user's own."""
     facts = dict(_fact(text) for text in flags.facts)
-    labels = None if flags.labels is None else read_labels(flags.labels)
     model = load_own(flags.source, flags.modules)
-    options = {"task": flags.task, "labels": labels, "keep": flags.keep, "card": facts}
+    options = {"task": flags.task, "labels": flags.labels, "keep": flags.keep, "card": facts}
     options |= {"warmup": flags.warm_up or not flags.no_warmup, "version": flags.version}
     return [export_model(model, _name(flags), flags.to, command=command, **options)]
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from asym_keras.graphs import layers_of
-from serving.card import FILE, package_versions, portable_command
+from serving.card import package_versions, portable_command
 from serving.exporting.heads import Head
 from serving.exporting.interface import Interface
 from serving.exporting.rows import middle_rows
@@ -24,7 +24,7 @@ logger = logging.getLogger("serving.export")
 KIND = "keras"
 _KEYS = (
     *("commands", "example", "export", "files", "inputs", "kept", "kind", "labels", "model"),
-    *("name", "outputs", "signatures", "task"),
+    *("name", "outputs", "signatures", "sizes", "task"),
 )
 
 
@@ -47,6 +47,7 @@ def card_of(
     example: Mapping[str, np.ndarray] | None,
     facts: Mapping[str, Any],
     command: str | None,
+    folder: Path,
 ) -> dict[str, Any]:
     """The card of a version, in types that JSON has.
 
@@ -60,7 +61,9 @@ def card_of(
         example: rows by input name, the first of which shows what a request is like.
         facts: what the user adds, such as the licence of the data.
         command: that made the version.
+        folder: the version's, whose files are complete but for the card.
     """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     trained = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     return {
         "name": name,
@@ -83,6 +86,7 @@ def card_of(
         "kept": keep,
         "example": _example(interface, example),
         "commands": [portable_command(command)] if command else [],
+        "sizes": {f.relative_to(folder).as_posix(): f.stat().st_size for f in files},
         "export": {"versions": package_versions()},
         **{key: value for key, value in facts.items() if key != "title"},
     }
@@ -143,6 +147,7 @@ def render(card: dict[str, Any]) -> str:
     facts = [
         ["model", f"{model['class']} `{model['name']}`, {model['layers']} layers"],
         ["parameters", f"{model['parameters']:,}, {model['trainable']:,} of them trainable"],
+        ["graph and weights", f"{_bytes(card) / 1e6:.3g} MB"],
         *([["nodes kept", card["kept"]]] if card["kept"] else []),
         *([key, card[key]] for key in known),
         ["versions", ", ".join(" ".join(pair) for pair in card["export"]["versions"].items())],
@@ -172,9 +177,7 @@ def _head(card: dict[str, Any]) -> str:
 
 def report(path: Path, card: dict[str, Any]) -> None:
     """Tells what was made, and how to ask it."""
-    left_out = (path / WARMUP_FILE, path / FILE)
-    files = [file for file in path.rglob("*") if file.is_file() and file not in left_out]
-    size = sum(file.stat().st_size for file in files) / 1e6
+    size = _bytes(card) / 1e6
     names = ", ".join(card["signatures"])
     logger.info(
         "%s: %.3g MB, %s parameters; signatures: %s", path, size, card["model"]["parameters"], names
@@ -182,3 +185,8 @@ def report(path: Path, card: dict[str, Any]) -> None:
     checked = "checked: largest difference from the Keras model %.1g of its largest output"
     logger.info(checked, card["export"]["largest_difference"])
     logger.info("%s", curl(card))
+
+
+def _bytes(card: dict[str, Any]) -> int:
+    """Of graph and weights, without warm-up requests."""
+    return sum(size for name, size in card["sizes"].items() if Path(name) != WARMUP_FILE)

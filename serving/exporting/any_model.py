@@ -76,6 +76,7 @@ def export_any_model(
         card = any_card.card_of(
             model, name, interface, outputs, head,
             keep=keep, example=given, facts=facts or {}, command=command,
+            folder=new.temporary,
         )  # fmt: skip
         card["export"]["largest_difference"] = float(f"{difference:.2g}")
         write_card(new.temporary, card, any_card.render(card))

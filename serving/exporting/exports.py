@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from serving.exporting.own_files import read_labels
 from serving.exporting.writing import export_packaged
 
 
@@ -16,7 +17,7 @@ def export_model(
     to: str | os.PathLike[str],
     *,
     task: str | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str] | str | os.PathLike[str] | None = None,
     keep: int | None = None,
     warmup: bool | str | os.PathLike[str] | Mapping[str, Any] = True,
     card: Mapping[str, Any] | None = None,
@@ -41,7 +42,8 @@ def export_model(
         to: folder of the models; made if it is not there.
         task: "classify": an output (n, K) is scores; "regress": one (n,) or (n, 1) is a number;
             "raw": Predict alone. None: by labels, or by the shape of the only output.
-        labels: names of the K classes, in the order of the scores. None: their numbers.
+        labels: names of the K classes, in the order of the scores, or a file with one a line.
+            None: their numbers.
         keep: nodes that stay of the model's `AsymScaledDense`, by the paper's rule, which needs no
             data, or of its `NestedReadout`. For another rule use `asym_keras.prune` before.
         warmup: whether to write warm-up requests, drawn from what the inputs are; or rows for
@@ -84,6 +86,8 @@ def export_model(
     _refuse({"half": half or None, "measure": measure}, "a packaged model and its card")
     from serving.exporting.any_model import export_any_model
 
+    if isinstance(labels, (str, os.PathLike)):
+        labels = read_labels(labels)
     return export_any_model(
         model, name, to,
         task=task, labels=labels, keep=keep, warm_up=warmup, facts=card,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -47,7 +48,7 @@ def load_own(path: str | Path, modules: Iterable[str] = ()) -> keras.Model:
         raise _unreadable(file, error) from error
 
 
-def read_labels(path: str | Path) -> list[str]:
+def read_labels(path: str | os.PathLike[str]) -> list[str]:
     """Names of classes, one a line.
 
     Raises:
@@ -120,6 +121,7 @@ def _unreadable(file: Path, error: Exception) -> ValueError:
     told = (str(error).strip().splitlines() or [""])[0]
     cure = "Put back a good copy."
     if "register_keras_serializable" in str(error):
+        told = told.partition(". Make sure")[0]
         cure = "Name the module or file that registers its classes: --import MODULE."
     received = f"one that can't be read ({type(error).__name__}: {told})"
     return ValueError(f"expected a Keras model in {file}, received {received}. {cure}")

@@ -231,9 +231,22 @@ def test_random_inputs_are_whole_numbers_of_the_signature():
     assert drawn["b"].shape == (5, 2, 3)
     assert drawn["a"].dtype == np.float32
     assert (drawn["a"] == np.rint(drawn["a"])).all()
-    for spec in (TensorSpec("float32", (None, None)), TensorSpec("object", (None,))):
-        with pytest.raises(ValueError, match="give rows to send"):
-            random_inputs(Signature({"a": spec}, {}, ""), 5, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="give rows to send"):
+        random_inputs(Signature({"a": TensorSpec("float32", None)}, {}, ""), 5, None)
+
+
+def test_random_inputs_of_models_of_ones_own():
+    """Words, free lengths, and integers that any table of categories has."""
+    specs = {"word": ("object", (None,)), "free": ("float32", (None, None, 2))}
+    specs |= {"category": ("int64", (None, 3)), "flag": ("bool", (None,))}
+    signature = Signature({n: TensorSpec(*spec) for n, spec in specs.items()}, {}, "")
+    drawn = random_inputs(signature, 40, np.random.default_rng(0))
+    assert drawn["word"].shape == (40,)
+    assert all(isinstance(word, bytes) for word in drawn["word"])
+    assert drawn["free"].shape == (40, 32, 2)
+    assert set(drawn["category"].ravel()) == {0, 1}
+    assert drawn["category"].dtype == np.int64
+    assert set(drawn["flag"]) == {False, True}
 
 
 def test_table_and_warnings():
