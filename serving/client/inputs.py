@@ -15,6 +15,7 @@ import numpy.typing as npt
 from asym_keras.datasets import csv_table
 from asym_keras.files import user_path
 from serving import extra
+from serving.client import columns
 from serving.client.signatures import Signature, TensorSpec
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm")
@@ -32,9 +33,10 @@ def read_inputs(
     Args:
         paths: `.npy` holds an array of rows, or a single row; `.npz` arrays by input name; `.csv`
             a row in each line, after a line of names, if there is one: a first line with any number
-            in it is a row. An image is turned as its Exif orientation says and made grey, with
-            pixels 0 (black) to 255, and scaled to the height and width that the signature asks for
-            (28 x 28 for 784 numbers).
+            in it is a row. For several inputs, or texts, the names say which columns are which
+            input (`columns.read_columns`). An image is turned as its Exif orientation says and made
+            grey, unless the model takes colours, with pixels 0 (black) to 255, and scaled to the
+            height and width that the signature asks for (28 x 28 for 784 numbers).
         signature: The model's, for the number of axes and the size of images.
         invert: Whether to swap black and white: MNIST is white on black, paper is not.
 
@@ -44,7 +46,7 @@ def read_inputs(
     Raises:
         FileNotFoundError: No such file.
         ValueError: A file is of another kind or can't be read, the signature has several inputs
-            and there is no `.npz`, or rows have several lengths.
+            and there is no `.npz` or `.csv` with their names, or rows have several lengths.
     """
     files = [user_path(path) for path in paths]
     for file in files:
@@ -55,9 +57,13 @@ def read_inputs(
             raise ValueError(f"--input: expected {_KINDS}, received {file}")
     if len(files) == 1 and files[0].suffix.lower() == ".npz":
         return _numpy(files[0])
+    if [file.suffix.lower() for file in files] == [".csv"] and columns.takes_columns(signature):
+        with _reading(files[0], "a table with a column for each input"):
+            return columns.read_columns(files[0], signature)
     if len(signature.inputs) != 1:
         names, received = ", ".join(sorted(signature.inputs)), ", ".join(map(str, files))
-        raise ValueError(f"--input: expected one .npz with the arrays {names}, received {received}")
+        expected = f"one .npz with the arrays {names}, or one .csv with such columns"
+        raise ValueError(f"--input: expected {expected}, received {received}")
     (spec,) = signature.inputs.values()
     rows = [_read(file, spec, invert) for file in files]
     shapes = {row.shape[1:] for row in rows}
@@ -134,10 +140,11 @@ def _image(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray[np.uint8]:
         except Image.DecompressionBombError as error:
             raise ValueError(str(error)) from error
         paper = Image.new("RGBA", picture.size, "white")
-        grey = Image.alpha_composite(paper, picture).convert("L")
-    grey = grey.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(ImageOps.invert(grey) if invert else grey)
-    assert spec.shape is not None
+        assert spec.shape is not None
+        mode = "RGB" if spec.shape[3:] == (3,) else "L"
+        shown = Image.alpha_composite(paper, picture).convert(mode)
+    shown = shown.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(ImageOps.invert(shown) if invert else shown)
     return pixels.reshape([n or 1 for n in spec.shape[1:]])
 
 
@@ -145,11 +152,11 @@ def _size(spec: TensorSpec) -> tuple[int, int]:
     inner = () if spec.shape is None else spec.shape[1:]
     if len(inner) == 1 and inner[0] and math.isqrt(inner[0]) ** 2 == inner[0]:
         return math.isqrt(inner[0]), math.isqrt(inner[0])
-    if len(inner) == 2 or (len(inner) == 3 and inner[2] == 1):
+    if len(inner) == 2 or (len(inner) == 3 and inner[2] in (1, 3)):
         height, width = inner[:2]
         if height and width:
             return height, width
     raise ValueError(
-        "--input: expected a model of grey images, (n, h * h), (n, h, w) or (n, h, w, 1), received "
-        f"one that takes {spec.plain()}; give its inputs as .npy or .csv"
+        "--input: expected a model of images, (n, h * h), (n, h, w), (n, h, w, 1) or (n, h, w, 3), "
+        f"received one that takes {spec.plain()}; give its inputs as .npy or .csv"
     )

@@ -200,12 +200,12 @@ def test_images_are_grey_and_of_the_models_size(tmp_path, shape):
     np.testing.assert_array_equal(inverted[0], 255 - rows[0])
 
 
-@pytest.mark.parametrize("shape", [(13,), (28, 28, 3), (None,)])
+@pytest.mark.parametrize("shape", [(13,), (28, 28, 4), (None,)])
 def test_model_of_no_images_says_so(tmp_path, shape):
     from PIL import Image
 
     Image.new("L", (2, 2)).save(tmp_path / "x.png")
-    with pytest.raises(ValueError, match="expected a model of grey images"):
+    with pytest.raises(ValueError, match="expected a model of images"):
         read_inputs([tmp_path / "x.png"], takes(None, *shape))
 
 

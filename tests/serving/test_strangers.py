@@ -76,6 +76,46 @@ def test_the_second_command_asks_it(name, protocol, served, tmp_path):
         np.testing.assert_allclose(answers[output], wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_a_table_names_the_inputs(served, tmp_path, capsys):
+    """Integers and floats of two inputs, and text, from CSV files; a column that is no input."""
+    _, models, server = served
+    table = tmp_path / "rows.csv"
+    table.write_text("target,size_1,count,size_0\n9,101.5,3,1.25\n8,97,0,-1\n")
+    argv = ["predict", "--url", server.rest, "--input", str(table), "--model"]
+    assert client_main([*argv, "tabular"]) == 0
+    got = json.loads(capsys.readouterr().out)["outputs"]
+    size = np.array([[1.25, 101.5], [-1, 97]], "float32")
+    wanted = answers_of(models["tabular"], {"count": np.array([3, 0], "int32"), "size": size})
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+    table.write_text('words_0,words_1,words_2\ngood,"a, b",food\n')
+    assert client_main([*argv, "text"]) == 0
+    got = json.loads(capsys.readouterr().out)["score"]
+    wanted = answers_of(models["text"], {"words": np.array([["good", "a, b", "food"]])})
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+    for text, message in [
+        ("size_0,count\n1,2\n", "has to name count, size_0, size_1, each once; see ['size_1']"),
+        ("size_0,size_1,count\n1,2,x\n", "'x' in line 2"),
+        ("size_0,size_1,count\n1,2\n", "2 cells in line 2, under 3 names"),
+        ("size_0,size_1,count\n", "no row below its names"),
+        ("size_0,size_1,count\n1,2,2.5\n", "expected int32"),
+    ]:
+        table.write_text(text)
+        assert client_main([*argv, "tabular"]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_a_colour_image_is_scaled_to_the_model(served, tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image")
+    _, models, server = served
+    pixels = stranger_models.rows("images")["image"][0].astype("uint8")
+    image.fromarray(pixels).save(tmp_path / "cat.png")
+    argv = ["predict", "--url", server.rest, "--input", str(tmp_path / "cat.png")]
+    assert client_main([*argv, "--model", "images"]) == 0
+    got = json.loads(capsys.readouterr().out)["animal"]
+    wanted = answers_of(models["images"], {"image": pixels[None].astype("float32")})
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
 def test_rows_of_json_are_what_a_stranger_writes(served):
     _, models, server = served
     rows = [{"count": 3, "size": [1.5, 99]}, {"count": 0, "size": [0, 101.25]}]
