@@ -45,10 +45,10 @@ def read_columns(file: Path, signature: Signature) -> dict[str, npt.NDArray]:
     rows = {}
     for name, spec in signature.inputs.items():
         places = [names.index(column) for column in columns[name]]
-        cells = [[_cell(line, place, spec) for place in places] for line in lines[1:]]
-        values = np.array(cells, object if spec.dtype == "object" else float)
+        found = [[_cell(line, place, spec) for place in places] for line in lines[1:]]
+        values = np.array(found, object if spec.dtype == "object" else float)
         shape = () if spec.shape is None else spec.shape[1:]
-        rows[name] = values.reshape(len(cells), *(size or 1 for size in shape))
+        rows[name] = values.reshape(len(found), *(size or 1 for size in shape))
     return rows
 
 

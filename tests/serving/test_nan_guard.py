@@ -8,6 +8,7 @@ import numpy as np
 import packaged_models as pm
 import pytest
 import tensorflow as tf
+from crossed import some_slow
 from packaged_models import CASES, case, write
 
 from serving.exporting import saved_model
@@ -35,7 +36,7 @@ def with_bad_rows(x):
     return bad
 
 
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("half", some_slow([False], [True]))
 def test_not_a_number_is_answered_by_not_a_number(half, tmp_path):
     model, card = relu_columns()
     x = pm.raw_values("two rescalings", 4)
@@ -68,7 +69,9 @@ def test_without_the_guard_the_check_refuses(tmp_path, monkeypatch):
         check_saved_model(tmp_path, model, network, card)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "columns" not in name])
+@pytest.mark.parametrize(
+    "name", some_slow(["image"], [n for n in CASES if n != "image" and "columns" not in n])
+)
 def test_class_of_not_a_number_is_none(name, tmp_path):
     model, _, card, x = case(name)
     write(model, card, tmp_path)
@@ -133,6 +136,7 @@ def test_every_kind_of_graph_is_guarded(tmp_path):
     np.testing.assert_allclose(answers["leaky"], leaky, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_model_of_the_zoo_answers_nan():
     """One cell of any column, all of them, an infinity: what the Keras presets answer NaN to."""
     found = sorted((ROOT / "saved_models").glob("*/1/"))
