@@ -12,6 +12,7 @@ from fake_tf_serving import FakeServing, running, write_model
 from loopback import refused_port
 
 from serving.demo.app import STATIC, make_app
+from serving.demo.cards import find_models
 
 
 @pytest.fixture
@@ -59,6 +60,13 @@ def test_page_comes_with_all_its_files_and_a_policy_that_forbids_others(demo):
 def test_page_names_no_other_host():
     texts = "".join(path.read_text(encoding="utf-8") for path in STATIC.iterdir())
     assert re.findall(r"\w+://[^\s\"']+", texts) == ["http://www.w3.org/2000/svg"]
+
+
+def test_a_model_of_ones_own_is_no_drawing_and_no_fault(models, caplog):
+    (models / "house" / "1").mkdir(parents=True)
+    (models / "house" / "1" / "card.json").write_text('{"kind": "keras", "inputs": {}}')
+    assert list(find_models(models)) == ["small", "large"]
+    assert caplog.text == ""
 
 
 def test_list_has_the_models_of_the_cards_smallest_first(demo, upstream, models):
