@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,6 @@ from serving.exporting.rows import (
 )
 from serving.exporting.saved_model import finished
 from serving.versions import check_name, check_version, new_version
-
-logger = logging.getLogger("serving.export")
 
 
 def export_any_model(
@@ -117,7 +115,8 @@ def _tried(model: keras.Model, interface: Interface, given: Any) -> list[dict[st
     except Unfit:
         raise
     except Exception as error:  # whatever the model's own layers raise
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        lines = (re.sub(r"\x1b\[\d+m", "", line).strip() for line in str(error).splitlines())
+        told = " ".join([line for line in lines if line][:2]) or type(error).__name__
         if given is None:
             rows = "rows drawn from its input specs, or to come with rows that it takes"
             cure = "Give some: --warm-up FILE.npz with an array for each of: "
