@@ -96,7 +96,8 @@ def test_features_have_the_kinds_of_tf_example(client, model):
 def test_large_messages_pass(client):
     x = np.zeros((400_000, 4), np.float32)  # 6.4 MB there, 4.8 MB of scores back
     x[-1] = 1
-    np.testing.assert_array_equal(client.predict(x)["scores"][-1], x[-1] @ WEIGHTS)
+    answer = client.predict(x, timeout=60)
+    np.testing.assert_array_equal(answer["scores"][-1], x[-1] @ WEIGHTS)
 
 
 def test_status_is_plain_data(client):

@@ -85,8 +85,9 @@ def test_signature_is_read_once_and_again_after_an_error(client, model):
     client.predict(X)
     client.predict(X)
     assert len(model.calls("metadata")) == 1
+    model.faults += [("INVALID_ARGUMENT", "Matrix size-incompatible")]
     with pytest.raises(ServingError, match="INVALID_ARGUMENT: Matrix size-incompatible"):
-        client.predict(X[:, :3])
+        client.predict(X)
     client.predict(X)
     assert len(model.calls("metadata")) == 2
 
