@@ -65,6 +65,7 @@ def test_run_is_read_as_it_was(folder):
     assert run.width == 12
 
 
+@pytest.mark.slow
 def test_saved_runs_are_compared_and_drawn(folder, tmp_path, capsys):
     from trainers import compare
 

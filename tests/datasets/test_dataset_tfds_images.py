@@ -56,6 +56,7 @@ def test_load_tfds_images_training_digits_agree_with_the_canonical_ones(data_dir
     assert all(ours == theirs for ours, theirs in shared)
 
 
+@pytest.mark.slow
 def test_load_tfds_images_follows_the_protocol(data_dir):
     dataset = load_tfds_images("mnist", data_dir=str(data_dir))
     assert (dataset.name, dataset.input_dim, dataset.outputs) == ("mnist", 784, 10)

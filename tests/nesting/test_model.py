@@ -8,7 +8,6 @@ import keras
 import nested_models as models
 import numpy as np
 import pytest
-from crossed import some_slow
 
 from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, nested, node_scalings
 from asym_keras.nesting import auto_widths, find_readout, prefix_metrics
@@ -80,7 +79,8 @@ def test_auto_widths_at_most_double(features, widths):
     assert find_readout(nested(model)).widths == widths
 
 
-@pytest.mark.parametrize("jit_compile", some_slow([False], [True]))
+@pytest.mark.slow
+@pytest.mark.parametrize("jit_compile", [True, False])
 def test_fit_logs_metrics_by_width_and_learns_every_width(jit_compile):
     model = compiled(metrics=["accuracy", "sparse_categorical_crossentropy"])
     model.compile(**{**model_arguments(model), "jit_compile": jit_compile})

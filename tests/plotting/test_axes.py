@@ -58,6 +58,7 @@ def test_figures_of_several_panels_take_axes_and_return_them(runs, tmp_path):
         plotting.paper_figure(1, None, {"simulated": groups}, ax=four[0])
 
 
+@pytest.mark.slow
 def test_files_have_the_formats_asked_for_and_text_as_text(runs, tmp_path, caplog):
     caplog.set_level("INFO")  # as in a command
     path = tmp_path / "f.pdf"

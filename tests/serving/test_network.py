@@ -59,7 +59,7 @@ OTHERS = ["two hidden layers", "two branches", "softmax", "dropout", "half preci
 OTHERS += ["weights in the activation", *NO_FEATURES]
 
 
-@pytest.mark.parametrize(("kind", "half"), crossed(OTHERS, [False, True]))
+@pytest.mark.parametrize(("kind", "half"), crossed(OTHERS, [False, True], least=4))
 def test_any_other_model_is_exported_by_its_own_call(kind, half, tmp_path, caplog):
     model, card, x = other_model(kind), pm.card("none"), pm.raw_values("none")
     assert fold(model) is None

@@ -42,6 +42,7 @@ def folder(tmp_path_factory):
     return path, between
 
 
+@pytest.mark.slow
 def test_run_that_went_on_equals_one_that_never_stopped(folder, tmp_path):
     path, between = folder
     train(tmp_path / "whole", 30)

@@ -124,6 +124,7 @@ def test_folders_of_other_networks_have_other_names(weights):
     assert path.name.startswith("simulated-paper-g0-a0.4-m12-flow-weights-")
 
 
+@pytest.mark.slow
 def test_run_of_another_network_goes_through_history_ntg_and_compare(tmp_path, capsys):
     flags = ["--activation", "tanh", "--law", "geometric", "--gamma", "0.5", "--quiet"]
     [metrics] = simulated.main([*SMALL, *flags, "--out-dir", str(tmp_path / "tanh")])

@@ -27,6 +27,8 @@ from trainers.sweep.folder import SweepFolder
 from trainers.sweep.pictures import _limits
 from trainers.sweep.validation import Validation
 
+pytestmark = pytest.mark.slow  # its sweep takes ten seconds; test_sweep_tuner has quick ones
+
 KEEP, WIDTH = 3, 12
 FLAGS = ("--task", "mnist", "--keep", str(KEEP), "--width", str(WIDTH), "--steps", "20")
 FLAGS += ("--records", "4", "--tuner", "random", "--trials", "2", "--device", "cpu", "--pareto")
