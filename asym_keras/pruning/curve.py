@@ -12,6 +12,7 @@ import numpy.typing as npt
 from asym_keras.checks import is_whole
 from asym_keras.importance.rules import order_nodes
 from asym_keras.pruning.ending import LINKS, Ending, check_regression, find_ending, fit_readouts
+from asym_keras.pruning.logistic import PENALTY
 from asym_keras.pruning.parts import Part, Scores
 from asym_keras.pruning.refit import row_tiles
 from asym_keras.pruning.refit_memory import require_refit
@@ -34,6 +35,7 @@ def pruning_curve(
     refit: bool = False,
     refit_widest: int | None = None,
     regression: str = "auto",
+    penalty: float | str = PENALTY,
     layer: str | None = None,
     seed: int = 0,
     batch_size: int | None = None,
@@ -67,6 +69,7 @@ def pruning_curve(
         regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
             or `"auto"`: by what follows the sums, and where nothing does by `loss`, if that is a
             cross-entropy of logits; ridge otherwise.
+        penalty: of a refit by cross-entropy, as `refit_logits` takes it; `"auto"` chooses it.
         layer: name of the `AsymScaledDense`; None: it is the only one.
         seed: int, breaks ties in the importance.
         batch_size: examples at once; None: by the sizes of the layers. All at once if what the
@@ -127,7 +130,7 @@ def pruning_curve(
             for width, outputs in _outputs(ending, tile, kernel, constants, entries):
                 scores[name].add(width, rows, outputs)
     if refit:
-        fits = refitted and fit_readouts(features["train"], targets, refitted, by)
+        fits = refitted and fit_readouts(features["train"], targets, refitted, by, penalty)
         logits = by != "ridge" and ending.link == "linear"
         for name, part in parts.items():
             scores[f"{name}_refit"] = Scores(part, len(widths))

@@ -220,8 +220,10 @@ def find_ending(model: keras.Model, layer: str | None = None, *, readout: bool =
     )
 
 
-def fit_readouts(features: Any, targets: np.ndarray, widths: Any, by: str) -> list:
+def fit_readouts(
+    features: Any, targets: np.ndarray, widths: Any, by: str, penalty: float | str
+) -> list:
     """Kernels and biases on the first columns, `by` an `Ending.regression`."""
     if by == "ridge":
         return refit_readouts(features, targets, widths)
-    return refit_logits(features, targets, widths, link=by)
+    return refit_logits(features, targets, widths, link=by, penalty=penalty)

@@ -15,6 +15,8 @@ from asym_keras.pruning.refit import check_refit, row_tiles
 logger = logging.getLogger(__name__)
 
 PENALTY = 1e-6  # times the squared kernel of standardised features
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of which "auto" takes the best
+HELD_OUT = 10  # every tenth example judges them
 ITERATIONS = 200
 MEMORY = 10  # steps that L-BFGS keeps
 
@@ -40,6 +42,7 @@ def refit_logits(
     widths: Iterable[int] | None = None,
     *,
     link: str = "softmax",
+    penalty: float | str = PENALTY,
 ) -> list[LogitRefit]:
     """Softmax regression on the first k features, or a logistic one for each output.
 
@@ -53,6 +56,9 @@ def refit_logits(
             (`"sigmoid"`) of each output.
         widths: numbers of features, each 0 to m. None: m alone.
         link: `"softmax"` or `"sigmoid"`.
+        penalty: what multiplies the squared kernel; or `"auto"`: for each width that of 1e-6, 1e-5,
+            ... 1e-2 with the least cross-entropy on every tenth example, fitted to the others.
+            Where examples are few beside features, 1e-6 is too little.
 
     Returns:
         One `LogitRefit` a width, in the order of `widths`.
@@ -71,9 +77,34 @@ def refit_logits(
     if link not in ("softmax", "sigmoid"):
         raise ValueError(f"refit_logits: expected link 'softmax' or 'sigmoid', received {link!r}.")
     require_probabilities(y, link)
+    if penalty != "auto" and (isinstance(penalty, str) or not 0 <= penalty < np.inf):
+        raise ValueError(
+            f"refit_logits: expected penalty from 0 on or 'auto', received {penalty!r}."
+        )
     problem = _Problem(f, y, link)
-    fits = {k: problem.solve(k) for k in sorted(set(counts))}
+    chosen = (
+        dict.fromkeys(counts, float(penalty)) if penalty != "auto" else _chosen(f, y, link, counts)
+    )
+    fits = {k: problem.solve(k, chosen[k]) for k in sorted(set(counts))}
     return [fits[k] for k in counts]
+
+
+def _chosen(f: np.ndarray, y: np.ndarray, link: str, counts: Iterable[int]) -> dict[int, float]:
+    """The penalty for each width, by every tenth example; too few examples: the smallest."""
+    held = np.arange(len(y)) % HELD_OUT == HELD_OUT - 1
+    if not held.any():
+        return dict.fromkeys(counts, PENALTY)
+    part, rows, targets = _Problem(f[~held], y[~held], link), f[held], y[held]
+
+    def best(width: int) -> float:
+        risks = {}
+        for penalty in PENALTIES:
+            fit = part.solve(width, penalty)
+            outputs = rows[:, :width] @ fit.kernel + fit.bias
+            risks[penalty] = _cross_entropy(outputs, targets, link)[0]
+        return min(PENALTIES, key=lambda penalty: risks[penalty])
+
+    return {width: best(width) for width in sorted(set(counts))}
 
 
 def require_probabilities(targets: np.ndarray, link: str) -> None:
@@ -102,18 +133,18 @@ class _Problem:
         # A feature that never changes says nothing: it is zero once it is centred.
         self._scale = np.where(deviation > 1e-12 * np.abs(self._mean), deviation, np.inf)
 
-    def solve(self, width: int) -> LogitRefit:
+    def solve(self, width: int, penalty: float) -> LogitRefit:
         outputs = self._targets.shape[1]
         result = minimize(
             self._value_and_gradient,
             np.zeros((width + 1) * outputs),
-            args=(width,),
+            args=(width, penalty),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": ITERATIONS, "maxcor": MEMORY, "ftol": 1e-12, "gtol": 1e-8},
         )
         kernel, bias = self._raw(result.x.reshape(width + 1, outputs))
-        risk = float(result.fun - PENALTY * np.sum(result.x[: width * outputs] ** 2))
+        risk = float(result.fun - penalty * np.sum(result.x[: width * outputs] ** 2))
         logger.debug("refit of %d features by cross-entropy: %.4g, %s", width, risk, result.message)
         return LogitRefit(kernel, bias, risk)
 
@@ -123,7 +154,9 @@ class _Problem:
         kernel = weights[:-1] / self._scale[:width, None]
         return kernel, weights[-1] - self._mean[:width] @ kernel
 
-    def _value_and_gradient(self, flat: np.ndarray, width: int) -> tuple[float, np.ndarray]:
+    def _value_and_gradient(
+        self, flat: np.ndarray, width: int, penalty: float
+    ) -> tuple[float, np.ndarray]:
         weights = flat.reshape(width + 1, -1)
         kernel, bias = self._raw(weights)
         total, products, sums = 0.0, np.zeros_like(kernel), np.zeros_like(bias)
@@ -135,8 +168,8 @@ class _Problem:
         examples = len(self._targets)
         by_kernel = (products - self._mean[:width, None] * sums) / self._scale[:width, None]
         gradient = np.concatenate([by_kernel, sums[None]]) / examples
-        gradient[:-1] += 2 * PENALTY * weights[:-1]
-        return total / examples + PENALTY * np.sum(weights[:-1] ** 2), gradient.reshape(-1)
+        gradient[:-1] += 2 * penalty * weights[:-1]
+        return total / examples + penalty * np.sum(weights[:-1] ** 2), gradient.reshape(-1)
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray, link: str) -> tuple[float, np.ndarray]:

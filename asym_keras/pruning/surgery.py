@@ -21,6 +21,7 @@ from asym_keras.layers import AsymScaledDense
 from asym_keras.nesting.model import find_readout
 from asym_keras.pruning.cutting import changes_for, shapes_for
 from asym_keras.pruning.ending import Ending, check_regression, find_ending, fit_readouts
+from asym_keras.pruning.logistic import PENALTY
 from asym_keras.pruning.prefixes import prune_prefix
 from asym_keras.pruning.refit_memory import require_refit
 from asym_keras.same_outputs import probe_inputs, require_same_outputs
@@ -34,6 +35,7 @@ def prune(
     layer: str | None = None,
     refit: Any = None,
     regression: str = "auto",
+    penalty: float | str = PENALTY,
     x: Any = None,
     seed: int = 0,
 ) -> keras.Model:
@@ -68,6 +70,7 @@ def prune(
         regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
             or `"auto"`: by what follows the sums, and where nothing does by the loss that the model
             is compiled with, if that is a cross-entropy of logits; ridge otherwise.
+        penalty: of a refit by cross-entropy, as `refit_logits` takes it; `"auto"` chooses it.
         x: examples for the rule `"output"`. None: those of `refit`.
         seed: int, breaks ties in the importance.
 
@@ -92,7 +95,7 @@ def prune(
         return prune_prefix(model, nested, keep)
     target = find_layer(model, layer)
     paths = _check(model, target, keep)
-    fit = None if refit is None else _Fit(model, target, refit, regression, keep)
+    fit = None if refit is None else _Fit(model, target, refit, regression, keep, penalty)
     x = fit.x if fit and x is None else x
     kept = np.sort(order_nodes(model, target, importance, x=x, seed=seed)[:keep])
     if not target.scalings[kept].any():
@@ -184,8 +187,15 @@ class _Fit:
     """A refit: the examples, and what is fitted to them, checked before any work."""
 
     def __init__(
-        self, model: keras.Model, target: AsymScaledDense, refit: Any, regression: str, keep: int
+        self,
+        model: keras.Model,
+        target: AsymScaledDense,
+        refit: Any,
+        regression: str,
+        keep: int,
+        penalty: float | str,
     ):
+        self._penalty = penalty
         self.x, y = materialised(*(refit if isinstance(refit, (tuple, list)) else (refit, None)))
         self.x = as_inputs(model, self.x)
         self._ending: Ending = find_ending(model, target.name, readout=False)
@@ -214,7 +224,7 @@ class _Fit:
         """`small` with the fitted readout."""
         ending = find_ending(small, self._layer.name)
         features = np.concatenate([part for _, part in ending.features(self.x)])
-        [fit] = fit_readouts(features, self._targets, None, self._by)
+        [fit] = fit_readouts(features, self._targets, None, self._by, self._penalty)
         dense = ending.dense
         assert dense is not None
         dense.kernel.assign(fit.kernel.astype(dense.kernel.dtype))

@@ -133,8 +133,10 @@ def package(
         assert data is not None
         examples = _arrays(run, data, "train")
         # Squared losses, too: classes are told apart better, and the answers are logits.
-        by = "cross_entropy" if _classifies(run) else "auto"
-        network = networks["refit"] = ak.prune(whole, keep, refit=examples, regression=by, **rule)
+        by: dict[str, Any] = {}
+        if _classifies(run):
+            by = {"regression": "cross_entropy", "penalty": "auto"}
+        network = networks["refit"] = ak.prune(whole, keep, refit=examples, **by, **rule)
     metrics: dict[str, Any] = {}
     if measure:
         assert data is not None

@@ -117,3 +117,30 @@ def test_refits_allocate_no_more_than_is_stated():
         tracemalloc.stop()
     stated = refit_bytes(2500, widest=400, outputs=2)
     assert 0.2 * stated < allocated + features.nbytes <= stated
+
+
+def test_penalty_is_chosen_by_every_tenth_example():
+    """Many features of noise: the least penalty fits them, and the chosen one does not."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 60))
+    y = np.eye(2)[(x[:, 0] + rng.normal(size=400) > 0).astype(int)]
+    [little], [chosen] = (refit_logits(x[:200], y[:200], penalty=p) for p in (1e-6, "auto"))
+
+    def risk(fit):
+        f = x[200:] @ fit.kernel + fit.bias
+        return np.mean(np.log(np.exp(f).sum(axis=1)) - (f * y[200:]).sum(axis=1))
+
+    assert chosen.risk > little.risk
+    assert risk(chosen) < 0.8 * risk(little)
+    held = np.arange(200) % 10 == 9
+
+    def on_held(penalty):
+        [fit] = refit_logits(x[:200][~held], y[:200][~held], penalty=penalty)
+        f = x[:200][held] @ fit.kernel + fit.bias
+        return np.mean(np.log(np.exp(f).sum(axis=1)) - (f * y[:200][held]).sum(axis=1))
+
+    best = min((1e-6, 1e-5, 1e-4, 1e-3, 1e-2), key=on_held)
+    [by_hand] = refit_logits(x[:200], y[:200], penalty=best)
+    np.testing.assert_array_equal(chosen.kernel, by_hand.kernel)
+    with pytest.raises(ValueError, match="penalty from 0 on or 'auto', received -1"):
+        refit_logits(x, y, penalty=-1)

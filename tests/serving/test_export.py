@@ -196,9 +196,10 @@ def test_command_prunes_a_run(tmp_path, capsys, caplog):
     card, raw = verify(path), np.load(data)["x_test"].reshape(9, 6)
     assert (card["kept"], card["width"], card["refit"]) == (12, 20, True)
     loaded = datasets.load_npz(data)
-    rows, by = (loaded.x_train, loaded.y_train), "cross_entropy"
+    rows = loaded.x_train, loaded.y_train
+    by = {"regression": "cross_entropy", "penalty": "auto"}
     whole = ak.load_run(run).load_model()
-    pruned = ak.prune(whole, 12, refit=rows, regression=by, seed=1)
+    pruned = ak.prune(whole, 12, refit=rows, seed=1, **by)
     with Served(path) as served:
         answers = served("serving_uint8", raw)
         assert pm.share(answers["scores"], pm.array(pruned(loaded.x_test))) < 1e-5

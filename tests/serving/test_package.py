@@ -91,8 +91,8 @@ def reference(made, data, *, keep, refit):
     """
     if refit and data.labels_train is not None:
         rows = data.x_train, data.y_train
-        whole, by = made.run.load_model(), "cross_entropy"
-        small = ak.prune(whole, keep, refit=rows, regression=by, seed=made.run.config["seed"])
+        whole, by = made.run.load_model(), {"regression": "cross_entropy", "penalty": "auto"}
+        small = ak.prune(whole, keep, refit=rows, seed=made.run.config["seed"], **by)
         return small(data.x_test).numpy().astype("float64")
     layer = made.run.load_model().get_layer("asym_scaled_dense")
     w, scalings = layer.kernel.numpy().astype("float64"), layer.scalings

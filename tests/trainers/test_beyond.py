@@ -57,7 +57,7 @@ def test_pruned_accuracies_are_those_of_pruned_models():
     assert len(row) == 2 * len(beyond_budget.BUDGETS)
     for kept in beyond_budget.BUDGETS:
         for suffix, refit in (("", None), ("_refit", (IMAGES, targets))):
-            small = prune(model, kept, refit=refit, regression="cross_entropy")
+            small = prune(model, kept, refit=refit, regression="cross_entropy", penalty="auto")
             outputs = small.predict(IMAGES[:20], verbose=0)
             expected = np.mean(outputs.argmax(1) == LABELS[:20])
             assert row[beyond_budget.column(kept, suffix)] == pytest.approx(expected)

@@ -98,7 +98,7 @@ def test_numbers_are_those_of_the_pruned_network(refit, swept, data):
     _, best = swept
     model = load_run(best["folder"]).load_model()
     rows = (data.x_train, data.y_train) if refit else None
-    small = prune(model, KEEP, refit=rows, regression="cross_entropy")
+    small = prune(model, KEEP, refit=rows, regression="cross_entropy", penalty="auto")
     end = "_refit" if refit else ""
     for part, (x, labels) in {
         "val": held_out(data),
@@ -117,7 +117,7 @@ def test_the_papers_pairs_stand_beside_the_best(swept, data):
     for pair in pairs:
         model = load_run(path / "trials" / pair["trial"]).load_model()
         rows = (data.x_train, data.y_train)
-        small = prune(model, KEEP, refit=rows, regression="cross_entropy")
+        small = prune(model, KEEP, refit=rows, regression="cross_entropy", penalty="auto")
         ours = pair["test"]["test_accuracy_pruned_refit"]
         assert ours == pytest.approx(accuracy(small, data.x_test, data.labels_test), abs=2e-4)
         if pair["trial"] == best["trial"]:

@@ -122,7 +122,7 @@ class _Cell:
         outgoing = last.kernel.numpy()
         order = np.argsort(-incoming * np.sum(outgoing**2, axis=1), kind="stable")
         train, test, outgoing = train[:, order], test[:, order], outgoing[order]
-        refits = ak.pruning.refit_logits(train, images.y_train, kept)
+        refits = ak.pruning.refit_logits(train, images.y_train, kept, penalty="auto")
         return [
             self._row(
                 k,

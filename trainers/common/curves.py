@@ -91,7 +91,7 @@ def measured(
     """
     if importance is None:
         importance = ak.importance.PROTOCOL_RULES[config.protocol]
-    options = {"regression": refit_of(dataset), **options}
+    options = {**refit_of(dataset), **options}
     return ak.pruning.pruning_curve(
         model,
         *_cast(config, dataset, rows),
@@ -104,16 +104,18 @@ def measured(
     )
 
 
-def refit_of(dataset: Dataset) -> str:
+def refit_of(dataset: Dataset) -> dict[str, str]:
     """How readouts are refitted: classes by cross-entropy, numbers by ridge regression."""
-    return "auto" if dataset.labels_train is None else "cross_entropy"
+    if dataset.labels_train is None:
+        return {}
+    return {"regression": "cross_entropy", "penalty": "auto"}
 
 
 def pruned_on(dataset: Dataset, model, **options) -> list[dict]:
     """The `pruning_curve` of a model, with its `options`, on the rows of `dataset` as they are."""
     arrays = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
     options |= {"labels_train": dataset.labels_train, "labels_test": dataset.labels_test}
-    options = {"regression": refit_of(dataset), **options}
+    options = {**refit_of(dataset), **options}
     return ak.pruning.pruning_curve(model, *arrays, **options)
 
 
