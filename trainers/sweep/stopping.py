@@ -13,7 +13,7 @@ from trainers.sweep.validation import Validation
 
 LEAST_OTHERS = 5
 # Shares of the time at which a trial is measured. A flow to t costs about sqrt(t), so these are
-# 35, 50 and 70 % of its work; a measurement of 100 nodes on MNIST takes about a second.
+# 35, 50 and 70 % of its work; a measurement of 100 nodes on MNIST takes some seconds.
 LOOKS = (0.125, 0.25, 0.5)
 
 _ROUND_OFF = 1e-9  # relative, of times; CSV files keep all their digits
