@@ -74,7 +74,7 @@ def test_one_training_takes_the_images_that_come_with_the_package():
 
 @pytest.mark.slow
 def test_long_time_from_nothing(tmp_path):
-    flags = ["--study", "long-time", "--width", "60", "--steps", "200", "--records", "4"]
+    flags = ["--study", "long-time", "--width", "200", "--steps", "200", "--records", "4"]
     rows = beyond.main([*flags, "--quiet", "--out-dir", str(tmp_path)])
     assert [(row["gamma"], row["alpha"]) for row in rows] == [
         (1, 0.4),
