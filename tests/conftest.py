@@ -103,9 +103,12 @@ def pytest_collection_finish():
 
 def pytest_configure(config):
     config.pluginmanager.register(RunCount(), "run-count")
-    # A shell starts what is in the background without Ctrl-C, and so would be what tests start.
+    # A shell starts what is in the background without Ctrl-C, and nohup without the end of the
+    # terminal; and so would be what tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_sessionfinish(session):

@@ -1,4 +1,4 @@
-"""Tests over several axes: every value in the quick run, every combination with `--run-slow`."""
+"""Tests over several axes: each value in the quick run, half of all pairs in the slow one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 
 
 def crossed(*axes, quick=(), least=None):
-    """Parameters of all combinations of the axes' values; most are marked slow.
+    """Parameters of all combinations of the axes' values; most are marked slow or drill.
 
     The quick run takes one combination for each value of the longest axis, while the shorter axes
-    go round: each value is met, unless `least` says that fewer combinations will do. What goes
-    wrong for one combination alone is the slow run's find.
+    go round: each value is met, unless `least` says that fewer combinations will do. The slow run
+    takes half of the others, as the white fields of a board; the drills take the black ones.
 
     Args:
         axes: the values of each argument.
@@ -26,14 +26,14 @@ def crossed(*axes, quick=(), least=None):
         tuple(axis[(i if len(axis) == longest else turn) % len(axis)] for axis in axes)
         for turn, i in enumerate(turns)
     ]
-    return [
-        pytest.param(
-            *values,
-            marks=() if values in some or values in quick else pytest.mark.slow,
-            id="-".join(_name(value) for value in values),
-        )
-        for values in itertools.product(*axes)
-    ]
+    parameters = []
+    for places in itertools.product(*(range(len(axis)) for axis in axes)):
+        values = tuple(axis[place] for axis, place in zip(axes, places, strict=True))
+        mark = pytest.mark.drill if sum(places) % 2 else pytest.mark.slow
+        marks = () if values in some or values in quick else mark
+        name = "-".join(_name(value) for value in values)
+        parameters.append(pytest.param(*values, marks=marks, id=name))
+    return parameters
 
 
 def some_slow(quick, slow):

@@ -12,7 +12,7 @@ from docs_pages import blocks, read
 import asym_keras as ak
 from asym_keras.datasets import load_mnist
 
-EXAMPLES, EPOCHS, SEEDS = 5000, 5, 3
+EXAMPLES, EPOCHS = 5000, 5
 
 
 def documented_model(gamma: float) -> keras.Model:
@@ -31,9 +31,9 @@ def dense_model(gamma: float) -> keras.Model:
     return model
 
 
-def accuracy(make, gamma: float) -> float:
+def accuracy(make, gamma: float, seeds: int) -> float:
     data, found = load_mnist(), []
-    for seed in range(SEEDS):
+    for seed in range(seeds):
         keras.utils.set_random_seed(seed)
         model = make(gamma)
         x, y = data.x_train[:EXAMPLES], data.labels_train[:EXAMPLES]
@@ -44,8 +44,9 @@ def accuracy(make, gamma: float) -> float:
 
 
 @pytest.mark.slow
-def test_layer_in_standard_parametrization_trains_as_a_dense_layer_does():
-    dense = accuracy(dense_model, 0.5)
+@pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.drill)])
+def test_layer_in_standard_parametrization_trains_as_a_dense_layer_does(seeds):
+    dense = accuracy(dense_model, 0.5, seeds)
     assert dense > 0.91
-    assert accuracy(documented_model, 0.5) > dense - 0.01
-    assert accuracy(documented_model, 0.0) > dense - 0.03
+    assert accuracy(documented_model, 0.5, seeds) > dense - 0.01
+    assert accuracy(documented_model, 0.0, seeds) > dense - 0.03

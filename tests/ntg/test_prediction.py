@@ -99,6 +99,7 @@ def test_float32_models_are_computed_in_float64():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gamma", [1.0, 0.0])
+@pytest.mark.drill
 def test_lazy_law(gamma):
     """Real and linearised training agree ever better in the width at gamma = 1, and only there.
 

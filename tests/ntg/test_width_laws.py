@@ -15,6 +15,7 @@ def network(width, gamma, seed):
     return shallow_network(3, width=width, gamma=gamma, alpha=0.5, seed=seed, dtype="float64")
 
 
+@pytest.mark.drill
 def test_error_falls_as_root_width_at_gamma_one():
     """At gamma = 1 the NTG tends to its mean, for ReLU `x . x' / d * (pi - angle) / (2 pi)`."""
     norms = np.linalg.norm(X, axis=1)

@@ -23,9 +23,9 @@ def problem(dtype="float64", k=4, classes=3):
 def test_softmax_regression_equals_scikit_learns(dtype, rows, monkeypatch):
     linear = pytest.importorskip("sklearn.linear_model")
     monkeypatch.setattr("asym_keras.pruning.refit.TILE_ROWS", rows)
-    monkeypatch.setattr(logistic, "PENALTY", 1e-2)  # so that both converge
     features, labels = problem(dtype)
-    for k, fit in zip((2, 4), refit_logits(features, np.eye(3)[labels], (2, 4)), strict=True):
+    fits = refit_logits(features, np.eye(3)[labels], (2, 4), penalty=1e-2)  # so that both converge
+    for k, fit in zip((2, 4), fits, strict=True):
         f = features[:, :k].astype("float64")
         standard = (f - f.mean(0)) / f.std(0)
         # Theirs is C sum_i H_i + ||A||^2 / 2.
@@ -53,9 +53,9 @@ def test_gradient_equals_finite_differences(link):
     features, labels = problem(k=3)
     made = logistic._Problem(features, np.eye(3)[labels], link)
     flat = np.random.default_rng(1).normal(size=3 * 3)
-    _, gradient = made._value_and_gradient(flat, 2)
+    _, gradient = made._value_and_gradient(flat, 2, 0.1)
     for i, unit in enumerate(np.eye(9) * 1e-6):
-        values = [made._value_and_gradient(flat + s * unit, 2)[0] for s in (1, -1)]
+        values = [made._value_and_gradient(flat + s * unit, 2, 0.1)[0] for s in (1, -1)]
         assert gradient[i] == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-6, abs=1e-9)
 
 

@@ -45,7 +45,7 @@ class Watch(threading.Thread):
                         self.faults.append(error)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_kill_during_export_never_leaves_a_half_version(tmp_path):
     watch = Watch(tmp_path / "small")
     watch.start()

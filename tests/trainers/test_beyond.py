@@ -89,7 +89,7 @@ def test_long_time_from_nothing(tmp_path):
     assert (tmp_path / "long-time.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_one_training_from_nothing_and_again(tmp_path, monkeypatch):
     flags = ["--study", "one-training", "--width", "200", "--examples", "100", "--epochs", "1"]
     argv = [*flags, "--quiet", "--out-dir", str(tmp_path)]

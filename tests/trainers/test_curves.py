@@ -17,7 +17,7 @@ from trainers import mnist
 @pytest.mark.parametrize("most", [8, 20])
 def test_wider_networks_than_fit_are_not_refitted(tmp_path, monkeypatch, caplog, most):
     monkeypatch.setattr("asym_keras.plotting.learning_curves", lambda folder, **_: [])
-    monkeypatch.setattr(refit_memory, "REFIT_BYTES", refit_bytes(14, 9, widest=most))
+    monkeypatch.setattr(refit_memory, "REFIT_BYTES", refit_bytes(14, 9, widest=most, outputs=3))
     folder, data = tmp_path / "run", small_data(tmp_path / "data.npz")
     with caplog.at_level(logging.INFO, logger="trainers"):
         mnist.main([*SMALL, "--refit", "--data", data, "--out-dir", str(folder)])

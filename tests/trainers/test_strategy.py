@@ -206,8 +206,8 @@ def test_two_workers_leave_one_run_folder(tmp_path):
     ("dying", "by", "left"),
     [
         (0, signal.SIGKILL, -signal.SIGKILL),
-        (1, signal.SIGKILL, -signal.SIGKILL),
-        (0, signal.SIGTERM, 130),
+        pytest.param(1, signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.drill),
+        pytest.param(0, signal.SIGTERM, 130, marks=pytest.mark.drill),
         (1, signal.SIGTERM, 130),
     ],
 )

@@ -49,7 +49,7 @@ ORTHOGONAL += ("--records", "6", "--draws", "40", "--quiet")
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    monkeypatch.setattr(plotting, "theory_bounds", lambda folder: folder)
+    monkeypatch.setattr(plotting, "theory_bounds", lambda folder, **_: folder)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,7 @@ def tanh(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.drill
 def test_theorem_4_2_is_met_and_every_bound_holds(tmp_path):
     content = theory.main([*ORTHOGONAL, "--width", "3400", "--out-dir", str(tmp_path / "run")])
     rows = by_key(content)

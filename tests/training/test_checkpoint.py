@@ -169,8 +169,10 @@ for i in itertools.count():
 """
 
 
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(s, marks=pytest.mark.drill) for s in (1, 2, 3))]
+)
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
 def test_killed_process_leaves_a_whole_checkpoint(tmp_path, seed):
     checkpoint = Checkpoint(tmp_path, {})
     process = subprocess.Popen([sys.executable, "-c", SAVE_FOR_EVER, str(tmp_path)])

@@ -240,8 +240,8 @@ def test_mixed_precision_and_recurrent_kinks_train():
     ]
     model = keras.Sequential([keras.Input((5, 3)), *layers])
     assert len(find_sites(model)) == 2
-    history = run((model, x, y), GradientFlow(rounding=3e-3, jit_compile=False), end_time=5.0)
-    assert history[-1]["train_risk"] < 0.5 * history[0]["train_risk"]
+    history = run((model, x, y), GradientFlow(rounding=3e-3, jit_compile=False), end_time=0.5)
+    assert history[-1]["train_risk"] < 0.8 * history[0]["train_risk"]
 
 
 def test_a_step_within_which_the_risk_rises_doubles_the_radius(monkeypatch):

@@ -203,6 +203,9 @@ def test_run_that_met_its_target_resumes_to_itself(method, tmp_path):
     assert_bit_identical(small_run(tmp_path, **options), first)
 
 
+LONG_KINDS = ("mini-batches", "stateful", XLA)
+
+
 def kill_and_resume(kind, folder, *, records, seed):
     """Kills a run of `kind` in a process of its own, at a moment drawn from `seed`."""
     here = Path(__file__).resolve().parents[1]
@@ -228,7 +231,10 @@ def kill_and_resume(kind, folder, *, records, seed):
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.drill) for s in (1, 2))])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    ["full batch", "flow", *(pytest.param(k, marks=pytest.mark.drill) for k in LONG_KINDS)],
+)
 @pytest.mark.slow
 def test_run_killed_at_any_moment_resumes_bit_identically(kind, seed, tmp_path):
     kill_and_resume(kind, tmp_path, records=300, seed=seed)
