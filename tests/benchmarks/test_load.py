@@ -198,7 +198,7 @@ def test_models_take_turns(endpoint, model, rate):
 
 def test_failures_are_counted_not_raised(endpoint, model):
     model.faults += [0.0] + [("INTERNAL", "")] * 2  # the first request goes before the clock
-    plan = Plan(clients=1, warmup=0, duration=0.1, rounds=1)
+    plan = Plan(clients=1, warmup=0, duration=0.5, rounds=1)
     (one,) = measure({"a": endpoint}, plan, inputs=X)
     assert one.errors == {"INTERNAL": 2}
     assert one.requests > 0

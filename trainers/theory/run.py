@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -36,6 +37,19 @@ class Examples:
     divisor: float
 
 
+@contextlib.contextmanager
+def _methods_untold() -> Iterator[None]:
+    """Keeps the log from naming the NTG's method at every record."""
+    log = logging.getLogger("asym_keras.ntg")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@_methods_untold()
 def run(config, command: str) -> dict:
     """Trains, draws, and fills the folder; returns the content of `theory.json`."""
     folder = RunFolder(config.path())
@@ -45,8 +59,6 @@ def run(config, command: str) -> dict:
         logger.info("%s is finished", folder.path)
         print(text.read_text(encoding="utf-8"), folder.path, sep="")
         return folder.read("theory.json")
-    # Or it would name the NTG's method at every record.
-    logging.getLogger("asym_keras.ntg").setLevel(logging.WARNING)
     device = environment.prepare_device(config.device)
     activation = _activation(config.activation)
     dataset = config.load()
