@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import gc
 import os
 import signal
 from pathlib import Path
@@ -92,13 +91,6 @@ def pytest_collection_modifyitems(config, items):
             cost[item.path] += SLOW if mark else 1
     # The dearest files first, or a worker begins one when the other has come to the end.
     items.sort(key=lambda item: -cost[item.path])
-
-
-def pytest_collection_finish():
-    # What is loaded by now stays: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 20)
 
 
 def pytest_configure(config):
