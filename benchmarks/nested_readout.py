@@ -15,16 +15,14 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
+from benchmarks.common import program
+
 WIDTHS = (20, 50, 100, 200, 500, 2000)
 STEPS = 10  # of one contender before the next one's turn
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.nested_readout",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program.Parser("nested_readout", __doc__)
     parser.add_argument("--examples", type=int, default=128, help="of a batch, n (128)")
     parser.add_argument("--features", type=int, default=2000, help="m, at least 2000 (2000)")
     parser.add_argument("--outputs", type=int, default=10, help="K (10)")

@@ -26,6 +26,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.common import program
+
 MULTIPLIERS = {
     "root_mean": lambda roots: roots / roots.mean(),
     "mean_square": lambda roots: roots / np.sqrt((roots**2).mean()),
@@ -36,11 +38,7 @@ KINDS = ("dense", "ntk", *MULTIPLIERS)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.parametrization",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program.Parser("parametrization", __doc__)
     parser.add_argument("--examples", type=int, default=5000, help="training images (5000)")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--width", type=int, default=2000, help="hidden nodes, m (2000)")
