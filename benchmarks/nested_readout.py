@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
+from asym_keras.startup import import_tensorflow
 from benchmarks.common import program
 
 WIDTHS = (20, 50, 100, 200, 500, 2000)
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(argv)
     for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[variable] = "1"
+    import_tensorflow()
     import keras
     import tensorflow as tf
 

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from asym_keras.startup import import_tensorflow
 from benchmarks.common import program
 
 MULTIPLIERS = {
@@ -89,6 +90,7 @@ def accuracy(kind: str, gamma: float, seed: int, arguments: argparse.Namespace) 
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table, row by row."""
     arguments = parse(argv)
+    import_tensorflow()
     gammas, seeds = arguments.gammas, range(arguments.seeds)
     print("| layer |", " | ".join(f"gamma {gamma:g}" for gamma in gammas), "|")
     print("| --- |", " | ".join("---" for _ in gammas), "|", flush=True)

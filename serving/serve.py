@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from asym_keras.startup import import_tensorflow
 from serving import addresses, commands, config_file, extra, launch, model_config, server_log
 from serving.model_config import Batching
 
@@ -99,6 +100,7 @@ def _preview(flags: argparse.Namespace) -> None:
         reread = functools.partial(_config, flags)
     for port in (flags.rest_port, flags.grpc_port):
         addresses.require_free(flags.host, port)
+    import_tensorflow()
     with extra.needed("--preview"):
         from serving.preview import server as preview
     options = preview.Options(**commands.fields_of(preview.Options, flags))

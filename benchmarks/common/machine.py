@@ -8,6 +8,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from asym_keras.startup import import_tensorflow
+
 
 def cores() -> int:
     """Cores that this process may use."""
@@ -18,6 +20,7 @@ def cores() -> int:
 
 def describe() -> dict[str, str | int]:
     """Processor, system, versions and revision of ours; starts TensorFlow."""
+    import_tensorflow()
     import tensorflow as tf
 
     packages = ("tensorflow", "keras", "numpy")

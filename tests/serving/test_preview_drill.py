@@ -171,3 +171,4 @@ def test_the_command_says_where_it_serves_and_stops_on_a_signal(tmp_path):
     assert process.returncode == 0
     assert "preview of TensorFlow Serving, for development and tests only" in log
     assert "Traceback" not in log
+    assert "0000 00:00:" not in log  # TensorFlow's notices

@@ -106,6 +106,7 @@ def test_killed_members_come_back_and_the_sweep_ends_with_all_trials(drill):
     # Both had a part in it.
     logs = [(sweep.path / "logs" / f"worker{i}.log").read_text() for i in (0, 1)]
     assert all(re.search(r"trial \d+: .*completed", log) for log in logs)
+    assert not re.search(r"^[IW]0000 ", "\n".join(logs), re.M)  # TensorFlow's notices
 
 
 @pytest.mark.drill

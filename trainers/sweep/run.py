@@ -8,6 +8,7 @@ import logging
 import time
 
 from asym_keras.extras import install_command
+from asym_keras.startup import import_tensorflow
 from trainers.common.lock import folder_lock
 from trainers.sweep import crew, launch
 from trainers.sweep.config import Config
@@ -59,6 +60,7 @@ def _search(config: Config, folder: SweepFolder, role: str) -> None:
         if role == "chief" or not crew.chief_answers():
             logger.info("%s: the sweep in %s is over", crew.own_id(), folder.path)
             return
+    import_tensorflow()  # before KerasTuner does
     from trainers.sweep import tuner
 
     tuner.search(config, folder, role)
