@@ -12,6 +12,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from asym_keras.plotting import style_of_pair
+
 LABELS = {  # hidden layer, gamma, alpha -> words
     ("asymmetrical", "0.0", "0.4"): "unequal nodes: AsymScaledDense, gamma = 0",
     ("asymmetrical", "1.0", "0.4"): "equal nodes: AsymScaledDense, gamma = 1",
@@ -34,7 +36,10 @@ def main(numbers: str, picture: str) -> None:
         kept = [int(row["kept"]) for row in chosen]
         if len(set(kept)) != len(kept) or 2000 not in kept:
             sys.exit(f"{numbers}: expected one network for {label!r}, received {chosen}")
-        axes.semilogx(kept, [float(row["test_accuracy"]) for row in chosen], "o-", label=label)
+        style = style_of_pair(*(float(number) if number else None for number in key[1:]))
+        accuracy = [float(row["test_accuracy"]) for row in chosen]
+        look = {"marker": "o", "color": style.colour, "linestyle": style.dashes}
+        axes.semilogx(kept, accuracy, label=label, **look)
     axes.set(xlabel="nodes kept, of 2,000", ylabel="test accuracy, MNIST", ylim=(0, 1))
     axes.set_xticks([20, 50, 100, 200, 2000], ["20", "50", "100", "200", "2,000"])
     axes.minorticks_off()

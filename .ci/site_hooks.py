@@ -69,6 +69,13 @@ def on_files(files: Files, config) -> Files:
     return files
 
 
+def on_page_markdown(markdown, page, config, files) -> None:
+    """Search answers with the page that explains a name before those that mention it."""
+    name = page.file.src_uri
+    if name.startswith("reference/") or name == "changelog.md":
+        page.meta["search"] = {"boost": 0.1 if name == "changelog.md" else 4}
+
+
 def relinked(text: str, source: str, page: str) -> str:
     """Links of the file `source`, made those of the page that it becomes."""
 

@@ -5,59 +5,15 @@ python tests/demo_page.py http://127.0.0.1:8600 docs/demo.png
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
+from browser import NAMES, open_browser
+from playwright.sync_api import Page
 
-# Nothing that Chromium does by itself is wanted: no updates, no first-run pages, no QUIC.
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 PAPER = 280  # side of the canvas
 THREE = [(92, 66), (140, 46), (186, 70), (176, 118), (130, 136), (186, 148), (198, 196), (146, 236),
          (84, 214)]  # fmt: skip
-
-
-def chromium_file(playwright: Playwright) -> str | None:
-    """What ASYM_KERAS_CHROMIUM names, a Chromium of the system, or else Playwright's own."""
-    named = os.environ.get("ASYM_KERAS_CHROMIUM")
-    for name in [named] if named else NAMES:
-        if path := shutil.which(name):
-            return path
-    own = playwright.chromium.executable_path
-    return own if Path(own).is_file() else None
-
-
-@contextlib.contextmanager
-def open_browser(**options) -> Iterator[BrowserContext | None]:
-    """Headless Chromium with a profile of its own; None where there is no Chromium."""
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
-        path = chromium_file(playwright)
-        if path is None:
-            yield None
-            return
-        # A persistent context is Playwright's way to name the profile's folder.
-        with playwright.chromium.launch_persistent_context(
-            profile,
-            executable_path=path,
-            headless=True,
-            args=FLAGS,
-            **{"viewport": {"width": 1180, "height": 760}, **options},
-        ) as context:
-            yield context
 
 
 def on_page(page: Page, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -15,3 +15,6 @@ from asym_keras.plotting.paper_figures import PaperPanel as PaperPanel
 from asym_keras.plotting.paper_figures import paper_figure as paper_figure
 from asym_keras.plotting.run_groups import plot_curve as plot_curve
 from asym_keras.plotting.run_groups import several_runs as several_runs
+from asym_keras.plotting.styles import Style as Style
+from asym_keras.plotting.styles import style_of as style_of
+from asym_keras.plotting.styles import style_of_pair as style_of_pair

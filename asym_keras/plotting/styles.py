@@ -48,7 +48,12 @@ def style_of(run: Run) -> Style:
 
 
 def style_of_pair(gamma: float | None, alpha: float | None, law: str = "zipf") -> Style:
-    """`style_of` for numbers; None for what a network does not have, or does not depend on."""
+    """`style_of` for numbers; None for what a network does not have, or does not depend on.
+
+    Example:
+        >>> asym_keras.plotting.style_of_pair(0.0, 0.4)
+        Style(colour='#D55E00', dashes=(0, (3, 1.5)))
+    """
     pair = (gamma, None if gamma == 1 else alpha)
     if law == "zipf" and pair in _PAIRS:
         place = _PAIRS.index(pair)

@@ -63,7 +63,9 @@ for gamma, model in models.items():
         model, x, y, x_test, y_test, labels_train=labels, labels_test=labels_test
     )
     kept = [row["kept"] for row in rows]
-    axes.plot(kept, [row["test_accuracy"] for row in rows], ".-", label=f"gamma = {gamma}")
+    accuracy = [row["test_accuracy"] for row in rows]
+    style = ak.plotting.style_of_pair(gamma, 0.4)  # the same in all figures of this package
+    axes.semilogx(kept, accuracy, color=style.colour, ls=style.dashes, label=f"gamma = {gamma}")
 axes.set(xlabel="nodes kept", ylabel="test accuracy")
 axes.legend()
 plt.show()

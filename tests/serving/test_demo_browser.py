@@ -16,7 +16,8 @@ from serving.demo.settings import Settings
 
 pytest.importorskip("playwright", reason="no Playwright: pip install playwright")
 
-from demo_page import NAMES, THREE, draw, on_page, open_browser
+from browser import NAMES, open_browser
+from demo_page import THREE, draw, on_page
 
 pytestmark = pytest.mark.slow
 
