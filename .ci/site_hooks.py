@@ -62,6 +62,8 @@ def on_files(files: Files, config) -> Files:
         source = f"docs/{file.src_uri}"
         file.content_string = relinked(file.content_string, source, file.src_uri)
     scripts = [file for file in files if file.src_uri.endswith(".py")]
+    # Those that start commands take longest: if they came last, the other core would wait.
+    scripts.sort(key=lambda script: script.content_string.count('language="bash"'), reverse=True)
     with ThreadPoolExecutor(max_workers=2) as pool:  # a kernel each
         for made in pool.map(lambda script: list(executed(script)), scripts):
             for name, content in made:

@@ -44,5 +44,5 @@ def test_search_finds_a_functions_reference_without_a_server(start_page, tmp_pat
     found.click()
     start_page.wait_for_load_state()
     assert start_page.url.startswith("file://")
-    assert "/reference/pruning.html#asym_keras.pruning.pruning_curve" in start_page.url
+    assert "/reference/pruning.html" in start_page.url
     assert "pruning_curve" in start_page.locator("article").inner_text()

@@ -12,7 +12,7 @@
 
 # %% language="bash"
 # python -m trainers.sweep --task mnist --keep 20 --trials 3 \
-#     --width 200 --steps 4000 --records 5 --quiet --out-dir runs/sweep
+#     --width 200 --steps 2000 --records 5 --quiet --out-dir runs/sweep
 
 # %% [markdown]
 # ## What it found
@@ -47,7 +47,7 @@ Image("runs/sweep/figures/plane.png", width=500)
 
 # %% language="bash"
 # python -m trainers.sweep --task mnist --keep 20 --trials 4 \
-#     --width 200 --steps 4000 --records 5 --quiet --out-dir runs/sweep --resume
+#     --width 200 --steps 2000 --records 5 --quiet --out-dir runs/sweep --resume
 
 # %% [markdown]
 # ## Next
