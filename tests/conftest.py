@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 import os
 import signal
 from pathlib import Path
@@ -95,6 +96,9 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_configure(config):
     config.pluginmanager.register(RunCount(), "run-count")
+    # A model is a web of cycles; Python looks for them so often that it takes a twentieth of the
+    # time. Tests that ask what is kept alive collect by themselves.
+    gc.set_threshold(20_000, 20, 100)
     # A shell starts what is in the background without Ctrl-C, and nohup without the end of the
     # terminal; and so would be what tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -41,6 +41,11 @@ def some_slow(quick, slow):
     return [*quick, *(pytest.param(value, marks=pytest.mark.slow) for value in slow)]
 
 
+def some_drills(values):
+    """Parameters that the drills alone take."""
+    return [pytest.param(value, marks=pytest.mark.drill) for value in values]
+
+
 def _name(value) -> str:
     """The same in every process, which a text with an address in it is not."""
     plain = value is None or isinstance(value, str | int | float | tuple)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from crossed import some_slow
+from crossed import crossed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,8 +21,7 @@ CASES = {  # what is in the environment, what is asked for, how it ends
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["-n0", "-n1"])
-@pytest.mark.parametrize("case", some_slow(["nothing in CI"], [*CASES][::2]))
+@pytest.mark.parametrize(("case", "workers"), crossed(CASES, ["-n0", "-n1"]))
 def test_a_ci_run_that_runs_nothing_fails(case, workers, tmp_path):
     ci, selected, status = CASES[case]
     (tmp_path / "data").mkdir()

@@ -132,7 +132,7 @@ def stack(kind):
 
 
 @pytest.mark.parametrize(
-    "case", some_slow([("functional", True)], [("functional", False), ("sequential", True)])
+    "case", some_slow([("functional", False)], [("functional", True), ("sequential", True)])
 )
 def test_fit_trains_the_kernel_alone(case):
     kind, jit_compile = case

@@ -55,7 +55,7 @@ def run(seed, method):
 METHODS = [
     pytest.param(GradientFlow(jit_compile=True), id="flow", marks=pytest.mark.slow),
     pytest.param(GradientFlow(jit_compile=False), id="flow, fused"),
-    pytest.param(GradientDescent(0.1, jit_compile=True), id="descent", marks=pytest.mark.slow),
+    pytest.param(GradientDescent(0.1, jit_compile=True), id="descent", marks=pytest.mark.drill),
     pytest.param(
         GradientDescent(0.1, batch_size=5, jit_compile=False), id="batches", marks=pytest.mark.slow
     ),

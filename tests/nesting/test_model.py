@@ -8,11 +8,13 @@ import keras
 import nested_models as models
 import numpy as np
 import pytest
+from crossed import some_slow
 
 from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, nested, node_scalings
 from asym_keras.nesting import auto_widths, find_readout, prefix_metrics
 
 layers = keras.layers
+MODELS = [*models.CUT, *models.WHOLE]
 X = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
 LABELS = np.random.default_rng(1).integers(0, 3, 40)
 
@@ -24,7 +26,7 @@ def compiled(**kwargs):
     return model
 
 
-@pytest.mark.parametrize("make", [*models.CUT, *models.WHOLE])
+@pytest.mark.parametrize("make", some_slow(MODELS[::2], MODELS[1::2]))
 def test_largest_width_is_the_model_and_smaller_ones_read_fewer_features(make):
     model = models.build(make)
     features = find_dense(model).kernel.shape[0]
@@ -123,7 +125,10 @@ def test_evaluated_loss_is_the_weighted_mean(weights):
     [
         (lambda: layers.Dense(1, "sigmoid"), LABELS > 0, "binary_accuracy"),
         (lambda: layers.Dense(3), LABELS, "sparse_categorical_accuracy"),
-        (lambda: layers.Dense(3), LABELS[:, None], "sparse_categorical_accuracy"),
+        pytest.param(
+            *(lambda: layers.Dense(3), LABELS[:, None], "sparse_categorical_accuracy"),
+            marks=pytest.mark.slow,
+        ),
         (lambda: layers.Dense(3), np.eye(3)[LABELS], "categorical_accuracy"),
     ],
 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 
 import keras
 import nested_models as models
 import numpy as np
 import pytest
-from crossed import some_slow
+from crossed import crossed
 
 from asym_keras import AsymScaledDense, NestedReadout, nested, prune
 from asym_keras.graphs import layers_of
@@ -27,12 +26,12 @@ def assert_is_prefix(many, small, index):
 
 
 QUICK = [(models.scaled, False), (models.pooled_cnn, True), (models.inside, False)]
-EVERY = [*itertools.product([*models.CUT, *models.WHOLE], [False, True])]
 
 
-@pytest.mark.parametrize("case", some_slow(QUICK, [c for c in EVERY if c not in QUICK]))
-def test_cut_model_equals_its_prefix(case, tmp_path):
-    make, shared = case
+@pytest.mark.parametrize(
+    ("make", "shared"), crossed([*models.CUT, *models.WHOLE], [False, True], quick=QUICK, least=1)
+)
+def test_cut_model_equals_its_prefix(make, shared, tmp_path):
     many = nested(models.build(make), WIDTHS, shared=shared)
     many.save(tmp_path / "many.keras")
     back = keras.saving.load_model(tmp_path / "many.keras")

@@ -118,7 +118,9 @@ def test_its_log_is_passed_on(models, fake, capfd, verbose, level):
 CAUSE = "INVALID_ARGUMENT: Shape of tensor x [3] is not {compatible}."
 
 
-@pytest.mark.parametrize(("retries", "seconds"), [(0, 60.0), (3, 4.0)])
+@pytest.mark.parametrize(
+    ("retries", "seconds"), [(0, 60.0), pytest.param(3, 4.0, marks=pytest.mark.slow)]
+)
 def test_models_that_fail_are_named_with_the_cause(models, fake, monkeypatch, retries, seconds):
     monkeypatch.setenv("FAKE_DAMAGED", json.dumps({"b": CAUSE, "c": "elsewhere"}))
     monkeypatch.setenv("FAKE_STATE", "LOADING")

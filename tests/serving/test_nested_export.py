@@ -10,6 +10,7 @@ import packaged_models
 import pytest
 import serving_models
 import tensorflow as tf
+from crossed import some_slow
 
 import asym_keras as ak
 from asym_keras import presets
@@ -66,7 +67,7 @@ def agree(got, expected):
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("kind", ["pixels", pytest.param("cnn", marks=pytest.mark.slow), "none"])
+@pytest.mark.parametrize("kind", some_slow(["pixels"], ["cnn", "none"]))
 def test_each_width_answers_the_same_whoever_is_asked(kind, tmp_path):
     """The cut Keras model, the signature, REST and gRPC; `anytime` is the first that is sure."""
     model, x = nested_model(kind, outputs=1 if kind == "none" else 3)

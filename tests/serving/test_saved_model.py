@@ -27,7 +27,7 @@ def test_folded_constants_are_the_network(name, dtype):
     assert pm.share(hidden @ chain.readout + chain.bias, outputs) < 1e-13
 
 
-@pytest.mark.parametrize(("name", "dtype"), crossed(CASES, ["float32", "float64"]))
+@pytest.mark.parametrize(("name", "dtype"), crossed(CASES, ["float32", "float64"], least=3))
 def test_signatures_answer_what_the_network_computes(name, dtype, tmp_path):
     model, reference, card, x = case(name, dtype=dtype)
     network = write(model, card, tmp_path)

@@ -13,6 +13,7 @@ import pytest
 import serving_models
 import stranger_models
 import tensorflow as tf
+from crossed import crossed
 
 from benchmarks.load.measure import random_inputs
 from serving import export
@@ -60,8 +61,7 @@ def served(tmp_path_factory):
         yield folder, models, server
 
 
-@pytest.mark.parametrize("protocol", ["rest", "grpc"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "protocol"), crossed(NAMES, ["rest", "grpc"]))
 def test_the_second_command_asks_it(name, protocol, served, tmp_path):
     folder, models, server = served
     url = server.rest if protocol == "rest" else f"grpc://{server.grpc}"

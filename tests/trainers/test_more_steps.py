@@ -68,6 +68,7 @@ def test_command_says_from_where_to_where_it_goes_on(tmp_path, caplog):
     assert f"{tmp_path / 'run'}: goes on from steps 5 to 7" in caplog.messages
 
 
+@pytest.mark.slow
 def test_figures_and_the_zoo_do_not_lengthen_the_runs_that_they_find(folder):
     path, between = folder
     assert between["behind"]

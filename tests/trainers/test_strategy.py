@@ -205,7 +205,7 @@ def test_two_workers_leave_one_run_folder(tmp_path):
 @pytest.mark.parametrize(
     ("dying", "by", "left"),
     [
-        (0, signal.SIGKILL, -signal.SIGKILL),
+        pytest.param(0, signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.drill),
         pytest.param(1, signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.drill),
         pytest.param(0, signal.SIGTERM, 130, marks=pytest.mark.drill),
         (1, signal.SIGTERM, 130),

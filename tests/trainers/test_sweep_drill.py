@@ -15,7 +15,7 @@ import pytest
 from trainer_runs import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
-TRIALS = 16  # a worker that was killed is back before the others have done them all
+TRIALS = 12  # a worker that was killed is back before the others have done them all
 IDS = [f"{i:02d}" for i in range(TRIALS)]  # as KerasTuner numbers them
 FLAGS = ("--task", "simulated", "--keep", "5", "--width", "100", "--steps", "20000", "--tuner")
 FLAGS += ("random", "--records", "10", "--trials", str(TRIALS), "--early-stop", "none")

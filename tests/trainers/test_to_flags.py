@@ -56,7 +56,7 @@ def configurations(draw, of):
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.MODULE)
-@settings(max_examples=30, deadline=None)  # nine programs share most flags
+@settings(max_examples=20, deadline=None)  # nine programs share most flags
 @given(data=st.data())
 def test_flags_of_a_configuration_make_it_again(program, data):
     config = data.draw(configurations(program.Config))

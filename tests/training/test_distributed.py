@@ -85,7 +85,7 @@ def test_lost_worker_is_told_and_the_run_resumes(alone, tmp_path):
     assert_equal_to({name: alone[name]}, tmp_path / "multiworker-resumed-0.npz")
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_workers_with_other_data_are_refused(tmp_path):
     for status, output, errors in work_together("differing", tmp_path):
         assert status == 0, errors
@@ -93,7 +93,7 @@ def test_workers_with_other_data_are_refused(tmp_path):
         assert output.count("differs in: training data") == ("This is worker 1" in output)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_worker_that_does_not_see_the_checkpoint_is_named(tmp_path):
     for status, output, errors in work_together("apart", tmp_path):
         assert status == 0, errors

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from crossed import some_slow
 from problems import relu_problem, tanh_problem
 from training_runs import assert_bit_identical, run, weights_of
 
@@ -98,7 +97,8 @@ def test_smooth_activations_are_trained_as_without_rounding_bit_for_bit():
     assert_bit_identical(rounded, plain)
 
 
-@pytest.mark.parametrize("dtype", some_slow(["float32"], ["float64"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_flow_of_a_relu_network_ends_where_descent_ends(dtype):
     ends = {}
     descent = GradientDescent(0.1, jit_compile=True)  # of so many steps that XLA pays

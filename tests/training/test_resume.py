@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,13 @@ def small_run(folder, **changes):
     return train(model, x, y, checkpoint=folder, resume=True, progress=False, **options)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a small run."""
+    small_run(folder := tmp_path_factory.mktemp("finished"))
+    return folder
+
+
 def trained():
     model, _, _ = KINDS["full batch"][0]()
     model.trainable_variables[0].assign_add(np.full((4, 12), 1e-9))
@@ -178,9 +186,11 @@ def trained():
     ],
     ids=lambda value: ", ".join(map(str, value))[:40],
 )
-def test_checkpoint_of_another_run_is_refused_by_what_differs(changes, names, tmp_path):
-    first = {"loss": lambda y, p: p[:, 1]} if callable(changes.get("loss")) else {}
-    small_run(tmp_path, **first)
+def test_checkpoint_of_another_run_is_refused_by_what_differs(changes, names, finished, tmp_path):
+    if callable(changes.get("loss")):
+        small_run(tmp_path, loss=lambda y, p: p[:, 1])
+    else:
+        shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     before = (tmp_path / "state.npz").read_bytes()
     with pytest.raises(CheckpointError, match="differs in") as caught:
         small_run(tmp_path, **changes)
