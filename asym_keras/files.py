@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,24 @@ def write_text(path: str | os.PathLike, text: str, *, mode: int | None = None) -
         temporary.write_text(text, encoding="utf-8")
         if mode is not None:
             temporary.chmod(mode)
+
+
+def replace_folder(made: Path, folder: Path) -> None:
+    """Renames the folder `made` to `folder`; what was there is removed once that has worked.
+
+    Both are in one file system. If it fails, `folder` is what it was.
+    """
+    old = made.with_name(f"{made.name}.old")
+    if not folder.exists():
+        os.replace(made, folder)
+        return
+    os.replace(folder, old)
+    try:
+        os.replace(made, folder)
+    except BaseException:
+        os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _written(path: Path) -> Path:

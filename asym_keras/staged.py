@@ -197,9 +197,11 @@ def _chosen(
     )
     right = _right(outputs, _labels(y, outputs.shape[-1])[:, None], from_logits)
     sure = ops.convert_to_numpy(sureness(outputs, from_logits)).astype("float64")
-    # The last width answers in any case. Beyond the largest of the others it always does.
-    grid = np.unique(np.quantile(sure[:, :-1], np.linspace(0.0, 1.0, CANDIDATES)))
-    grid = np.concatenate([[0.0], grid, [min(np.nextafter(grid[-1], 2.0), 1.0)]])
+    grid = np.zeros(1)
+    if len(readout.widths) > 1:
+        # The last width answers in any case. Beyond the largest of the others it always does.
+        seen = np.unique(np.quantile(sure[:, :-1], np.linspace(0.0, 1.0, CANDIDATES)))
+        grid = np.concatenate([grid, seen, [min(np.nextafter(seen[-1], 2.0), 1.0)]])
     rows, widths = np.arange(len(sure)), np.array(readout.widths)
     sure[:, -1] = np.inf
     table = []

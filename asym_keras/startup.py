@@ -19,10 +19,13 @@ for line in sys.stdin.buffer:
         sys.stderr.buffer.write(line)
         sys.stderr.buffer.flush()
 """
-_NOTICES = ["[IW]0000 ", "WARNING: All log messages before absl::InitializeLog"]
+# By TF_CPP_MIN_LOG_LEVEL, which hides notes from 1 on and warnings from 2 on.
+_NOTICES = {"1": ["I0000 "], "2": ["[IW]0000 "]}
+_HEAD = "WARNING: All log messages before absl::InitializeLog"
 # What the search for GPUs says on a machine without the driver for any, where nothing has failed.
 _NO_GPU = "E0000 .*failed call to cuInit"
-_DRIVER = Path("/proc/driver/nvidia")
+# Of Linux; of Windows Subsystem for Linux; of Jetson.
+_DRIVERS = tuple(map(Path, ("/proc/driver/nvidia", "/dev/dxg", "/dev/nvhost-gpu")))
 
 
 def import_tensorflow() -> None:
@@ -38,16 +41,17 @@ def import_tensorflow() -> None:
         import tensorflow
 
         return
-    with _without_notices():
+    with _without_notices(level):
         import tensorflow
 
         tensorflow.config.list_physical_devices("GPU")
 
 
 @contextlib.contextmanager
-def _without_notices() -> Iterator[None]:
+def _without_notices(level: str) -> Iterator[None]:
     """Sends standard error, of C++ too, through the filter for as long as the block lasts."""
-    notices = "|".join(_NOTICES + [_NO_GPU] * (not _DRIVER.exists()))
+    silent = [] if any(driver.exists() for driver in _DRIVERS) else [_NO_GPU]
+    notices = "|".join([_HEAD, *_NOTICES.get(level, _NOTICES["2"]), *silent])
     command = [sys.executable, "-IS", "-c", _FILTER, notices]
     try:
         real = os.dup(2)

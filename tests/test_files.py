@@ -128,6 +128,31 @@ def test_permissions_that_are_asked_for(tmp_path):
     assert stat.S_IMODE((tmp_path / "a.config").stat().st_mode) == 0o644
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_is_replaced_or_stays(there, tmp_path, monkeypatch):
+    made, folder = tmp_path / "made", tmp_path / "folder"
+    made.mkdir()
+    (made / "new").touch()
+    if there:
+        folder.mkdir()
+        (folder / "old").touch()
+    rename = os.replace
+
+    def fails(source, target):
+        if (Path(source), Path(target)) == (made, folder):
+            raise OSError(errno.EIO, "broken")
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fails)
+        with pytest.raises(OSError, match="broken"):
+            files.replace_folder(made, folder)
+    assert {path.name for path in tmp_path.glob("*/*")} == {"new", *["old"] * there}
+    assert (folder / "old").exists() is there
+    files.replace_folder(made, folder)
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")] == ["folder/new"]
+
+
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"could not write a\.csv \(No such file") as caught:
         write_text(tmp_path / "missing" / "a.csv", "a")

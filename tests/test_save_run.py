@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -141,12 +143,33 @@ def test_what_can_not_be_a_run_is_refused_and_leaves_nothing(tmp_path):
         (History(), {}, "received no record"),
         ({"loss": [1.0]}, {}, "received dict"),
         (history, {"gamma": 0.1}, r"expected gamma = 0\.5, that of the model, received 0\.1"),
+        (history, {"protocol": "mine"}, "expected protocol to be one of paper, authors"),
         (history, {"x": object()}, "expected x as JSON holds it"),
         (history, {"data": [X]}, "datasets.from_arrays makes a Dataset"),
     ):
         with pytest.raises(ValueError, match=message):
             ak.save_run(tmp_path / "run", model, of, **{"data": DATA, **facts})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_a_training_by_hand_are_taken(tmp_path):
+    model, _ = trained()
+    history = History([{"step": 1, "time": 0.5, "train_risk": np.float32(0.25)}])
+    run = ak.save_run(tmp_path / "run", model, history, data=DATA)
+    assert run.metrics["train_risk"] == 0.25
+
+
+@pytest.mark.slow
+def test_a_nested_model_is_loaded_where_nothing_else_of_the_package_is(tmp_path):
+    stack = [keras.layers.Dense(6, "relu"), keras.layers.Dense(3)]
+    model = ak.nested(keras.Sequential([keras.Input((4,)), *stack]), (2, 6))
+    history = History([{"step": 1, "time": 0.5, "train_risk": 0.25}])
+    ak.save_run(tmp_path / "run", model, history, data=DATA)
+    code = (
+        f"import asym_keras as ak; print(ak.load_run({str(tmp_path / 'run')!r}).load_model().name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == model.name, done.stderr
 
 
 def test_a_saved_run_is_replaced_on_request_and_nothing_else(tmp_path):

@@ -122,6 +122,14 @@ def test_threshold_for_an_accuracy_is_the_smallest_that_has_it(wanted):
         assert not any(a >= wanted and width < mean_width for a, width in less)
 
 
+def test_one_width_answers_in_any_case():
+    _, x, y, _ = labelled()
+    one = nested(keras.Sequential([keras.Input((6,)), layers.Dense(4), layers.Dense(3)]), (4,))
+    assert anytime(one, held_out=(x, y), accuracy=0.0).threshold == 0.0
+    with pytest.raises(ValueError, match=r"accuracy=1.0, but on the held-out examples it is at m"):
+        anytime(one, held_out=(x, y), accuracy=1.0)
+
+
 @pytest.mark.parametrize("wanted", [2.0, 6.5, 12.0])
 def test_threshold_for_a_mean_width_needs_no_more(wanted):
     many, x, y, _ = labelled()

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 PENALTY = 1e-6  # times the squared kernel of standardised features
 PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # that "auto" tries, from weights of the one before
-HELD_OUT = 10  # every tenth example judges them
+HELD_OUT = 10  # one example in ten judges them
 GAIN = 1e-4  # share of the cross-entropy that a smaller penalty has to take off
 ITERATIONS = 200
 MEMORY = 10  # steps that L-BFGS keeps
@@ -61,9 +61,9 @@ def refit_logits(
         link: `"softmax"` or `"sigmoid"`.
         penalty: what multiplies the squared kernel; or `"auto"`: for each width 1e-2, 1e-3, ...
             1e-6 in turn, fitted to nine tenths of the examples, as long as the cross-entropy on
-            every tenth falls by a ten-thousandth of itself. Each fit, the last one to all examples
-            too, goes on from the one before. Where examples are few beside features, 1e-6 is too
-            little.
+            the others, the same ones drawn at random in each call, falls by a ten-thousandth of
+            itself. Each fit, the last one to all examples too, goes on from the one before. Where
+            examples are few beside features, 1e-6 is too little.
 
     Returns:
         One `LogitRefit` a width, in the order of `widths`.
@@ -92,6 +92,12 @@ def refit_logits(
         for k in sorted(set(counts))
     }
     return [fits[k] for k in counts]
+
+
+def held_out(examples: int) -> np.ndarray:
+    """Whether each example judges penalties, bool; drawn, since rows may come in a cycle."""
+    places = np.random.default_rng(0).permutation(examples)
+    return places % HELD_OUT == HELD_OUT - 1
 
 
 def require_probabilities(targets: np.ndarray, link: str) -> None:
@@ -127,8 +133,8 @@ class _Problem:
         return self._refit(weights)
 
     def fit_best(self, width: int) -> LogitRefit:
-        """The same with the penalty that suits every tenth example; too few of them: the least."""
-        held = np.arange(len(self._targets)) % HELD_OUT == HELD_OUT - 1
+        """The same with the penalty that suits a tenth of the examples; without one: the least."""
+        held = held_out(len(self._targets))
         if not held.any():
             return self.fit(width, PENALTIES[-1])
         others, held = (chosen / chosen.sum() for chosen in (~held, held))

@@ -108,8 +108,7 @@ class Run:
                 f"expected the trained model in {path}, received no such file. "
                 "Go on with the run (--resume) or run it again."
             )
-        if "widths" in self.metrics:
-            import asym_keras.nesting  # noqa: F401 - Keras learns of its layers
+        import asym_keras.nesting  # noqa: F401 - Keras learns of its layers
         from asym_keras.models import load_model  # loads TensorFlow
 
         try:

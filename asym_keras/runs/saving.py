@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asym_keras.files import user_path
+from asym_keras.files import replace_folder, user_path
 from asym_keras.run_settings import COMMAND, DATA, is_saved
 from asym_keras.runs.reading import load_run
 from asym_keras.runs.run import Run
@@ -108,12 +108,11 @@ def save_run(
         if store_data and hasattr(data, "save"):
             data.save(made / DATA)
         told = {name: config[name] for name in ("gamma", "alpha", "seed") if name in config}
-        seconds = rows[-1].get("wall_seconds", float("nan"))
-        _write_json(made / "metrics.json", {**told, **rows[-1], "total_seconds": seconds})
+        last = {name: _plain(name, value) for name, value in rows[-1].items()}
+        seconds = last.get("wall_seconds", float("nan"))
+        _write_json(made / "metrics.json", {**told, **last, "total_seconds": seconds})
         load_run(made)  # what can't be read must not be left behind
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(made, folder)
+        replace_folder(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return load_run(folder)
@@ -152,6 +151,8 @@ def _checked(history: History) -> list[dict]:
 
 def _settings(model: keras.Model, facts: dict[str, Any], loss: Any) -> dict[str, Any]:
     """The `config` of a run: what the model tells, and the user's facts."""
+    from asym_keras.importance import PROTOCOL_RULES
+
     told = _of_layer(model)
     for name, value in told.items():
         # A seed of None was drawn anew, and a law may have a name.
@@ -161,6 +162,12 @@ def _settings(model: keras.Model, facts: dict[str, Any], loss: Any) -> dict[str,
                 f"{facts[name]!r}. Leave it out."
             )
     settings = {"protocol": "paper", **told, **facts}
+    if settings["protocol"] not in PROTOCOL_RULES:
+        raise ValueError(
+            f"save_run: expected protocol to be one of {', '.join(PROTOCOL_RULES)}, by which nodes "
+            f"are ranked when the run is pruned, received {settings['protocol']!r}. Give your own "
+            "word another name, such as variant=."
+        )
     if loss != "mse":
         settings["loss"] = loss
     return {name: _plain(name, value) for name, value in settings.items()}
