@@ -10,8 +10,8 @@
 #
 # ## Alpha: how steep the tail is
 #
-# With `gamma = 0` the scalings follow a power law. The smaller `alpha` is, the fewer nodes have nearly
-# everything.
+# With `gamma = 0` the scalings follow a power law. The smaller `alpha` is, the fewer nodes have nearly all
+# of the total.
 
 # %%
 import matplotlib.pyplot as plt
@@ -38,8 +38,8 @@ plt.show()
 # %% [markdown]
 # ## Gamma: the share for everybody
 #
-# `gamma` divides that share equally among all nodes. At `gamma = 1` all have `1/m`: this is the usual
-# scaling of neural tangent kernels, and `alpha` does nothing.
+# `gamma` is the share of the total that all nodes divide equally. At `gamma = 1` each node has `1/m`: this is
+# the usual scaling of neural tangent kernels, and `alpha` does nothing.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.5))
@@ -61,7 +61,7 @@ plt.show()
 # | features | stay nearly as they were drawn | change, most at nodes with large scalings |
 # | training | fast | slow, as few nodes carry the gradient |
 # | convergence | promised by Theorem 4.1, for wide networks | not promised at gamma = 0 |
-# | pruning | needs most of its nodes | needs few |
+# | pruning | the network needs most of its nodes | it needs few |
 #
 # [The paper in ten minutes](../tutorials/paper.py) shows all of these on two networks;
 # [Beyond the paper](../beyond.md) measures them.

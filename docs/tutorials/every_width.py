@@ -34,7 +34,7 @@ def network(units: int) -> keras.Model:
 
 
 # %% [markdown]
-# `ak.nested` gives it an answer for each width. It stays compiled, and `fit` tells the accuracy of each.
+# `ak.nested` makes the model answer for each width. It stays compiled, and `fit` tells the accuracy of each width.
 
 # %%
 widths = (10, 20, 50, 100, 200, 500)
@@ -84,8 +84,8 @@ plt.show()
 # %% [markdown]
 # ## As many nodes as an image needs
 #
-# Most images are easy. `ak.anytime` answers with the first width that is sure enough, and asks wider ones only
-# for the rest. You say which accuracy you want on images that were held out.
+# Most images are easy. `ak.anytime` answers with the first width that is sure enough, and asks wider networks
+# only for the other images. You say which accuracy you want on images that were held out.
 
 # %%
 wanted = float((many.predict(x_val, verbose=0)[:, -1].argmax(axis=1) == y_val).mean()) - 0.01
@@ -98,5 +98,5 @@ print(f"{used.mean():.0f} nodes for an image in the mean, of {widths[-1]}")
 # ## Next
 #
 # - [Nested widths](../nested.md): what it is, why it works, numbers at full size, and where it does not pay.
-# - `python -m trainers.nested --task mnist --baselines` compares with networks whose rates are tuned.
+# - `python -m trainers.nested --task mnist --baselines` compares with networks whose learning rates are tuned.
 # - [Serve a network](../serving.md): one export answers for all widths.

@@ -2,7 +2,7 @@
 # # The layer in your own Keras model
 #
 # `AsymScaledDense` is an ordinary Keras layer. This page puts it into a small convolutional network in the
-# place of the wide hidden layer, trains that with `compile` and `fit`, and cuts it to a few nodes.
+# place of the wide hidden layer, trains the network with `compile` and `fit`, and cuts the layer to a few nodes.
 #
 # ## The model
 
@@ -45,8 +45,8 @@ print(f"500 nodes: test accuracy {whole:.3f}")
 # %% [markdown]
 # ## Cut it
 #
-# `prune` finds the layer, keeps its most important nodes, and removes the rows of the next layer that nobody
-# feeds any more. It gives a new model and leaves yours as it is.
+# `prune` finds the layer, keeps its most important nodes, and removes the rows of the next layer that read the
+# other nodes. It gives a new model and leaves yours as it is.
 
 # %%
 loss, optimizer = model.loss, "adam"

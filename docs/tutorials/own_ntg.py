@@ -2,8 +2,8 @@
 # # The NTG of your own model through training
 #
 # The *neural tangent Gram matrix* (NTG) says how strongly a step on one example moves the output of another.
-# Its entry (i, k) is the inner product of the gradients of f(x_i) and f(x_k). If it stays as it was at the start,
-# training is *lazy*: the features stay too. If it changes, the model learns features.
+# Its entry (i, k) is the inner product of the gradients of f(x_i) and f(x_k). If the NTG stays as it was at the
+# start, training is *lazy*: the features stay, too. If the NTG changes, the model learns features.
 #
 # This page measures it for an ordinary Keras model, while `fit` trains it.
 #
@@ -69,8 +69,8 @@ plt.show()
 # %% [markdown]
 # ## What lazy training would have done
 #
-# `ntg_predict` follows the model that is linear in its weights from where it starts. At infinite time it is
-# kernel regression with the NTG. Here is its answer for new examples at three times.
+# `ntg_predict` follows the training of the model made linear in its weights, around where it starts. At infinite
+# time this is kernel regression with the NTG. Here is its answer for new examples at three times.
 
 # %%
 lazy = ak.ntg.ntg_predict(make(64), x, y, x_test, t=[0, 100, 10_000])

@@ -2,7 +2,7 @@
 # # Your own table: from a CSV file to a served model
 #
 # You have a table, and you want a small model that answers over HTTP. Four commands do it. Replace
-# `houses.csv` by your own file: a header line, then numbers; one column is what you want to predict.
+# `houses.csv` by your own file: a header line, then numbers. One column is what you want to predict.
 #
 # ## The table
 #

@@ -9,8 +9,8 @@
 #
 # ## Two laws for the scalings
 #
-# `gamma` is the share that is given to all nodes equally; the rest falls off by a power law, whose tail is
-# steeper the smaller `alpha` is. All scalings add up to 1.
+# `gamma` is the share that is given to all nodes equally. The rest falls off by a power law: the smaller `alpha`
+# is, the steeper the tail. All scalings add up to 1.
 
 # %%
 import matplotlib.pyplot as plt

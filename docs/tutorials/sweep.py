@@ -7,8 +7,8 @@
 #
 # ## Run it
 #
-# Three trials on MNIST, each a network of 200 nodes that is trained for a short time and cut to 20 nodes. Leave
-# out `--width`, `--steps` and `--records` for the full size: half an hour for 200 trials on two cores.
+# This runs three trials on MNIST. Each trains a network of 200 nodes for a short time and cuts it to 20 nodes.
+# For the full size leave out `--width`, `--steps` and `--records`: 200 trials take half an hour on two cores.
 
 # %% language="bash"
 # python -m trainers.sweep --task mnist --keep 20 --trials 3 \
@@ -43,7 +43,7 @@ Image("runs/sweep/figures/plane.png", width=500)
 # %% [markdown]
 # ## Go on
 #
-# `--resume` with a larger number adds trials to the same folder; all other flags as they were.
+# `--resume` with a larger number of `--trials` adds trials to the same folder. Keep all other flags as they were.
 
 # %% language="bash"
 # python -m trainers.sweep --task mnist --keep 20 --trials 4 \
