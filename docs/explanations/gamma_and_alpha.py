@@ -68,7 +68,7 @@ plt.show()
 #
 # ## Other laws
 #
-# `AsymScaledDense(..., scalings=...)` takes any positive numbers, such as those of
+# `AsymScaledDense(..., scalings=...)` takes any numbers from 0 on that are not all 0, such as those of
 # `ak.scaling.geometric_weights` or `ak.scaling.finite_weights`, mixed by `ak.scaling.mix_scalings`.
 
 # %%
