@@ -147,6 +147,20 @@ def test_a_run_goes_on_and_is_not_repeated(trained, capsys):
     assert "epochs (6 there, 7 here)" in capsys.readouterr().err
 
 
+def test_readouts_begin_at_zero_and_nodes_do_not():
+    from trainers.common.cli import parse_config
+    from trainers.nested import training
+    from trainers.nested.config import Config
+
+    flags = ["--task", "mnist", "--widths", "2,4,17"]
+    config = parse_config(Config, flags, module="m", description=None)
+    x, labels = np.eye(4, dtype="float32"), np.arange(4) % 3
+    data = ak.datasets.from_arrays(x, labels, x, labels, name="corners")
+    model = training.many(config, data, steps=1)
+    assert not model.get_layer("readout").kernel.numpy().any()
+    assert model.get_layer("nodes").kernel.numpy().all()
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_after_its_last_epoch(file, tmp_path, monkeypatch):
     from trainers.nested import training

@@ -18,8 +18,16 @@ if TYPE_CHECKING:
 CHANNELS = (16, 32)
 
 
-def build(config: Config, data: Dataset, width: int, *, steps: int, rate: float) -> keras.Model:
-    """A compiled network with `width` nodes and one readout."""
+def build(
+    config: Config,
+    data: Dataset,
+    width: int,
+    *,
+    steps: int,
+    rate: float,
+    readout: str = "glorot_uniform",
+) -> keras.Model:
+    """A compiled network with `width` nodes and one readout, whose kernel begins as `readout`."""
     scaled: dict[str, Any] = {"gamma": config.gamma, "alpha": config.alpha, "seed": config.seed}
     nodes: keras.layers.Layer = (
         keras.layers.Dense(width, activation="relu", name="nodes")
@@ -28,9 +36,9 @@ def build(config: Config, data: Dataset, width: int, *, steps: int, rate: float)
             width, **scaled, parametrization="standard", use_bias=True, name="nodes"
         )
     )
-    readout = keras.layers.Dense(data.outputs, name="readout")
+    last = keras.layers.Dense(data.outputs, kernel_initializer=readout, name="readout")
     model = keras.Sequential(
-        [keras.Input((data.input_dim,)), *_body(config, data), nodes, readout], name="nested"
+        [keras.Input((data.input_dim,)), *_body(config, data), nodes, last], name="nested"
     )
     classes = data.is_classification
     model.compile(
