@@ -10,9 +10,9 @@ from benchmarks.wild.table import TABLE
 
 HEAD = """# Any Keras model: right, or refused by name
 
-Each cell is one operation on one small model, compared with an independent reference: an eager
-loop, one backward pass for each number, NumPy on `model.predict`, or the model with its nodes
-masked. "right" means that no number is off by more than a share of the largest one: 1e-7 in
+Each cell shows one operation on one small model. Its result was compared with an independent
+reference: an eager loop, one backward pass for each number, NumPy on `model.predict`, or the model
+with its nodes masked. "right" means that no number is off by more than a share of the largest one: 1e-7 in
 float64, 1e-3 in float32, 0.05 in float16, 0.2 in bfloat16, and at least 0.01 for flows.
 "refused (5)" means that the library refuses and names what stands in the way; reason 5 is below the
 table. There is no third outcome.
@@ -47,7 +47,7 @@ def page(rows: Mapping[str, Mapping[str, Cell]], operations: Sequence[str]) -> s
         f"{counts['refused']} refused, {counts['wrong']} wrong."
     )
     numbered = [f"{i}. {reason}" for i, reason in enumerate(reasons, 1)]
-    return HEAD + "\n".join([*lines, "", total, "", "Refused, as there is:", "", *numbered]) + "\n"
+    return HEAD + "\n".join([*lines, "", total, "", "Reasons for refusals:", "", *numbered]) + "\n"
 
 
 def _shown(name: str, operation: str, cell: Cell | None, reasons: list[str]) -> str:
