@@ -121,13 +121,14 @@ TASKS = {
 
 @pytest.mark.drill
 @pytest.mark.parametrize("task", TASKS)
-def test_no_network_of_a_task_is_refused(task, tmp_path):
+def test_no_network_of_a_task_is_refused(task, tmp_path, shared_data, monkeypatch):
     """At random widths, times, gammas and numbers of nodes kept; half of them refitted.
 
     Each tenth goes through a file, as an export does.
     """
     if task == "cifar10" and not CIFAR10.is_file():
         pytest.skip(f"no {CIFAR10}")
+    monkeypatch.setenv("ASYM_KERAS_DATA_DIR", str(shared_data))
     data: Dataset = TASKS[task]()
     worst = 0.0
     rng = np.random.default_rng(0)
