@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -118,7 +119,7 @@ def test_run_folder_holds_what_the_network_answers(trained, file):
     assert 2 <= one.metrics["anytime"]["mean_width"] <= 17
     assert (path / "figures" / "widths.png").stat().st_size > 1000
     assert [*(path / "tensorboard").rglob("events*")]
-    assert not (path / "backup").exists()
+    assert not (path / "checkpoint").exists()
 
 
 @pytest.mark.slow
@@ -162,10 +163,10 @@ def test_readouts_begin_at_zero_and_nodes_do_not():
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_after_its_last_epoch(file, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_after_its_last_epoch(file, tmp_path, monkeypatch, capsys):
     from trainers.nested import training
 
-    flags = ["--data", str(file), *FLAGS, "--out-dir", str(tmp_path / "r"), "--resume", "--debug"]
+    flags = ["--data", str(file), *FLAGS, "--out-dir", str(tmp_path / "r"), "--resume"]
     record = training.Records.on_epoch_end
 
     def killed(self, epoch, logs=None):
@@ -175,17 +176,59 @@ def test_a_killed_run_goes_on_after_its_last_epoch(file, tmp_path, monkeypatch):
 
     monkeypatch.setattr(training.Records, "on_epoch_end", killed)
     with pytest.raises(RuntimeError, match="killed"):
+        nested.main([*flags, "--debug"])
+    [kept] = [p for p in (tmp_path / "r" / "checkpoint").iterdir()]
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SystemExit):  # not what HDF5 says of it
         nested.main(flags)
+    message = capsys.readouterr().err
+    assert f"error: Expected {kept} to be a whole checkpoint" in message
+    assert "Put back a good copy, or delete it to start the run anew." in message
+    kept.write_bytes(whole)
     done = []
     monkeypatch.setattr(
         training.Records,
         "on_epoch_end",
         lambda self, epoch, logs=None: (done.append(epoch), record(self, epoch, logs)),
     )
-    nested.main(flags)
+    nested.main([*flags, "--debug"])
     assert done == [3, 4, 5]
     steps = [row["step"] for row in ak.load_run(tmp_path / "r").history.rows]
     assert steps == [10, 20, 30, 40, 50, 60]
+
+
+def test_a_kill_while_a_backup_is_written_leaves_the_epoch_before(tmp_path, monkeypatch):
+    """Weights, Adam's moments and the epoch are one file, and the old one stays until then."""
+    from trainers.nested import training
+
+    def network(start):
+        layer = keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(start))
+        model = keras.Sequential([keras.Input((2,)), layer])
+        model.compile("adam", "mse")
+        return model, training.Backup(tmp_path / "checkpoint", model)
+
+    model, backup = network(1.0)
+    assert backup.restore() == 0
+    model.optimizer.apply([np.ones((2, 1)), np.ones(1)], model.trainable_variables)
+    backup.on_epoch_end(0)
+    kept = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+    model.layers[0].kernel.assign([[5.0], [5.0]])
+
+    def killed(file, **arrays):
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(np, "savez", killed)
+        backup.on_epoch_end(1)
+    model, backup = network(2.0)
+    assert backup.restore() == 1
+    again = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+    assert len(again) == len(kept) > 6
+    for theirs, ours in zip(kept, again, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+    assert model.optimizer.iterations.numpy() == 1
 
 
 @pytest.mark.slow

@@ -104,15 +104,17 @@ def fit(
     rows: Rows,
     *,
     held_out: Rows | None = None,
+    done: int = 0,
     callbacks: Any = (),
     verbose: Any = 0,
 ) -> float:
-    """Trains; returns the processor seconds of an epoch."""
+    """Trains, from the epoch after `done`; returns the processor seconds of an epoch."""
     costs = Costs()
     model.fit(
         rows.x,
         rows.y,
         batch_size=config.batch_size,
+        initial_epoch=done,
         epochs=config.epochs,
         validation_data=None if held_out is None else (held_out.x, held_out.y),
         callbacks=[costs, *callbacks],

@@ -17,6 +17,7 @@ from asym_keras.nesting import nested
 from asym_keras.run_settings import OPERATIONAL
 from asym_keras.runs.saving import describe
 from asym_keras.tables import Table
+from asym_keras.training.checkpoint import Checkpoint
 from trainers.common import environment
 from trainers.common.folder import RunFolder
 from trainers.common.lock import folder_lock
@@ -65,6 +66,37 @@ class Records(keras.callbacks.Callback):
         Table([*(r for r in there if r["step"] < step), row]).to_csv(self._path)
 
 
+class Backup(keras.callbacks.Callback):
+    """Keeps what training goes on from, after each epoch: one file, written whole or not at all.
+
+    Keras's own BackupAndRestore writes in place: a process that is killed meanwhile leaves a file
+    that can't be read, or weights of one epoch beside the number of another.
+    """
+
+    def __init__(self, folder: Path, model: keras.Model):
+        super().__init__()
+        model.optimizer.build(model.trainable_variables)
+        self._variables = [*model.variables, *model.optimizer.variables]
+        self._file = Checkpoint(folder, {"shapes": [[*v.shape] for v in self._variables]})
+
+    def restore(self) -> int:
+        """Puts the last whole epoch back; returns how many are over, 0 where none is kept.
+
+        Raises:
+            CheckpointError: The file is damaged, or of another network.
+        """
+        if not self._file.exists():
+            return 0
+        arrays, values = self._file.load()
+        for place, variable in enumerate(self._variables):
+            variable.assign(arrays[str(place)])
+        return values["epochs"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        arrays = {str(i): v.numpy() for i, v in enumerate(self._variables)}
+        self._file.save(arrays, {"epochs": epoch + 1})
+
+
 def run(
     config: Config, data: Dataset, path: Path, facts: dict, *, judged: str = "test"
 ) -> dict[str, Any]:
@@ -100,11 +132,16 @@ def _train(
     if config.tensorboard:
         log_dir = str(folder.path / "tensorboard")
         callbacks.append(keras.callbacks.TensorBoard(log_dir))
-    backup = folder.path / "backup"
-    callbacks.append(keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False))
-    verbose = 0 if config.quiet else 1
+    backup = Backup(folder.checkpoint, model)
+    done = backup.restore()
     seconds = networks.fit(
-        config, model, rows, held_out=held_out, callbacks=callbacks, verbose=verbose
+        config,
+        model,
+        rows,
+        held_out=held_out,
+        done=done,
+        callbacks=[*callbacks, backup],
+        verbose=0 if config.quiet else 1,
     )
     folder.save(model)
     asked = test_rows(data) if judged == "test" else held_out
@@ -125,7 +162,7 @@ def _train(
         "peak_memory_gb": environment.peak_memory(),
     }
     folder.write("metrics.json", metrics)
-    shutil.rmtree(backup, ignore_errors=True)
+    shutil.rmtree(folder.checkpoint, ignore_errors=True)
     return metrics
 
 
