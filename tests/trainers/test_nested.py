@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import keras
@@ -12,6 +13,7 @@ import pytest
 import asym_keras as ak
 from trainers import nested, sweep
 from trainers.nested import run as nested_run
+from trainers.nested.data import split
 
 WIDTHS = (2, 4, 17)
 
@@ -87,6 +89,29 @@ def file(tmp_path_factory):
 
 
 FLAGS = ("--widths", "2,4,17", "--epochs", "6", "--batch-size", "16", "--quiet")
+
+
+def test_rows_are_drawn_from_a_file_that_is_sorted_by_class(tmp_path):
+    """Each class is trained and judged, with --held-out, with --examples and with both."""
+    labels = np.repeat([0, 1, 2], 100)
+    x = np.arange(300, dtype="float32")[:, None]
+    part = {"x_test": x[::30], "y_test": labels[::30]}
+    np.savez(tmp_path / "sorted.npz", x_train=x, y_train=labels, **part)
+    config = nested.Config(data=str(tmp_path / "sorted.npz"), examples=150)
+    fewer = config.load()
+    assert len(fewer.x_train) == 150
+    for data in (fewer, dataclasses.replace(config, examples=None).load()):
+        whole = dict(zip(data.x_train[:, 0], data.labels_train, strict=True))
+        kept, out = split(data, 0.2)
+        assert len(out) == round(0.2 * len(whole))
+        for rows in (kept, out):
+            assert np.bincount(rows.y, minlength=3).min() >= len(rows) // 5
+            assert (np.diff(rows.x[:, 0]) > 0).all()  # in the order of the file
+            assert all(whole[a] == b for a, b in zip(rows.x[:, 0], rows.y, strict=True))
+        assert {*kept.x[:, 0]} | {*out.x[:, 0]} == {*whole}
+        assert len(kept) + len(out) == len(whole)
+        np.testing.assert_array_equal(split(data, 0.2)[1].x, out.x)
+        assert split(data, 0.0)[1] is None
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ def rows(config: Config, data: Dataset, folder: Path) -> list[dict[str, Any]]:
             **{key: getattr(config, key) for key in ("network", "epochs", "batch_size")},
             "data": data.fingerprint(),
             "rows": len(parts[0]),
+            **({"left_out": "drawn"} if len(parts[0]) < len(data.x_train) else {}),
             **{"width": width, "rate": rate, "seed": seed},
         }
         path = folder / f"{name}.json"

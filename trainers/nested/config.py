@@ -37,7 +37,8 @@ class Config(Flags):
     )
     examples: int | None = knob(
         None,
-        "train on the first N examples (default: all; of MNIST the 10,000 of the package)",
+        "train on N examples: of MNIST the first, of other data N drawn ones, always the same "
+        "(default: all; of MNIST the 10,000 of the package)",
         least=10,
     )
     network: str = knob(
@@ -62,7 +63,7 @@ class Config(Flags):
     learning_rate: float = knob(0.01, "Adam's first rate", positive=True)
     held_out: float = knob(
         0.0,
-        "share of the training examples to leave out: measured after each epoch, and the threshold "
+        "share of the training examples to leave out, drawn, always the same: measured after each epoch, and the threshold "
         "of anytime prediction is chosen on them",
         least=0,
         most=0.5,

@@ -50,12 +50,12 @@ def load(config: Any) -> Dataset:
             f"--examples: expected at most {len(data.x_train)}, which {data.name} has, received "
             f"{config.examples}."
         )
-    labels = data.labels_train
+    labels, taken = data.labels_train, drawn(len(data.x_train), config.examples)
     return dataclasses.replace(
         data,
-        x_train=data.x_train[: config.examples],
-        y_train=data.y_train[: config.examples],
-        labels_train=None if labels is None else labels[: config.examples],
+        x_train=data.x_train[taken],
+        y_train=data.y_train[taken],
+        labels_train=None if labels is None else labels[taken],
     )
 
 
@@ -70,11 +70,24 @@ def test_rows(data: Dataset) -> Rows:
     return Rows(data.x_test, data.y_test if data.labels_test is None else data.labels_test)
 
 
+def drawn(rows: int, count: int) -> np.ndarray:
+    """Which `count` of so many rows are taken, the same ones always: bool (rows,).
+
+    Files are often sorted by class: their first and last rows are no sample of the others.
+    """
+    taken = np.zeros(rows, bool)
+    taken[np.random.default_rng(0).permutation(rows)[:count]] = True
+    return taken
+
+
 def split(data: Dataset, share: float) -> tuple[Rows, Rows | None]:
-    """Training rows, and the last `share` of them, which are left out; None: none are."""
+    """Training rows, and a drawn `share` of them, which are left out; None: none are.
+
+    Both are in the order of the file.
+    """
     targets = data.y_train if data.labels_train is None else data.labels_train
     left = round(share * len(targets))
     if not left:
         return Rows(data.x_train, targets), None
-    kept = len(targets) - left
-    return Rows(data.x_train[:kept], targets[:kept]), Rows(data.x_train[kept:], targets[kept:])
+    out = drawn(len(targets), left)
+    return Rows(data.x_train[~out], targets[~out]), Rows(data.x_train[out], targets[out])
