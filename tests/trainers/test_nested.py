@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -14,6 +15,7 @@ import asym_keras as ak
 from trainers import nested, sweep
 from trainers.nested import run as nested_run
 from trainers.nested.data import split
+from trainers.sweep.folder import SweepFolder
 
 WIDTHS = (2, 4, 17)
 
@@ -267,6 +269,34 @@ def test_a_table_is_a_regression(tmp_path):
     risks = {row["width"]: row["test_risk"] for row in rows}
     assert risks[17] < 0.1
     assert "test_accuracy" not in rows[0]
+
+
+@pytest.mark.parametrize("error", [None, ValueError("out of memory")])
+def test_a_trial_of_a_nested_sweep_leaves_nothing_in_memory(error, tmp_path, monkeypatch):
+    from trainers.nested import training
+    from trainers.sweep.nested import NestedTrials
+
+    done = []
+
+    def run(*_, **__):
+        done.append("trained")
+        if error:
+            raise error
+        return {"total_seconds": 1.0, "widths": {"4": {"accuracy": 0.5, "risk": 1.0}}}
+
+    monkeypatch.setattr(training, "run", run)
+    monkeypatch.setattr(keras.utils, "clear_session", lambda: done.append("cleared"))
+    monkeypatch.setattr(nested.Config, "load", lambda self: None)
+    config = sweep.Config(nested="4", out_dir=str(tmp_path / "s"))
+    folder = SweepFolder(config.path())
+    folder.open(config, "")
+    trials = NestedTrials(config, folder)
+    monkeypatch.setattr(NestedTrials, "_device", "cpu")
+    values = {"gamma": 0.5, "alpha": 0.4, "learning_rate": 0.01}
+    values |= {"weights_gamma": 0.5, "weights_alpha": 0.5}
+    with contextlib.nullcontext() if error is None else pytest.raises(ValueError, match="memory"):
+        trials.run("0", values)
+    assert done == ["trained", "cleared"]
 
 
 @pytest.mark.slow

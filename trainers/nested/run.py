@@ -24,6 +24,8 @@ Rows = list[dict[str, Any]]
 
 def carry_out(config: Config, command: str) -> Rows:
     """Trains what is missing, and writes `widths.csv` and the figure; returns the table's rows."""
+    import keras
+
     from trainers.nested import baselines, networks, training
 
     for one, path in config.runs():
@@ -41,6 +43,7 @@ def carry_out(config: Config, command: str) -> Rows:
     runs = []
     for one, path in config.runs():
         metrics = training.run(one, data, path, facts)
+        keras.utils.clear_session()  # or compiled functions of all seeds stay in memory
         runs.append(metrics)
         for width, numbers in metrics["widths"].items():
             rows.append(

@@ -113,6 +113,8 @@ class Trials:
         record = self._folder.record(trial)
         if record is not None and record["status"] != "failed":
             return record["metrics"]  # the trial ended, and the process died before it said so
+        import keras
+
         config = self.config(values, self._folder.run_path(trial))
         began, self._trained = time.monotonic(), 0.0
         try:
@@ -120,6 +122,8 @@ class Trials:
         except Exception as failure:
             self._end(trial, config, began, "failed", {}, f"{type(failure).__name__}: {failure}")
             raise
+        finally:
+            keras.utils.clear_session()  # or compiled functions of all trials stay in memory
         self._end(trial, config, began, status, metrics, error)
         return metrics
 
@@ -135,8 +139,6 @@ class Trials:
 
     def _train(self, trial: str, config: Any):
         """Status, numbers and reason of the end."""
-        import keras
-
         dataset, held_out = self._data
         run = RunFolder(self._folder.run_path(trial))
         try:
@@ -157,8 +159,6 @@ class Trials:
             rows = validation.curve(ak.load_run(run.path).load_model())
         except TrialStopped as stop:
             return "stopped", {**_last(run), **stop.numbers}, str(stop)
-        finally:
-            keras.utils.clear_session()  # or compiled functions of all trials stay in memory
         Table(rows).to_csv(run.path / CURVE)
         [metrics] = [dict(row) for row in rows if row["kept"] == self._sweep.keep]
         del metrics["kept"]
