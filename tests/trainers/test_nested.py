@@ -13,6 +13,7 @@ import pytest
 
 import asym_keras as ak
 from trainers import nested, sweep
+from trainers.common import cli
 from trainers.nested import run as nested_run
 from trainers.nested.data import split
 from trainers.sweep.folder import SweepFolder
@@ -34,6 +35,8 @@ def table_of(path):
         (["--task", "mnist", "--width", "30"], r"m, the last of --widths (2000), received 30"),
         (["--task", "mnist", "--weights", "half"], "expected 'equal' or GAMMA:ALPHA"),
         (["--task", "mnist", "--rates", "0,1"], "--rates: expected positive numbers"),
+        (["--task", "mnist", "--rates", "0.1"], "--rates: expected --baselines with it"),
+        (["--task", "mnist", "--alpha", "0.3"], "--alpha: expected --gamma below 1 with it"),
         (["--task", "mnist", "--target", "y"], "--target: expected it with --data FILE.csv"),
         (["--task", "mnist", "--features", __file__], "expected --task cifar10 with it"),
         (["--data", __file__], "expected a .npz or .csv file"),
@@ -57,6 +60,19 @@ def test_bad_flags_of_nested_sweeps(flags, message, capsys):
     with pytest.raises(SystemExit):
         sweep.main(["--task", "mnist", "--nested", *flags])
     assert message in capsys.readouterr().err
+
+
+def test_a_sweep_may_propose_any_alpha_at_gamma_1(tmp_path):
+    """It has no effect there; the command that `best.json` prints must not be refused."""
+    from trainers.sweep import nested as nested_sweep
+
+    config = sweep.Config(nested="4")
+    trials = nested_sweep.NestedTrials(config, SweepFolder(tmp_path))
+    values = {"gamma": 0.99999, "alpha": 0.3, "learning_rate": 0.01}
+    one = trials.config({**values, "weights_gamma": 0.5, "weights_alpha": 0.5}, tmp_path)
+    assert (one.gamma, one.alpha) == (1.0, 0.4)
+    words = nested_sweep.run_command(one).split()[3:]
+    assert cli.parse_config(nested.Config, words, module="m", description=None).gamma == 1.0
 
 
 def test_table_has_means_deviations_and_costs():

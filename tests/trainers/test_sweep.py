@@ -62,6 +62,7 @@ def test_help_loads_nothing_heavy():
         (["--widths", "200:300", "--width", "200"], "expected --widths or --width, received both"),
         (["--times", "10:20", "--steps", "20"], "expected --times or --steps, received both"),
         (["--task", "energy", "--objective", "val_accuracy_pruned"], "expected a task with class"),
+        (["--rates", "0.01:0.1"], "--rates: expected --nested with it, received none"),
         (["--task", "cifar10"], "--task cifar10: expected --features FILE.npz with it"),
         (["--resume", "--overwrite"], "expected --resume or --overwrite"),
         (["--workers", "2", "--jobs", "2"], "expected --workers or --jobs, received both"),

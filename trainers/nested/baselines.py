@@ -13,6 +13,7 @@ import keras
 from asym_keras.datasets import Dataset
 from asym_keras.files import write_text
 from trainers.nested import networks
+from trainers.nested.config import PLAIN
 from trainers.nested.data import Rows, split, test_rows
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _one(
 ) -> dict[str, Any]:
     """Trains one network; its numbers, and its cost."""
     keras.utils.set_random_seed(seed)
-    plain = dataclasses.replace(config, gamma=1.0)
+    plain = dataclasses.replace(config, **PLAIN)
     steps = networks.steps_of(plain, train)
     model = networks.build(plain, data, width, steps=steps, rate=rate)
     seconds = networks.fit(plain, model, train)

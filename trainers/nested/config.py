@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MODULE = "trainers.nested"
 WIDTHS = "20,50,100,200,500,2000"
+RATES = "0.001,0.003,0.01,0.03"
+PLAIN = {"gamma": 1.0, "alpha": 0.4}  # no scaling: alpha has no effect, and stays its default
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,8 +58,8 @@ class Config(Flags):
         "weights of the widths in the loss: equal, or GAMMA:ALPHA for a law of node scalings",
         metavar="LAW",
     )
-    gamma: float = shared("gamma", 1.0)
-    alpha: float = shared("alpha")
+    gamma: float = shared("gamma", PLAIN["gamma"])
+    alpha: float = shared("alpha", PLAIN["alpha"])
     epochs: int = knob(8, "passes over the training examples", least=1)
     batch_size: int = knob(128, "examples of a step", least=1)
     learning_rate: float = knob(0.01, "Adam's first rate", positive=True)
@@ -69,7 +71,7 @@ class Config(Flags):
         most=0.5,
     )
     baselines: bool = knob(False, "train and tune a Dense network of each width, too")
-    rates: str = knob("0.001,0.003,0.01,0.03", "rates that --baselines tries for each width")
+    rates: str = knob(RATES, "rates that --baselines tries for each width")
     seed: int = shared("seed")
     seeds: int | None = shared("seeds")
     device: str = shared("device")
@@ -93,6 +95,16 @@ class Config(Flags):
         ak.node_scalings(widths[-1], self.gamma, self.alpha)
         self.law()
         self.tried()
+        if self.gamma == PLAIN["gamma"] and self.alpha != PLAIN["alpha"]:
+            raise ValueError(
+                f"--alpha: expected --gamma below 1 with it, received --alpha {self.alpha:g} alone: "
+                "at gamma = 1, the default, it has no effect. Add --gamma 0.5, for example."
+            )
+        if not self.baselines and self.rates != RATES:
+            raise ValueError(
+                f"--rates: expected --baselines with it, which tries them, received {self.rates} "
+                "alone. The rate of the nested network is --learning-rate."
+            )
 
     def _check_data(self) -> None:
         if (self.task is None) == (self.data is None):

@@ -12,6 +12,7 @@ from trainers.common.tasks import TASKS
 
 MODULE = "trainers.sweep"
 NESTED = "20,50,100,200,500,2000"
+RATES = "0.001:0.1"
 OBJECTIVES = ("val_accuracy_pruned", "val_risk_pruned")
 CLASSIFICATIONS = tuple(name for name, task in TASKS.items() if task.classes)
 
@@ -30,7 +31,7 @@ class Config(Flags):
         const=NESTED,
         metavar="WIDTHS",
     )
-    rates: str = knob("0.001:0.1", "range of Adam's rate with --nested, LOW:HIGH")
+    rates: str = knob(RATES, "range of Adam's rate with --nested, LOW:HIGH")
     epochs: int | None = knob(None, "epochs of each trial of --nested (default: 8)", least=1)
     trials: int = knob(30, "trials in all, those of an interrupted sweep included", least=1)
     tuner: str = knob("bayesian", "how pairs are proposed", choices=["bayesian", "random"])
@@ -88,6 +89,11 @@ class Config(Flags):
         super().__post_init__()
         if self.nested is None and self.epochs is not None:
             raise ValueError("--epochs: expected --nested with it, received none. Use --steps.")
+        if self.nested is None and self.rates != RATES:
+            raise ValueError(
+                "--rates: expected --nested with it, received none. Other trials have their "
+                "trainer's rate: leave it out."
+            )
         if self.nested is not None:
             self._check_nested()
         self._check_ranges()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from asym_keras.tables import Table
 from trainers.common import environment
 from trainers.common.cli import command_of, to_flags
-from trainers.nested.config import MODULE
+from trainers.nested.config import MODULE, PLAIN
 from trainers.nested.config import Config as NestedConfig
 from trainers.sweep import pictures
 from trainers.sweep.curves import ranked
@@ -50,6 +50,8 @@ class NestedTrials(Trials):
         sweep = self._sweep
         found = {name: float(f"{value:.{_DIGITS}g}") for name, value in values.items()}
         law = ":".join(f"{found.pop(name):g}" for name in LAW)
+        if found["gamma"] == PLAIN["gamma"]:
+            found |= PLAIN  # any other alpha is the same network, and its command is refused
         options: dict[str, Any] = {**found, "weights": law, "widths": sweep.nested}
         if sweep.epochs is not None:
             options["epochs"] = sweep.epochs
