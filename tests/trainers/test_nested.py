@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import types
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ import asym_keras as ak
 from trainers import nested, sweep
 from trainers.common import cli
 from trainers.nested import run as nested_run
-from trainers.nested.data import split
+from trainers.nested.data import Rows, split
 from trainers.sweep.folder import SweepFolder
 
 WIDTHS = (2, 4, 17)
@@ -272,6 +273,44 @@ def test_a_kill_while_a_backup_is_written_leaves_the_epoch_before(tmp_path, monk
     for theirs, ours in zip(kept, again, strict=True):
         np.testing.assert_array_equal(theirs, ours)
     assert model.optimizer.iterations.numpy() == 1
+
+
+def test_the_goal_of_anytime_is_of_the_outputs_that_it_is_chosen_on(monkeypatch):
+    """Compiled outputs round otherwise than `model(x)`: a tie there is none here."""
+    from trainers.nested import training
+
+    class Model:
+        def predict(self, x, verbose):
+            return np.array([[[0.0, 0.0]] * 2, [[2.0, 1.0]] * 2])
+
+        def __call__(self, x, training=False):
+            return self.predict(x, 0) + np.array([0.0, 1e-7])
+
+    asked = []
+
+    def anytime(model, threshold=None, **options):
+        asked.append((threshold, options.get("accuracy")))
+        if threshold is None:
+            raise ValueError("anytime: received accuracy=0.5, ... at most 0.")
+        found = {"accuracy": 0.25, "mean_width": 3.0}
+        return types.SimpleNamespace(threshold=threshold, evaluate=lambda x, y: found)
+
+    monkeypatch.setattr(ak, "anytime", anytime)
+    rows = Rows(np.zeros((2, 1)), np.array([1, 0]))
+    found = training.anytime(Model(), rows, rows)
+    # Probabilities that round to 1 leave no threshold with which nothing is lost.
+    assert asked == [(None, 0.5), (1.0, None)]
+    assert found == {"threshold": 1.0, "test_accuracy": 0.25, "mean_width": 3.0}
+
+
+@pytest.mark.slow
+def test_one_width_has_nothing_to_choose(file, tmp_path):
+    flags = ["--data", str(file), "--widths", "4", "--epochs", "1", "--quiet"]
+    nested.main([*flags, "--held-out", "0.2", "--out-dir", str(tmp_path / "r")])
+    one = ak.load_run(tmp_path / "r")
+    assert one.finished
+    assert "anytime" not in one.metrics
+    assert "val_accuracy_4" in one.history[0] or "val_accuracy" in one.history[0]
 
 
 @pytest.mark.slow
