@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import struct
 import threading
 from concurrent import futures
 
@@ -156,6 +158,48 @@ def grpc_server(model, *, port: int = 0, certificate=None, pool: int = 64):
     finally:
         model.over.set()
         server.stop(0).wait()
+
+
+@contextlib.contextmanager
+def breaking_server(how: str):
+    """A port whose connections break once a request is there, and a list with an item for each.
+
+    Args:
+        how: "close"; "reset", as when a server is killed; "goaway", as when it is stopped; "early":
+            the connection closes before anything is read.
+    """
+    requests: list = []
+    settings, acknowledged = b"\0\0\0\4\0\0\0\0\0", b"\0\0\0\4\1\0\0\0\0"
+    goaway = b"\0\0\x08\7\0\0\0\0\0" + struct.pack(">II", 1, 0)
+
+    def answer(connection):
+        stream = connection.makefile("rb")
+        stream.read(24)  # HTTP/2's preface
+        connection.sendall(settings + acknowledged)
+        while len(head := stream.read(9)) == 9:
+            stream.read(int.from_bytes(head[:3], "big"))
+            if head[3] == 0 and head[4] & 1:  # the last DATA of a request
+                requests.append(head)
+                if how == "goaway":
+                    connection.sendall(goaway)
+                if how == "reset":
+                    linger = struct.pack("ii", 1, 0)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                return
+
+    def serve():
+        with contextlib.suppress(OSError):  # the listener is closed in the end
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    if how == "early":
+                        requests.append(None)
+                    else:
+                        answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1], requests
 
 
 class _Rest:

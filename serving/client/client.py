@@ -49,7 +49,7 @@ def connect(
             or refuses the connection, after random waits of at most 0.1, 0.2, 0.4, ... seconds. A
             server that has no thread for a request (gRPC: RESOURCE_EXHAUSTED "Server Threadpool
             Exhausted") is asked again until the time is up, unless `retries` is 0. No other error
-            leads to another try.
+            leads to another try, nor does a connection that breaks off: the request may have run.
         token: Sent as `Authorization: Bearer TOKEN`.
         headers: Sent with every request.
         ca_file: PEM file of the authorities that may sign the server's certificate. None: those

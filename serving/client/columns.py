@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ def read_columns(file: Path, signature: Signature) -> dict[str, npt.NDArray]:
     for name, spec in signature.inputs.items():
         places = [names.index(column) for column in columns[name]]
         found = [[_cell(line, place, spec) for place in places] for line in lines[1:]]
-        values = np.array(found, object if spec.dtype == "object" else float)
+        values = np.array(found, object) if spec.dtype == "object" else np.array(found)
         shape = () if spec.shape is None else spec.shape[1:]
         rows[name] = values.reshape(len(found), *(size or 1 for size in shape))
     return rows
@@ -66,4 +66,17 @@ def _cell(line: tuple[int, Sequence[str]], place: int, spec: TensorSpec) -> obje
         return cells[place].encode()
     if not csv_table.is_number(cells[place]):
         raise ValueError(f"{cells[place]!r} in line {number}")
-    return float(cells[place])
+    return reader_of(spec)(cells[place])
+
+
+def reader_of(spec: TensorSpec) -> Callable[[str], float | int]:
+    """What reads a cell that holds a number; integers keep all their digits."""
+    return _whole if (spec.dtype or "").startswith(("int", "uint")) else float
+
+
+def _whole(cell: str) -> float | int:
+    try:
+        return int(cell)
+    except ValueError:  # 3.0 and 1e3 are whole numbers, too; the signature refuses others
+        value = float(cell)
+        return int(value) if value.is_integer() else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import re
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -141,7 +142,7 @@ def parse_endpoint(
         raise FileNotFoundError(
             f"ca_file: expected a PEM file of certificates, received {ca_file}, which is no file"
         )
-    sent = _headers(headers or {}, token)
+    sent = _headers(headers or {}, token, address["scheme"])
     endpoint = Endpoint(
         **address, model=model, version=version, label=label, headers=sent, ca_file=ca_file
     )
@@ -177,7 +178,13 @@ def _split(url: str) -> dict[str, Any]:
     return {"scheme": parts.scheme, "host": parts.hostname, "port": port, "prefix": prefix}
 
 
-def _headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:
+def _headers(headers: Mapping[str, str], token: str | None, scheme: str) -> dict[str, str]:
+    rest = scheme in ("http", "https")
+    marks = "!#$%&'*+-.^_`|~" if rest else "-._"  # RFC 9110, 5.6.2, and gRPC's rules for metadata
+    for name in headers:
+        if not re.fullmatch(f"[A-Za-z0-9{re.escape(marks)}]+", name):
+            expected = f"a name of letters, digits and {marks} over {scheme}://"
+            raise ValueError(f"header {name!r}: expected {expected}, received another")
     result = {name.lower(): value for name, value in headers.items()}
     if token is not None:
         if "authorization" in result:
@@ -185,7 +192,7 @@ def _headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:
         result["authorization"] = f"Bearer {token.strip()}"
     for name, value in result.items():
         # A line break would begin another header.
-        if not (value.isascii() and value.isprintable() and name.replace("-", "").isalnum()):
+        if not (value.isascii() and value.isprintable()):
             expected = "one line of ASCII characters"
             raise ValueError(f"header {name!r}: expected {expected}, received something else")
     return result

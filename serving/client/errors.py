@@ -28,8 +28,8 @@ class ServingError(RuntimeError):
         message: What the server or the network said.
         model: Name of the model that was asked, with version or label if one was given.
         advice: What to do.
-        retryable: Whether the client may send the request again, since the server said
-            UNAVAILABLE, refused the connection, or is `busy`.
+        retryable: Whether the client may send the request again, since the server or a gateway
+            said UNAVAILABLE, the connection was refused, or the server is `busy`.
         busy: Whether the server had no thread for the request, so that none of it has run.
     """
 

@@ -77,7 +77,7 @@ def _read(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray:
     if kind == ".npz":
         raise ValueError(f"--input: expected one .npz and nothing beside it, received {file} too")
     if kind == ".csv":
-        return _csv(file)
+        return _csv(file, spec)
     array = _numpy(file) if kind == ".npy" else _image(file, spec, invert)
     assert isinstance(array, np.ndarray)
     one_example = spec.shape is not None and array.ndim == len(spec.shape) - 1
@@ -99,7 +99,7 @@ def _numpy(file: Path) -> npt.NDArray | dict[str, npt.NDArray]:
         return content if isinstance(content, np.ndarray) else dict(content)
 
 
-def _csv(file: Path) -> npt.NDArray[np.float64]:
+def _csv(file: Path, spec: TensorSpec) -> npt.NDArray:
     with _reading(file, "lines of equally many numbers"):
         lines = list(csv_table.read_records(file.read_bytes(), file.name))
         if lines and _are_names(lines[0][1]):
@@ -107,7 +107,8 @@ def _csv(file: Path) -> npt.NDArray[np.float64]:
         for number, cells in lines:
             for odd in itertools.filterfalse(csv_table.is_number, cells):
                 raise ValueError(f"{odd!r} in line {number}")
-        rows = np.array([cells for _, cells in lines], dtype=float)
+        read = columns.reader_of(spec)
+        rows = np.array([list(map(read, cells)) for _, cells in lines])
     if rows.ndim != 2:
         raise ValueError(f"--input: expected a line of numbers for each row, {file} has none")
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from typing import Any
 
@@ -27,6 +28,13 @@ _OPTIONS = (
 )
 # What gRPC in C++ says for TF Serving beyond `--grpc_max_threads` calls, before it reads them.
 _NO_THREAD = "Server Threadpool Exhausted"
+# How it begins when a connection was there and broke within a call, which may have run. Where none
+# came about it says "failed to connect" or "errors resolving", and nothing was sent.
+_BROKEN = re.compile(
+    "Stream removed|Socket closed|(recvmsg|sendmsg):|Connection (reset|aborted|dropped)|"
+    "Broken pipe|GOAWAY|(Received )?RST_STREAM|Transport closed|keepalive|ping timeout",
+    re.IGNORECASE,
+)
 _LARGEST = 2**31 - 2**20  # bytes of the inputs: a message holds less than 2 GiB, names included
 # Process and thread of each call under way. What a fork copies stays there: its threads are gone.
 _under_way: set[tuple[int, int]] = set()
@@ -128,7 +136,7 @@ class GrpcTransport:
             return method(request, timeout=seconds, metadata=self._headers)
         except self._grpc.RpcError as error:
             code, details = error.code().name, error.details() or ""
-            retryable = code == "UNAVAILABLE"
+            retryable = code == "UNAVAILABLE" and not _BROKEN.match(details)
             busy = code == "RESOURCE_EXHAUSTED" and details == _NO_THREAD
             raise self._endpoint.error(code, details, retryable=retryable, busy=busy) from error
         finally:

@@ -145,18 +145,38 @@ def _fitted(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.NDA
 
 def _of_dtype(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.NDArray:
     array = np.asarray(value)
-    if spec is None or spec.dtype is None or array.dtype == spec.dtype:
+    if spec is None or spec.dtype is None:
         return array
     if spec.dtype == "object":
-        if array.dtype.kind in "SU":
-            texts = [v.encode() if isinstance(v, str) else bytes(v) for v in array.ravel().tolist()]
-            return np.array(texts, dtype=object).reshape(array.shape)
+        if array.dtype.kind in "SUO":
+            return _texts(name, array)
+    elif array.dtype == spec.dtype:
+        return array
     elif array.dtype.kind in "buif":
         with np.errstate(over="ignore", invalid="ignore"):
             fitted = array.astype(spec.dtype)
-        if fitted.dtype.kind == "f" or np.array_equal(fitted, array):
-            return fitted
+        if fitted.dtype.kind != "f":
+            if np.array_equal(fitted, array):
+                return fitted
+        elif not (infinite := np.isinf(fitted)).any() or np.isinf(array[infinite]).all():
+            return fitted  # digits are lost, but no number became infinite
     raise ValueError(
         f"input {name!r}: expected {spec.plain()['dtype']}, received {array.dtype} with values "
         "that do not fit it; convert them, or choose a signature that takes them"
     )
+
+
+def _texts(name: str, array: npt.NDArray) -> npt.NDArray:
+    """An array of str or bytes, object."""
+    values = array.ravel().tolist()
+    for place, value in enumerate(values):
+        if not isinstance(value, (str, bytes)):
+            where = f"{value!r} ({type(value).__name__}), entry {place}"
+            raise ValueError(
+                f"input {name!r}: expected texts, each str or bytes, received {where}; a missing "
+                "value needs a text in its place, such as ''"
+            )
+    if array.dtype.kind == "O":
+        return array
+    texts = [value.encode() if isinstance(value, str) else value for value in values]
+    return np.array(texts, dtype=object).reshape(array.shape)

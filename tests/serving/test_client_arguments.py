@@ -29,7 +29,12 @@ from serving.client.endpoint import parse_endpoint
         ({"timeout": 0}, "positive number of seconds"),
         ({"retries": -1}, "nonnegative"),
         ({"token": "a\r\nb: c"}, "one line of ASCII"),
-        ({"headers": {"a b": "c"}}, "one line of ASCII"),
+        ({"headers": {"a": "b\nc"}}, "'a': expected one line of ASCII"),
+        ({"headers": {"a b": "c"}}, "'a b': expected a name of letters"),
+        ({"headers": {"ü": "c"}}, "'ü': expected a name of letters"),
+        ({"headers": {"\u212a": "c"}}, "expected a name"),  # its lower case is the letter k
+        ({"headers": {"": "c"}}, "'': expected a name of letters"),
+        ({"url": "grpc://a", "headers": {"a!": "c"}}, "'a!': expected .* over grpc://, received"),
         ({"token": "a", "headers": {"Authorization": "b"}}, "received both"),
         ({"ca_file": __file__}, "use https://"),
     ],
@@ -37,6 +42,11 @@ from serving.client.endpoint import parse_endpoint
 def test_wrong_arguments_are_told_before_anything_is_sent(arguments, text):
     with pytest.raises(ValueError, match=text):
         connect(**{"url": "http://localhost:8501", "model": "m", **arguments})
+
+
+def test_legal_names_of_headers_pass():
+    for url, name in (("http://a", "X_Tenant!"), ("grpc://a", "X_Tenant.b")):
+        assert parse_endpoint(url, "m", headers={name: "c"}).headers == {name.lower(): "c"}
 
 
 def test_missing_authorities_are_told():
