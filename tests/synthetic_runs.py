@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asym_keras.tables import History
+from trainers.common.curves import REFITS
 
 NODES = 3
 ACCURACIES = ("train_accuracy", "test_accuracy")
@@ -84,6 +85,7 @@ def write_run(
         if refit:  # half the risk, at every width
             for row, v in zip(rows, values, strict=True):
                 row |= {f"{name}_refit": v / 2.0 for name in names}
+            write_json(folder / "config.json", {**facts, "methods": REFITS})
         table(folder / "pruning.csv", rows, names, values)
     if transfer:
         features = np.arange(10, 101, 10)

@@ -14,6 +14,8 @@ from trainers import beyond
 from trainers.beyond import budget as beyond_budget
 from trainers.beyond import one_training as beyond_one_training
 from trainers.beyond.long_time import late_rate
+from trainers.common import cli
+from trainers.common.folder import RunFolder
 
 IMAGES = np.random.default_rng(0).uniform(size=(30, 784)).astype("float32")
 LABELS = np.arange(30) % 10
@@ -61,6 +63,35 @@ def test_pruned_accuracies_are_those_of_pruned_models():
             outputs = small.predict(IMAGES[:20], verbose=0)
             expected = np.mean(outputs.argmax(1) == LABELS[:20])
             assert row[beyond_budget.column(kept, suffix)] == pytest.approx(expected)
+
+
+def test_cells_and_runs_whose_refits_were_by_ridge_regression_are_not_taken(tmp_path, monkeypatch):
+    flags = ["--study", "one-training", "--width", "200", "--out-dir", str(tmp_path)]
+    config = cli.parse_config(beyond.Config, flags, module="m", description=None)
+    folder = tmp_path / "one-training-cells"
+    folder.mkdir()
+    cell = next(beyond_one_training.networks(config, [20, 50, 100, 200]))
+    (folder / f"{cell.name}-n10000-m200-e20.json").write_text("[]", encoding="utf-8")
+    monkeypatch.setattr(beyond_one_training, "load_images", lambda examples: None)
+
+    class Trained(Exception):
+        """In the place of a training."""
+
+    def rows(self, *_):
+        raise Trained(self.name)
+
+    monkeypatch.setattr(beyond_one_training._Cell, "rows", rows)
+    with pytest.raises(Trained, match=cell.name):
+        beyond_one_training.run(config, "")
+    run = beyond_budget.Config(resume=True)
+    there = RunFolder(tmp_path / "run")
+    there.open(run, {"command": "python ...", "dataset": {"fingerprint": "0"}})
+    there.check(run)
+    content = there.read("config.json")
+    del content["methods"]
+    there.write("config.json", content)
+    with pytest.raises(ValueError, match=r"expected a run of this version .* other refits"):
+        there.check(run)
 
 
 def test_one_training_takes_the_images_that_come_with_the_package():

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
 import pytest
-from trainer_runs import SMALL, small_data
+from synthetic_runs import write_run
+from trainer_runs import SMALL, parse, small_data
 
 from asym_keras.pruning import refit_bytes, refit_memory
 from asym_keras.training import History
 from trainers import mnist
+from trainers.common.curves import PRUNING, missing_curves
+from trainers.common.folder import RunFolder
+
+
+@pytest.mark.parametrize("accuracies", [True, False])
+def test_refits_of_classes_by_ridge_regression_are_made_anew(tmp_path, accuracies):
+    """An earlier version left them; of numbers, they are the same now as then."""
+    folder = RunFolder(write_run(tmp_path / "run", refit=True, accuracies=accuracies))
+    asked = parse("--refit")
+    assert missing_curves(asked, folder) == []
+    content = folder.read("config.json")
+    del content["methods"]
+    folder.write("config.json", content)
+    assert missing_curves(asked, folder) == [PRUNING] * accuracies
+    assert missing_curves(parse(), folder) == []
 
 
 @pytest.mark.slow
@@ -27,5 +44,7 @@ def test_wider_networks_than_fit_are_not_refitted(tmp_path, monkeypatch, caplog,
             np.isnan(curve.column(f"{name}_refit")), curve.column("kept") > most
         )
         assert np.isfinite(curve.column(name)).all()
+    made = json.loads((folder / "config.json").read_text(encoding="utf-8"))["methods"]
+    assert made == {"refits": "by cross-entropy"}
     said = f"networks of more than {most} nodes are not refitted" in caplog.text
     assert said == (most < 20)

@@ -108,6 +108,31 @@ def test_a_folder_is_never_reused_in_silence(tmp_path):
     assert "the third command" in (folder.path / "sweep.json").read_text()
 
 
+@pytest.mark.parametrize(
+    ("flags", "other"),
+    [
+        ((), "refits (by cross-entropy here)"),
+        (("--nested",), "first readouts (zeros here), left-out rows (drawn here)"),
+        (("--task", "energy"), None),  # by ridge regression now as then
+    ],
+)
+def test_a_sweep_whose_numbers_were_made_otherwise_does_not_go_on(flags, other, tmp_path):
+    config = parse(*flags, "--resume", "--out-dir", str(tmp_path / "s"))
+    folder = SweepFolder(tmp_path / "s")
+    folder.open(config, "a command")
+    folder.check(config)
+    content = folder.read("sweep.json")
+    content.pop("methods", None)  # as an earlier version wrote it
+    folder.write("sweep.json", content)
+    if other is None:
+        folder.check(config)
+        return
+    with pytest.raises(ValueError, match=r"--resume: expected a sweep of this version") as caught:
+        folder.check(config)
+    assert f"an earlier version, with other {other}. Its numbers" in str(caught.value)
+    assert "Start anew in another --out-dir." in str(caught.value)
+
+
 def test_what_is_no_sweep_is_not_overwritten(tmp_path):
     (tmp_path / "thesis.txt").write_text("x")
     (tmp_path / "sweep.json").write_text("{}")

@@ -13,7 +13,7 @@ from asym_keras.plotting.styles import style_of_pair
 from asym_keras.tables import Table
 from trainers import mnist
 from trainers.common.batch import run_all, run_paths
-from trainers.common.curves import pruned_on
+from trainers.common.curves import REFITS, pruned_on
 from trainers.common.pictures import blank, save
 from trainers.common.tables import markdown
 
@@ -31,6 +31,10 @@ class Config(mnist.Config):
     def further_probes(self, dataset) -> dict:
         """Accuracies at each budget, as trained and refitted."""
         return {"pruned": PrunedAccuracy(dataset)}
+
+    def methods(self) -> dict[str, str]:
+        """Of the accuracies in the history."""
+        return REFITS
 
 
 class PrunedAccuracy:

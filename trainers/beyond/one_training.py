@@ -46,7 +46,9 @@ def run(config, command: str) -> list[dict]:
     rows: list[dict] = []
     cells = [*networks(config, kept)]
     for place, cell in enumerate(cells, start=1):
-        path = folder / f"{cell.name}-n{config.examples}-m{config.width}-e{config.epochs}.json"
+        settings = f"n{config.examples}-m{config.width}-e{config.epochs}"
+        # Without the last word, the refits were by ridge regression.
+        path = folder / f"{cell.name}-{settings}-logits.json"
         if not path.is_file():
             logger.info("network %d of %d: %s", place, len(cells), cell.name)
             write_text(path, json.dumps(cell.rows(config, images, kept)) + "\n")

@@ -90,6 +90,10 @@ class Flags:
         if getattr(self, "resume", False) and getattr(self, "overwrite", False):
             raise ValueError("expected --resume or --overwrite, received both.")
 
+    def methods(self) -> dict[str, str]:
+        """How numbers are computed that earlier versions computed otherwise; folders keep it."""
+        return {}
+
 
 def _check(flag: str, value, least, most, positive: bool, file: str | None) -> None:
     if positive and not 0 < value < math.inf:

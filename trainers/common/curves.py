@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trainers")
 
 PRUNING, TRANSFER = "pruning.csv", "transfer.csv"
+# How readouts of classes are refitted: an earlier version did so by ridge regression.
+REFITS = {"refits": "by cross-entropy"}
 
 
 def missing_curves(config, folder: RunFolder) -> list[str]:
-    """Names of the files that `config` asks for and `folder` lacks."""
-    head = _head(folder.path / PRUNING)
-    pruning = not head or (config.refit and "train_risk_refit" not in head.split(","))
+    """Names of the files that `config` asks for and `folder` lacks.
+
+    A pruning curve of classes whose refits an earlier version made lacks refits.
+    """
+    columns = _head(folder.path / PRUNING).split(",")
+    refits = "train_risk_refit" in columns
+    if refits and "train_accuracy" in columns:
+        refits = REFITS.items() <= folder.methods().items()
+    pruning = columns == [""] or (config.refit and not refits)
     transfer = config.transfer and not _head(folder.path / TRANSFER)
     return [PRUNING] * pruning + [TRANSFER] * transfer
 
@@ -54,6 +62,8 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
         options = {"refit": config.refit, "refit_widest": widest}
         rows = measured(config, model, dataset, test_rows(dataset), **options)
         Table(rows).to_csv(folder.path / PRUNING)
+        if config.refit and refit_of(dataset):
+            folder.note(REFITS)
     if TRANSFER in missing:
         rows = ak.transfer.transfer_curve(
             model,

@@ -70,6 +70,14 @@ class SettingsFolder:
                 + ", ".join(f"{k} ({there.get(k)!r} there, {ours[k]!r} here)" for k in differing)
                 + f". Repeat its flags ({self.file} holds its command)."
             )
+        was = self.methods()
+        others = [f"{k} ({now} here)" for k, now in config.methods().items() if was.get(k) != now]
+        if others:
+            raise ValueError(
+                f"--resume: expected a {self.kind} of this version in {self.path}, received one of "
+                f"an earlier version, with other {', '.join(others)}. Its numbers and new ones do "
+                "not belong in one table. Start anew in another --out-dir."
+            )
 
     def make(self, config) -> None:
         """Makes the folder, empty with `--overwrite`."""
@@ -86,6 +94,15 @@ class SettingsFolder:
             return content["config"] if self.keys <= content.keys() else None
         except (AttributeError, KeyError, OSError, ValueError):
             return None
+
+    def methods(self) -> dict[str, str]:
+        """How the numbers in the folder were computed, as `Flags.methods` has it."""
+        return self.read(self.file).get("methods", {})
+
+    def content(self, config, facts: dict) -> dict:
+        """What `file` says of a new folder: the flags, and `facts`."""
+        methods = config.methods()
+        return {"config": settings_of(config), **facts, **({"methods": methods} if methods else {})}
 
     def read(self, name: str) -> dict:
         """Reads one of the folder's JSON files."""
@@ -126,7 +143,7 @@ class RunFolder(SettingsFolder):
     def open(self, config, facts: dict) -> None:
         """Makes the folder and writes `config.json`: the settings, and `facts` of the run."""
         self.make(config)
-        content = {"config": settings_of(config), **facts}
+        content = self.content(config, facts)
         if not (config.resume and self.settings() is not None):
             self.write(self.file, content)
             return
@@ -155,6 +172,11 @@ class RunFolder(SettingsFolder):
         for name in ("metrics.json", "pruning.csv", "transfer.csv", "nodes.npz", "model.keras"):
             (self.path / name).unlink(missing_ok=True)
         self.write(self.file, content)
+
+    def note(self, methods: dict[str, str]) -> None:
+        """Adds to what the folder says of how its numbers were computed."""
+        content = self.read(self.file)
+        self.write(self.file, {**content, "methods": {**self.methods(), **methods}})
 
     def is_behind(self, config) -> bool:
         """Whether the run in the folder ends before that of `config`, as `--steps` has it."""

@@ -20,6 +20,9 @@ MODULE = "trainers.nested"
 WIDTHS = "20,50,100,200,500,2000"
 RATES = "0.001,0.003,0.01,0.03"
 PLAIN = {"gamma": 1.0, "alpha": 0.4}  # no scaling: alpha has no effect, and stays its default
+# What an earlier version did otherwise: random readouts at first, and the last rows left out.
+READOUTS = {"first readouts": "zeros"}
+DRAWN = {"left-out rows": "drawn"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,8 +68,8 @@ class Config(Flags):
     learning_rate: float = knob(0.01, "Adam's first rate", positive=True)
     held_out: float = knob(
         0.0,
-        "share of the training examples to leave out, drawn, always the same: measured after each epoch, and the threshold "
-        "of anytime prediction is chosen on them",
+        "share of the training examples to leave out, drawn, always the same: measured after each "
+        "epoch, and the threshold of anytime prediction is chosen on them",
         least=0,
         most=0.5,
     )
@@ -97,8 +100,8 @@ class Config(Flags):
         self.tried()
         if self.gamma == PLAIN["gamma"] and self.alpha != PLAIN["alpha"]:
             raise ValueError(
-                f"--alpha: expected --gamma below 1 with it, received --alpha {self.alpha:g} alone: "
-                "at gamma = 1, the default, it has no effect. Add --gamma 0.5, for example."
+                f"--alpha: expected --gamma below 1 with it, received alpha {self.alpha:g} and "
+                "gamma 1, the default, with which it has no effect. Add --gamma 0.5, for example."
             )
         if not self.baselines and self.rates != RATES:
             raise ValueError(
@@ -182,6 +185,11 @@ class Config(Flags):
     def run_seeds(self) -> list[int]:
         """The seeds to run."""
         return [self.seed] if self.seeds is None else list(range(self.seeds))
+
+    def methods(self) -> dict[str, str]:
+        """Of the training, and of the rows that are left out."""
+        fewer = self.examples is not None and self.task != "mnist"
+        return READOUTS | (DRAWN if self.held_out or fewer else {})
 
     def name(self) -> str:
         """Of the task, in folder names."""

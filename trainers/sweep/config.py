@@ -8,7 +8,9 @@ from pathlib import Path
 
 from trainers.common import network
 from trainers.common.config import Flags, flag_of, knob, shared
+from trainers.common.curves import REFITS
 from trainers.common.tasks import TASKS
+from trainers.nested.config import DRAWN, READOUTS
 
 MODULE = "trainers.sweep"
 NESTED = "20,50,100,200,500,2000"
@@ -197,6 +199,12 @@ class Config(Flags):
     def larger_is_better(self) -> bool:
         """Whether the best is the largest."""
         return "accuracy" in self.measure()
+
+    def methods(self) -> dict[str, str]:
+        """Of the numbers that trials are judged by."""
+        if self.nested is not None:
+            return {**READOUTS, **DRAWN}
+        return REFITS if self.task in CLASSIFICATIONS else {}
 
     def crew(self) -> int:
         """Number of workers to start; 0: all trials run in this process."""

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainers.common.config import settings_of
 from trainers.common.folder import SettingsFolder
 from trainers.sweep import crew
 from trainers.sweep.config import Config
@@ -36,7 +35,7 @@ class SweepFolder(SettingsFolder):
         self.make(config)
         self.trials.mkdir(exist_ok=True)
         if self.settings() is None:
-            self.write(self.file, {"config": settings_of(config), "sweep": command})
+            self.write(self.file, self.content(config, {"sweep": command}))
 
     def wait_for_chief(self, config: Config, patience: float = _PATIENCE) -> None:
         """Waits until the chief has made the folder; it must be of this sweep.
