@@ -12,8 +12,8 @@ HEAD = """# Any Keras model: right, or refused by name
 
 Each cell shows one operation on one small model. Its result was compared with an independent
 reference: an eager loop, one backward pass for each number, NumPy on `model.predict`, or the model
-with its nodes masked. "right" means that no number is off by more than a share of the largest one: 1e-7 in
-float64, 1e-3 in float32, 0.05 in float16, 0.2 in bfloat16, and at least 0.01 for flows.
+with its nodes masked. "right" means that no number is off by more than a share of the largest one:
+1e-7 in float64, 1e-3 in float32, 0.05 in float16, 0.2 in bfloat16, and at least 0.01 for flows.
 "refused (5)" means that the library refuses and names what stands in the way; reason 5 is below the
 table. There is no third outcome.
 
