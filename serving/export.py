@@ -31,12 +31,17 @@ from serving.exporting.own_files import load_own
 from serving.versions import check_name, check_version
 
 MODULE = "serving.export"
+logger = logging.getLogger(MODULE)
 _TASKS = ("classify", "regress", "raw")
 _OWN = {"labels": "--labels", "task": "--task", "warm_up": "--warm-up", "facts": "--card"}
 _KEEP = (
     "nodes that stay of a run's network, by the rule of its protocol; of a FILE.keras with an "
     "AsymScaledDense by the paper's rule, which needs no data (for another one use "
     "asym_keras.prune in Python), with a NestedReadout the first ones"
+)
+_HALF = (
+    "float16 weights inside; not for nested models: such a SOURCE is refused, and --presets writes "
+    "nested presets with float32 weights"
 )
 _OWN |= {"modules": "--import"}  # flags of a model that is no packaged one
 
@@ -51,7 +56,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--refit", action="store_true", help="fit a run's readout anew")
     add("--name", help="name of the model (default: its card's)")
     add("--to", default="saved_models", metavar="DIR", help="folder of the models (%(default)s)")
-    add("--half", action="store_true", help="float16 weights inside")
+    add("--half", action="store_true", help=_HALF)
     add("--version", type=int, metavar="N", help="default: the next number")
     add("--no-warmup", action="store_true", help="no warm-up requests (extra: serving)")
     own = parser.add_argument_group("of a FILE.keras without a card")
@@ -107,8 +112,12 @@ def _check_kind(flags: argparse.Namespace) -> None:
         return
     if own := _own_flags(flags):
         raise ValueError(f"{', '.join(own)}: expected a FILE.keras, received {source}.")
-    if sources.is_run(flags.source) and flags.keep is None and sources.has_one_width(flags.source):
+    of_one_width = sources.is_run(flags.source) and sources.has_one_width(flags.source)
+    if of_one_width and flags.keep is None:
         raise ValueError(sources.NO_KEEP)
+    if sources.is_run(flags.source) and not of_one_width and flags.half:
+        received = f"received {source}, which is nested. Leave it out."
+        raise ValueError(f"--half: expected a run of one width, {received}")
     if not sources.is_run(flags.source) and (flags.keep is not None or flags.refit):
         raise ValueError(
             f"--keep and --refit: expected a run folder, received {source}: no folder. Name one "
@@ -151,11 +160,14 @@ def run(flags: argparse.Namespace, command: str) -> list[Path]:
     options = {"keep": flags.keep, "refit": flags.refit, "name": flags.name}
     named = None if flags.presets else sources.load(flags.source, **options, measured=flags.half)
     found = sources.presets() if named is None else [named]
-    how = {"half": flags.half, "version": flags.version, "warmup": not flags.no_warmup}
+    how: dict[str, Any] = {"version": flags.version, "warmup": not flags.no_warmup}
     paths = []
     for source in found:
         card = source.card if flags.name is None else {**source.card, "name": flags.name}
-        how |= {"command": command, "measure": source.measure}
+        how |= {"command": command, "measure": source.measure, "half": flags.half}
+        if flags.presets and flags.half and "widths" in card:
+            logger.info("%s: float32 weights, since --half is not for nested models", card["name"])
+            how["half"] = False
         paths.append(export_model(source.model, card, flags.to, **how))
     if not paths:
         cure = "Build them with `python -m trainers.zoo`, or name a SOURCE."

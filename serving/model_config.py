@@ -109,7 +109,7 @@ def build(
     Args:
         models: folder that holds `NAME/VERSION/saved_model.pb`.
         versions: which versions serve: "latest" (the default), "latest:2", "all" or "1,3", for
-            every model, or for one as "NAME=1,3".
+            every model, or for one as "NAME=1,3", which goes before what is for every model.
         labels: names of versions, as "NAME:LABEL=VERSION". A model with labels needs versions that
             stay; by default those that have one, and the newest of today, serve.
         mount: path of `models` as the server sees it. None: its path here, through links as they
@@ -176,13 +176,16 @@ def monitoring_text() -> str:
 
 
 def _by_model(versions: Iterable[str], found: Mapping[str, list[int]]) -> dict[str, str]:
-    policies: dict[str, str] = {}
+    of_all: dict[str, str] = {}
+    named: dict[str, str] = {}
     for text in versions:
         name, equals, policy = text.rpartition("=")
         if equals:
             _require_model(name, found, f"versions {text}")
-        policies |= {name: policy} if equals else dict.fromkeys(found, policy)
-    return policies
+            named[name] = policy
+        else:
+            of_all = dict.fromkeys(found, policy)
+    return of_all | named
 
 
 def _policy(

@@ -36,6 +36,20 @@ _BATCHING = (
 )
 
 
+# Flags that would do nothing without another one. None stands for one that was not given.
+_OF_BATCHING = {"max_batch_size": "--max-batch-size", "timeout_micros": "--batch-timeout-micros"}
+_OF_THE_REAL_SERVER = {
+    "image": "--image",
+    "batching": "--batching",
+    **_OF_BATCHING,
+    "load_retries": "--load-retries",
+    "skip_damaged": "--skip-damaged",
+    "verbose": "--verbose",
+    "start_seconds": "--start-timeout",
+}
+_DEFAULTS = {"max_batch_size": 128, "timeout_micros": 0, "load_retries": 0, "start_seconds": 120.0}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until a signal; returns the exit code."""
     flags = _parse(argv)
@@ -50,7 +64,9 @@ def _real(flags: argparse.Namespace) -> None:
     given = commands.fields_of(launch.Settings, flags) | {"batching": batching}
     settings = launch.Settings(**given)
     names = [model.name for model in _config(flags).model_config_list.config]
-    program = launch.find_program(flags.image)
+    program = launch.find_program(flags.image or launch.IMAGE)
+    if flags.image and program.image is None:
+        logger.warning("--image is not used: %s on PATH comes first", launch.BINARY)
     if batching:
         logger.warning(_BATCHING)
 
@@ -93,8 +109,6 @@ def _run_without_damaged(
 
 
 def _preview(flags: argparse.Namespace) -> None:
-    if flags.batching:
-        raise ValueError("--batching: expected the real server, received --preview; leave one out")
     config, reread = _config(flags), None
     if flags.config is not None:
         reread = functools.partial(_config, flags)
@@ -134,24 +148,32 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--grpc-port", type=commands.port, default=8500, help="0: any free one (default: 8500)")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--preview", action="store_true", help="start the preview server, for development")
-    add("--image", default=launch.IMAGE, help=f"Docker image (default: {launch.IMAGE})")
+    add("--image", help=f"Docker image (default: {launch.IMAGE})")
     add("--batching", action="store_true", help="run requests of several clients as one batch")
-    add("--max-batch-size", type=int, default=128, help="rows that run at once (default: 128)")
+    add("--max-batch-size", type=int, help="rows that run at once (default: 128)")
     waits, loads = "how long a batch waits (default: 0)", "seconds to load (default: 120)"
-    add("--batch-timeout-micros", dest="timeout_micros", type=int, default=0, help=waits)
+    add("--batch-timeout-micros", dest="timeout_micros", type=int, help=waits)
     add("--threads", type=int, help="TensorFlow's threads (default: the number of cores)")
     calls = "calls by gRPC under way at once; further ones are refused (default: 64)"
     add("--grpc-max-threads", type=int, default=64, metavar="N", help=calls)
     retries = "tries to load a model after the first, a minute apart (default: 0)"
-    add("--load-retries", type=int, default=0, metavar="N", help=retries)
+    add("--load-retries", type=int, metavar="N", help=retries)
     skip = "start without models that cannot be loaded, and name them"
     add("--skip-damaged", action="store_true", help=skip)
     add("--verbose", action="store_true", help="show what TensorFlow Serving logs of its work")
     add("--timeout", type=float, default=30.0, help="seconds for a call (default: 30)")
     add("--poll-seconds", type=float, default=1.0, help="between looks for versions (default: 1)")
-    add("--start-timeout", dest="start_seconds", type=float, default=120.0, help=loads)
+    add("--start-timeout", dest="start_seconds", type=float, help=loads)
     add("--debug", action="store_true", help="show tracebacks")
     flags = parser.parse_args(argv)
+    if flags.preview and (given := _given(flags, _OF_THE_REAL_SERVER)):
+        received = "received --preview, which does without; leave out the one or the other"
+        parser.error(f"{given}: expected the real server, {received}")
+    if not flags.batching and (given := _given(flags, _OF_BATCHING)):
+        parser.error(f"{given}: expected --batching beside it, received none; add it")
+    for name, value in _DEFAULTS.items():
+        if getattr(flags, name) is None:
+            setattr(flags, name, value)
     if flags.rest_port and flags.rest_port == flags.grpc_port:
         received = f"received {flags.rest_port}"
         parser.error(f"--rest-port: expected another one than --grpc-port, {received}")
@@ -160,9 +182,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if flags.config is not None and (flags.versions or flags.labels or not flags.preview):
         instead = "start tensorflow_model_server with --model_config_file=FILE for the real server"
         parser.error(f"--config: expected --preview without --versions and --label; {instead}")
-    given = {"threads": flags.threads, "timeout": flags.timeout}
-    given["grpc-max-threads"] = flags.grpc_max_threads
-    for name, value in (given | {"start-timeout": flags.start_seconds}).items():
+    above = {"threads": flags.threads, "timeout": flags.timeout}
+    above["grpc-max-threads"] = flags.grpc_max_threads
+    for name, value in (above | {"start-timeout": flags.start_seconds}).items():
         if value is not None and not value > 0:  # NaN is refused, too
             parser.error(f"--{name}: expected a number above 0, received {value}")
     for flag, value in (
@@ -172,6 +194,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         if not value >= 0:
             parser.error(f"{flag}: expected a number from 0 on, received {value}")
     return flags
+
+
+def _given(flags: argparse.Namespace, names: dict[str, str]) -> str:
+    """Those of the flags that stand in the command line."""
+    values = {text: getattr(flags, name) for name, text in names.items()}
+    found = [t for t, value in values.items() if value is not None and value is not False]
+    return ", ".join(found)
 
 
 if __name__ == "__main__":

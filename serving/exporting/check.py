@@ -81,7 +81,7 @@ def check_saved_model(
     x = check_examples(network, card)
     wide = copy_model(model, dtype="float64") if network.chain is not None else model
     answers = _answers(wide, network, x)
-    expected = _by_signature(card, *answers)
+    expected = by_signature(card, *answers)
     allowed = _allowed(model, network, x, half, answers)
     with Served(folder) as served:
         check_graph(served)
@@ -92,12 +92,12 @@ def check_saved_model(
                     raise wrong(f"{name!r} of float32, integers and strings", kind.name)
         if served.signatures.keys() != expected.keys():
             raise wrong(f"the signatures {sorted(expected)}", f"{sorted(served.signatures)}")
-        special = _special_rows(x)
-        for name, wanted in _by_signature(card, _outputs(model, special)).items():
+        special = special_rows(x)
+        for name, wanted in by_signature(card, outputs_of(model, special)).items():
             if name != "serving_uint8":
-                _compare_special(name, served(name, _inputs(name, special)), wanted)
+                compare_special(name, served(name, request_of(name, special)), wanted)
         return max(
-            _compare(name, served(name, _inputs(name, x)), outputs, allowed, half)
+            compare(name, served(name, request_of(name, x)), outputs, allowed, half)
             for name, outputs in expected.items()
         )
 
@@ -118,13 +118,14 @@ def serialized_examples(x: np.ndarray) -> np.ndarray:
     return np.array([example(row).SerializeToString() for row in x], object)
 
 
-def _inputs(signature: str, x: np.ndarray) -> np.ndarray:
+def request_of(signature: str, x: np.ndarray) -> np.ndarray:
+    """Raw values as a signature takes them."""
     if signature == "serving_uint8":
         return x.astype("uint8")
     return serialized_examples(x) if signature in METHODS else x
 
 
-def _special_rows(x: np.ndarray) -> np.ndarray:
+def special_rows(x: np.ndarray) -> np.ndarray:
     """Rows with NaN or an infinity in one place, and in all."""
     rows = np.repeat(x[:1], 6, axis=0)
     for place, value in enumerate((np.nan, np.inf, -np.inf)):
@@ -134,10 +135,11 @@ def _special_rows(x: np.ndarray) -> np.ndarray:
 
 def _answers(model: keras.Model, network: Network, x: np.ndarray) -> list[np.ndarray]:
     """Outputs of the Keras model, and its features, if a signature gives them."""
-    return [_outputs(model, x), *([] if network.features is None else [_features(model, x)])]
+    return [outputs_of(model, x), *([] if network.features is None else [_features(model, x)])]
 
 
-def _outputs(model: keras.Model, x: np.ndarray) -> np.ndarray:
+def outputs_of(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """What the Keras model answers to raw values."""
     inputs = x.astype(model.inputs[0].dtype)
     return keras.ops.convert_to_numpy(model(inputs, training=False))
 
@@ -148,7 +150,7 @@ def _features(model: keras.Model, x: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(layer.features(inputs))
 
 
-def _by_signature(
+def by_signature(
     card: dict[str, Any], outputs: np.ndarray, features: np.ndarray | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
     """What each signature should answer."""
@@ -190,15 +192,26 @@ def _allowed(
     return errors | ({"features": of_features[0]} if of_features else {})
 
 
-def _compare_special(signature: str, answers: dict, expected: dict) -> None:
-    """Raises if a row of what is not a number is answered by a number."""
+def compare_special(signature: str, answers: dict, expected: dict) -> None:
+    """Raises if a row of what is not a number is answered by a number, or by a class."""
     for name, wanted in expected.items():
         if wanted.dtype.kind == "f" and np.isfinite(answers[name][~np.isfinite(wanted)]).any():
             rows = f"{name} of {signature!r} that are no numbers where the Keras model has none"
             raise wrong(f"{rows}, for inputs with NaN or infinity", "numbers")
+    _compare_classes(signature, answers, expected)
 
 
-def _compare(signature: str, answers: dict, expected: dict, allowed: dict, half: bool) -> float:
+def _compare_classes(signature: str, answers: dict, expected: dict) -> None:
+    """Raises if there are classes, and they are not those of the scores."""
+    if "classes" in expected:
+        # Near a tie, rounding may choose another class than the Keras model chose.
+        of_scores = signature not in METHODS
+        wanted = classes_of(answers["scores"]) if of_scores else expected["classes"]
+        if (answers["classes"] != wanted).any():
+            raise wrong(f"{signature!r} to answer the classes of the scores", "others")
+
+
+def compare(signature: str, answers: dict, expected: dict, allowed: dict, half: bool) -> float:
     """The largest difference of the answers, as a share of the largest answer."""
     if answers.keys() != expected.keys():
         raise wrong(f"{signature!r} to answer {sorted(expected)}", f"{sorted(answers)}")
@@ -208,11 +221,6 @@ def _compare(signature: str, answers: dict, expected: dict, allowed: dict, half:
         if got.shape != wanted.shape:
             raise wrong(f"{signature!r} to answer {name} {wanted.shape}", f"{got.shape}")
         if name == "classes":
-            if signature not in METHODS:
-                # Near a tie, rounding may choose another class than the Keras model chose.
-                wanted = classes_of(answers["scores"])
-            if (got != wanted).any():
-                raise wrong(f"{signature!r} to answer the classes of the scores", "others")
             continue
         difference = np.abs(got.astype("float64") - wanted)
         largest, bounds = np.abs(wanted).max() or 1.0, np.broadcast_to(allowed[name], wanted.shape)
@@ -223,6 +231,7 @@ def _compare(signature: str, answers: dict, expected: dict, allowed: dict, half:
             got = f"a difference of {difference[worst] / largest:.2g}"
             raise wrong(f"{name} of {signature!r} {near}", got, " Leave out --half." * half)
         share = max(share, float(difference.max() / largest))
+    _compare_classes(signature, answers, expected)
     return share
 
 

@@ -138,7 +138,11 @@ def _outputs(network: Network, x: Any) -> dict[str, Any]:
 
 
 def _scores_and_classes(network: Network, x: Any) -> dict[str, Any]:
-    scores = network.outputs(x)
+    return with_classes(network.outputs(x))
+
+
+def with_classes(scores: Any) -> dict[str, Any]:
+    """`scores` (n, K), and `classes`, int64 (n,): -1 of a row with a score NaN."""
     # The largest of numbers and NaN would be the first class, and look like an answer.
     unknown = tf.reduce_any(tf.math.is_nan(scores), axis=-1)
     classes = tf.where(unknown, tf.constant(-1, tf.int64), tf.argmax(scores, axis=-1))

@@ -40,7 +40,8 @@ def export_packaged(
         from serving.exporting.nested import export_nested
 
         if half:
-            raise ValueError(f"half: expected a model of one width, received {card['name']!r}.")
+            received = f"received {card['name']!r}, which is nested. Leave it out."
+            raise ValueError(f"half: expected a model of one width, {received}")
         return export_nested(model, card, to, version=version, warmup=warmup, command=command)
     dim, outputs = _shape(model)
     card = check_card(card, dim=dim, outputs=outputs)

@@ -21,6 +21,7 @@ from asym_keras import datasets, presets
 from serving import export
 from serving.card import verify
 from serving.export import export_model
+from serving.exporting import sources
 from serving.exporting.check import Served
 from serving.versions import WARMUP_FILE, find_versions
 from trainers import mnist
@@ -183,6 +184,31 @@ def test_command_exports_presets(packaged_file, tmp_path, monkeypatch):
     assert [one.name, every.name] == ["1", "2"]
     for path in (one, every):
         assert_answers(path, x, reference(x)[0])
+
+
+def test_half_presets_leave_nested_ones_in_float32(monkeypatch, tmp_path, caplog):
+    """Every preset is written, and it is told which are not as they were asked for."""
+    cards = [{"name": "a"}, {"name": "many", "widths": [2, 8]}, {"name": "z"}]
+    written = {}
+
+    def written_as(model, card, to, *, half, **_):
+        written[card["name"]] = half
+        return tmp_path / card["name"]
+
+    monkeypatch.setattr(sources, "presets", lambda: [sources.Source(None, c) for c in cards])
+    monkeypatch.setattr(export, "export_model", written_as)
+    with caplog.at_level(logging.INFO, "serving.export"):
+        export.main(["--presets", "--half", "--to", str(tmp_path)])
+    assert written == {"a": True, "many": False, "z": True}
+    assert "many: float32 weights, since --half is not for nested models" in caplog.text
+    assert "a: float32" not in caplog.text
+
+
+def test_half_of_a_nested_run_is_refused_before_it_is_loaded(tmp_path, capsys):
+    (tmp_path / "metrics.json").write_text('{"widths": {}}')
+    with pytest.raises(SystemExit):
+        export.main([str(tmp_path), "--half"])
+    assert "--half: expected a run of one width, received" in capsys.readouterr().err
 
 
 @pytest.mark.slow

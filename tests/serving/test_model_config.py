@@ -57,6 +57,13 @@ def test_policies_and_labels(models):
     assert everything.model_version_policy.WhichOneof("policy_choice") == "all"
 
 
+@pytest.mark.parametrize("versions", [["a=1", "all"], ["all", "a=1"], ["latest", "a=1", "all"]])
+def test_versions_of_one_model_go_before_those_of_all(models, versions):
+    a, b = model_config.build(models, versions=versions).model_config_list.config
+    assert list(a.model_version_policy.specific.versions) == [1]
+    assert b.model_version_policy.WhichOneof("policy_choice") == "all"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

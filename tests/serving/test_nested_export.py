@@ -14,6 +14,7 @@ from crossed import some_slow
 
 import asym_keras as ak
 from asym_keras import presets
+from asym_keras.nesting.sure import FirstSure
 from asym_keras.runs import load_run
 from serving.card import verify
 from serving.client import connect
@@ -112,6 +113,65 @@ def test_narrow_signatures_do_not_compute_wide_ones(tmp_path):
         assert (answer["classes"].numpy() == answer["scores"].numpy().argmax(axis=1)).all()
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.9])
+def test_anytime_is_never_sure_of_a_row_with_nan(threshold):
+    """In the graph as in Keras: such a row goes to a wider network, and has no class."""
+    nan = np.nan
+    logits = np.float32(
+        [
+            [[nan, 0, 0], [1, 2, 3]],
+            [[9, 0, 0], [0, 1, 2]],
+            [[nan] * 3, [5, nan, 0]],
+            [[nan] * 3] * 2,
+        ]
+    )
+    heads = [lambda features: features[:, 0], lambda features: features[:, 1]]
+    answer = nested_export._first_sure(lambda x: x, heads, [2, 8], threshold)(tf.constant(logits))
+    assert answer["width"].numpy().tolist() == [8, 2, 8, 8]
+    assert answer["classes"].numpy().tolist() == [2, 0, -1, -1]
+    chosen = FirstSure((2, 8), threshold)(logits)
+    np.testing.assert_array_equal(answer["width"], chosen["width"])
+    np.testing.assert_array_equal(answer["scores"], chosen["outputs"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["classes", "special", "width"])
+def test_an_answer_to_nan_is_seen_before_there_is_a_version(fault, tmp_path, monkeypatch):
+    model, _ = nested_model("pixels")
+    if fault == "classes":
+        nearest = nested_export.with_classes
+        monkeypatch.setattr(
+            nested_export,
+            "with_classes",
+            lambda s: nearest(s) | {"classes": tf.argmax(s, axis=-1)},
+        )
+    elif fault == "width":
+        sure = nested_export.sureness
+        monkeypatch.setattr(
+            nested_export,
+            "sureness",
+            lambda s, logits: tf.where(tf.math.is_nan(sure(s, logits)), 1.0, sure(s, logits)),
+        )
+    else:
+        frozen = nested_export._frozen
+
+        def numbers(part):
+            call = frozen(part)
+            return lambda x: tf.where(tf.math.is_nan(call(x)), 0.0, call(x))
+
+        monkeypatch.setattr(nested_export, "_frozen", numbers)
+    told = {
+        "classes": "the classes of the scores",
+        "special": "no numbers where",
+        "width": "sure of no row",
+    }
+    with pytest.raises(ValueError, match=told[fault]):
+        export_model(
+            model, card_of("pixels", model, anytime={"threshold": 0.9}), tmp_path, warmup=False
+        )
+    assert not [*(tmp_path / "many").glob("[0-9]*")]
+
+
 def test_a_difference_is_seen_before_there_is_a_version(tmp_path, monkeypatch):
     model, _ = nested_model("pixels")
     frozen = nested_export._frozen
@@ -121,7 +181,7 @@ def test_a_difference_is_seen_before_there_is_a_version(tmp_path, monkeypatch):
         return lambda x: call(x) * (1.0001 if part.output_shape[-1] == 3 else 1.0)
 
     monkeypatch.setattr(nested_export, "_frozen", wrong)
-    with pytest.raises(ValueError, match="within 1e-05 of the Keras model's outputs"):
+    with pytest.raises(ValueError, match="within 1e-05 of the Keras model's"):
         export_model(model, card_of("pixels", model), tmp_path)
     assert not [*(tmp_path / "many").glob("[0-9]*")]
 

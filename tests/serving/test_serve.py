@@ -140,11 +140,13 @@ def test_damaged_models_alone_are_an_error(models, fake, monkeypatch, capsys):
 
 
 def test_batching_warns_of_what_it_merges(models, fake):
-    with command("--models", models, "--rest-port", 0, "--grpc-port", 0, "--batching") as process:
+    flags = ["--models", models, "--rest-port", 0, "--grpc-port", 0, "--batching", "--image", "x"]
+    with command(*flags) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, log = process.communicate(timeout=20)
     assert "only where every client is your own" in log
+    assert f"--image is not used: {launch.BINARY} on PATH comes first" in log
 
 
 @pytest.mark.parametrize(
@@ -156,6 +158,8 @@ def test_batching_warns_of_what_it_merges(models, fake):
         (["--rest-port", "70000"], "expected a port from 0 to 65535"),
         (["--threads", "0"], "--threads: expected a number above 0, received 0"),
         (["--poll-seconds", "-1"], "--poll-seconds: expected a number from 0 on"),
+        (["--max-batch-size", "128"], "--max-batch-size: expected --batching beside it"),
+        (["--batch-timeout-micros", "0"], "--batch-timeout-micros: expected --batching beside it"),
     ],
 )
 def test_flags_that_are_refused(models, capsys, arguments, message):
@@ -164,9 +168,29 @@ def test_flags_that_are_refused(models, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_faults_of_the_preview_flags(models, capsys):
-    assert serve.main(["--models", str(models), "--preview", "--batching"]) == 1
-    assert "--batching: expected the real server" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--batching"],
+        ["--max-batch-size", "128"],  # the default, but it was asked for
+        ["--load-retries", "0"],
+        ["--start-timeout", "120"],
+        ["--image", launch.IMAGE],
+        ["--skip-damaged", "--verbose"],
+    ],
+)
+def test_the_preview_refuses_flags_of_the_real_server(models, capsys, given):
+    with pytest.raises(SystemExit):
+        serve.main(["--models", str(models), "--preview", *given])
+    names = ", ".join(text for text in given if text.startswith("--"))
+    assert f"{names}: expected the real server, received --preview" in capsys.readouterr().err
+
+
+def test_flags_that_were_not_given_have_their_defaults(models):
+    for more in ([], ["--preview"], ["--batching"]):
+        flags = serve._parse(["--models", str(models), *more])
+        assert (flags.max_batch_size, flags.timeout_micros) == (128, 0)
+        assert (flags.load_retries, flags.start_seconds) == (0, 120.0)
 
 
 @pytest.mark.parametrize("flag", ["--rest-port", "--grpc-port"])
