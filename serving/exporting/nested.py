@@ -216,11 +216,10 @@ def check(folder: str | os.PathLike[str], model: keras.Model, card: dict[str, An
 def _expected(name: str, outputs: np.ndarray, used: np.ndarray | None, card: dict) -> dict:
     """What a signature is to answer, of the model's outputs (n, P, K); `used` are its widths."""
     widths = card["widths"]
+    by_width = {width_signature(width): place for place, width in enumerate(widths)}
+    place: Any = by_width.get(name, len(widths) - 1)
     if used is not None:
         place = np.searchsorted(widths, used)
-    else:
-        by_width = {width_signature(width): place for place, width in enumerate(widths)}
-        place = by_width.get(name, len(widths) - 1)
     answers = by_signature(card, outputs[np.arange(len(outputs)), place])
     return answers[name if name in METHODS else "serving_default"]
 

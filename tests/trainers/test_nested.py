@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import json
 import types
 
-import keras
 import numpy as np
 import pytest
 
 import asym_keras as ak
-from trainers import nested, sweep
-from trainers.common import cli
+from trainers import nested
 from trainers.nested import run as nested_run
 from trainers.nested.data import Rows, split
-from trainers.sweep.folder import SweepFolder
 
 WIDTHS = (2, 4, 17)
 
@@ -48,32 +44,6 @@ def test_bad_flags(flags, message, capsys):
         nested.main(flags)
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--keep", "20"], "--keep: expected it without --nested"),
-        (["--rates", "0.1:0.01"], "--rates: expected LOW:HIGH with LOW at most HIGH"),
-    ],
-)
-def test_bad_flags_of_nested_sweeps(flags, message, capsys):
-    with pytest.raises(SystemExit):
-        sweep.main(["--task", "mnist", "--nested", *flags])
-    assert message in capsys.readouterr().err
-
-
-def test_a_sweep_may_propose_any_alpha_at_gamma_1(tmp_path):
-    """It has no effect there; the command that `best.json` prints must not be refused."""
-    from trainers.sweep import nested as nested_sweep
-
-    config = sweep.Config(nested="4")
-    trials = nested_sweep.NestedTrials(config, SweepFolder(tmp_path))
-    values = {"gamma": 0.99999, "alpha": 0.3, "learning_rate": 0.01}
-    one = trials.config({**values, "weights_gamma": 0.5, "weights_alpha": 0.5}, tmp_path)
-    assert (one.gamma, one.alpha) == (1.0, 0.4)
-    words = nested_sweep.run_command(one).split()[3:]
-    assert cli.parse_config(nested.Config, words, module="m", description=None).gamma == 1.0
 
 
 def test_table_has_means_deviations_and_costs():
@@ -206,25 +176,6 @@ def test_readouts_begin_at_zero_and_nodes_do_not():
     assert model.get_layer("nodes").kernel.numpy().all()
 
 
-def test_a_run_of_other_rows_and_readouts_does_not_go_on(tmp_path):
-    """An earlier version left the last rows out, and began with random readouts."""
-    from trainers.nested import training
-
-    plain = nested.Config(task="mnist", resume=True)
-    assert plain.methods() == {"first readouts": "zeros"}
-    fewer = nested.Config(task="energy", examples=100)
-    for config in (fewer, dataclasses.replace(plain, held_out=0.1)):
-        assert config.methods() == {"first readouts": "zeros", "left-out rows": "drawn"}
-    folder = training.NestedFolder(tmp_path / "r")
-    folder.open(plain, {"command": "", "dataset": {"fingerprint": "0"}})
-    folder.check(plain)
-    content = folder.read("config.json")
-    del content["methods"]
-    folder.write("config.json", content)
-    with pytest.raises(ValueError, match=r"other first readouts \(zeros here\)"):
-        folder.check(plain)
-
-
 @pytest.mark.slow
 def test_a_killed_run_goes_on_after_its_last_epoch(file, tmp_path, monkeypatch, capsys):
     from trainers.nested import training
@@ -259,39 +210,6 @@ def test_a_killed_run_goes_on_after_its_last_epoch(file, tmp_path, monkeypatch, 
     assert done == [3, 4, 5]
     steps = [row["step"] for row in ak.load_run(tmp_path / "r").history.rows]
     assert steps == [10, 20, 30, 40, 50, 60]
-
-
-def test_a_kill_while_a_backup_is_written_leaves_the_epoch_before(tmp_path, monkeypatch):
-    """Weights, Adam's moments and the epoch are one file, and the old one stays until then."""
-    from trainers.nested import training
-
-    def network(start):
-        layer = keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(start))
-        model = keras.Sequential([keras.Input((2,)), layer])
-        model.compile("adam", "mse")
-        return model, training.Backup(tmp_path / "checkpoint", model)
-
-    model, backup = network(1.0)
-    assert backup.restore() == 0
-    model.optimizer.apply([np.ones((2, 1)), np.ones(1)], model.trainable_variables)
-    backup.on_epoch_end(0)
-    kept = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
-    model.layers[0].kernel.assign([[5.0], [5.0]])
-
-    def killed(file, **arrays):
-        file.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(np, "savez", killed)
-    with pytest.raises(KeyboardInterrupt):
-        backup.on_epoch_end(1)
-    model, backup = network(2.0)
-    assert backup.restore() == 1
-    again = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
-    assert len(again) == len(kept) > 6
-    for theirs, ours in zip(kept, again, strict=True):
-        np.testing.assert_array_equal(theirs, ours)
-    assert model.optimizer.iterations.numpy() == 1
 
 
 def test_the_goal_of_anytime_is_of_the_outputs_that_it_is_chosen_on(monkeypatch):
@@ -343,46 +261,3 @@ def test_a_table_is_a_regression(tmp_path):
     risks = {row["width"]: row["test_risk"] for row in rows}
     assert risks[17] < 0.1
     assert "test_accuracy" not in rows[0]
-
-
-@pytest.mark.parametrize("error", [None, ValueError("out of memory")])
-def test_a_trial_of_a_nested_sweep_leaves_nothing_in_memory(error, tmp_path, monkeypatch):
-    from trainers.nested import training
-    from trainers.sweep.nested import NestedTrials
-
-    done = []
-
-    def run(*_, **__):
-        done.append("trained")
-        if error:
-            raise error
-        return {"total_seconds": 1.0, "widths": {"4": {"accuracy": 0.5, "risk": 1.0}}}
-
-    monkeypatch.setattr(training, "run", run)
-    monkeypatch.setattr(keras.utils, "clear_session", lambda: done.append("cleared"))
-    monkeypatch.setattr(nested.Config, "load", lambda self: None)
-    config = sweep.Config(nested="4", out_dir=str(tmp_path / "s"))
-    folder = SweepFolder(config.path())
-    folder.open(config, "")
-    trials = NestedTrials(config, folder)
-    monkeypatch.setattr(NestedTrials, "_device", "cpu")
-    values = {"gamma": 0.5, "alpha": 0.4, "learning_rate": 0.01}
-    values |= {"weights_gamma": 0.5, "weights_alpha": 0.5}
-    with contextlib.nullcontext() if error is None else pytest.raises(ValueError, match="memory"):
-        trials.run("0", values)
-    assert done == ["trained", "cleared"]
-
-
-@pytest.mark.slow
-def test_sweep_judges_by_the_mean_over_widths(tmp_path):
-    pytest.importorskip("keras_tuner")
-    flags = ["--task", "mnist", "--nested", "4,16", "--epochs", "1", "--trials", "2"]
-    best = sweep.main([*flags, "--tuner", "random", "--out-dir", str(tmp_path / "s"), "--quiet"])
-    found = best["validation"]
-    mean = (found["val_accuracy_4"] + found["val_accuracy_16"]) / 2
-    assert best["value"] == found["val_accuracy_mean"] == pytest.approx(mean)
-    trials = table_of(tmp_path / "s" / "trials.csv")
-    assert best["value"] == max(float(row["objective"]) for row in trials)
-    one = ak.load_run(best["folder"])
-    assert one.config["weights"] == f"{best['weights_gamma']:g}:{best['weights_alpha']:g}"
-    assert set(best["test"]) == {"4", "16"}

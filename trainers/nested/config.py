@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asym_keras as ak
 from trainers.common.config import Flags, knob, shared
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 MODULE = "trainers.nested"
 WIDTHS = "20,50,100,200,500,2000"
 RATES = "0.001,0.003,0.01,0.03"
-PLAIN = {"gamma": 1.0, "alpha": 0.4}  # no scaling: alpha has no effect, and stays its default
+PLAIN: dict[str, Any] = {
+    "gamma": 1.0,
+    "alpha": 0.4,
+}  # no scaling: alpha has no effect, and stays its default
 # What an earlier version did otherwise: random readouts at first, and the last rows left out.
 READOUTS = {"first readouts": "zeros"}
 DRAWN = {"left-out rows": "drawn"}

@@ -171,8 +171,9 @@ def many(config: Config, data: Dataset, steps: int) -> keras.Model:
     """The nested network, compiled."""
     width = config.all_widths()[-1]
     # Readouts of small widths, drawn for so few features, would outweigh the others at first.
-    begin = {"steps": steps, "rate": config.learning_rate, "readout": "zeros"}
-    one = networks.build(config, data, width, **begin)
+    one = networks.build(
+        config, data, width, steps=steps, rate=config.learning_rate, readout="zeros"
+    )
     return nested(one, config.all_widths(), shared=config.one_readout, weights=config.law())
 
 

@@ -1,0 +1,63 @@
+"""What a nested run goes on from: its own backup, whole, and no other."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from trainers import nested
+
+
+def test_a_run_of_other_rows_and_readouts_does_not_go_on(tmp_path):
+    """An earlier version left the last rows out, and began with random readouts."""
+    from trainers.nested import training
+
+    plain = nested.Config(task="mnist", resume=True)
+    assert plain.methods() == {"first readouts": "zeros"}
+    fewer = nested.Config(task="energy", examples=100)
+    for config in (fewer, dataclasses.replace(plain, held_out=0.1)):
+        assert config.methods() == {"first readouts": "zeros", "left-out rows": "drawn"}
+    folder = training.NestedFolder(tmp_path / "r")
+    folder.open(plain, {"command": "", "dataset": {"fingerprint": "0"}})
+    folder.check(plain)
+    content = folder.read("config.json")
+    del content["methods"]
+    folder.write("config.json", content)
+    with pytest.raises(ValueError, match=r"other first readouts \(zeros here\)"):
+        folder.check(plain)
+
+
+def test_a_kill_while_a_backup_is_written_leaves_the_epoch_before(tmp_path, monkeypatch):
+    """Weights, Adam's moments and the epoch are one file, and the old one stays until then."""
+    from trainers.nested import training
+
+    def network(start):
+        layer = keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(start))
+        model = keras.Sequential([keras.Input((2,)), layer])
+        model.compile("adam", "mse")
+        return model, training.Backup(tmp_path / "checkpoint", model)
+
+    model, backup = network(1.0)
+    assert backup.restore() == 0
+    model.optimizer.apply([np.ones((2, 1)), np.ones(1)], model.trainable_variables)
+    backup.on_epoch_end(0)
+    kept = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+    model.layers[0].kernel.assign([[5.0], [5.0]])
+
+    def killed(file, **arrays):
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", killed)
+    with pytest.raises(KeyboardInterrupt):
+        backup.on_epoch_end(1)
+    model, backup = network(2.0)
+    assert backup.restore() == 1
+    again = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+    assert len(again) == len(kept) > 6
+    for theirs, ours in zip(kept, again, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+    assert model.optimizer.iterations.numpy() == 1
