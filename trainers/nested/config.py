@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 MODULE = "trainers.nested"
 WIDTHS = "20,50,100,200,500,2000"
 RATES = "0.001,0.003,0.01,0.03"
-PLAIN: dict[str, Any] = {
-    "gamma": 1.0,
-    "alpha": 0.4,
-}  # no scaling: alpha has no effect, and stays its default
+# No scaling: alpha has no effect, and stays its default.
+PLAIN: dict[str, Any] = {"gamma": 1.0, "alpha": 0.4}
 # What an earlier version did otherwise: random readouts at first, and the last rows left out.
 READOUTS = {"first readouts": "zeros"}
 DRAWN = {"left-out rows": "drawn"}
