@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
+import keras
 import pytest
 
 from trainers import sweep
@@ -19,8 +20,10 @@ SAME = 0.009  # a hundredth, less the rounding to four digits
 
 
 @pytest.fixture(autouse=True)
-def extra():
+def extra(monkeypatch):
     pytest.importorskip("keras_tuner")
+    # It collects garbage after each trial, which takes longer than all else here.
+    monkeypatch.setattr(keras.utils, "clear_session", lambda: None)
 
 
 def parse(*argv):
