@@ -62,7 +62,8 @@ def from_preset(name: str, width: int | None = None) -> keras.Model:
             f"from_preset: expected a nested preset for width={width!r}, received {name!r}, which "
             "has one width. Leave it out."
         )
-    import asym_keras.nesting  # noqa: F401 - Keras learns of its layers
+    if widths is not None:
+        import asym_keras.nesting  # noqa: F401 - Keras learns of its layers
     from asym_keras.models import load_model  # loads TensorFlow
 
     try:
