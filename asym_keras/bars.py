@@ -25,6 +25,13 @@ def progress_bar(*iterable: Any, **options: Any) -> Any:
     return _Lines(*iterable, **{**options, "bar_format": _FORM})
 
 
+def fit_verbosity(quiet: bool) -> int:
+    """What `fit` takes as `verbose`: Keras's bar on a terminal, elsewhere a line each epoch."""
+    if quiet or sys.stdout is None:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
+
+
 class _Lines(std.tqdm):
     """A bar as lines of text."""
 

@@ -112,6 +112,15 @@ def test_bar_on_a_terminal_is_tqdms_own(monkeypatch):
         assert not isinstance(bar, bars._Lines)
 
 
+def test_epochs_are_lines_where_nobody_watches(monkeypatch):
+    for stdout, quiet, verbose in ((Terminal(), False, 1), (io.StringIO(), False, 2)):
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert bars.fit_verbosity(quiet) == verbose
+        assert bars.fit_verbosity(True) == 0
+    monkeypatch.setattr(sys, "stdout", None)
+    assert bars.fit_verbosity(False) == 0
+
+
 NOTICES = "I0000 00:00:1 port.cc:153] oneDNN custom operations are on."
 WARNINGS = "W0000 00:00:1 gpu_device.cc:2342] Cannot dlopen some GPU libraries."
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import asym_keras as ak
+from asym_keras.bars import fit_verbosity
 from asym_keras.datasets import Dataset
 from asym_keras.files import write_text
 from asym_keras.plotting.styles import style_of_pair
@@ -152,7 +153,7 @@ class _Cell:
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=False,
         )
-        options = {"epochs": config.epochs, "verbose": 0 if config.quiet else 1}
+        options = {"epochs": config.epochs, "verbose": fit_verbosity(config.quiet)}
         model.fit(images.x_train, images.labels_train, batch_size=BATCH, **options)
         return model
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 import asym_keras as ak
+from asym_keras.bars import fit_verbosity
 from asym_keras.datasets import Dataset
 from asym_keras.nesting import nested
 from asym_keras.run_settings import OPERATIONAL
@@ -141,7 +142,7 @@ def _train(
         held_out=held_out,
         done=done,
         callbacks=[*callbacks, backup],
-        verbose=0 if config.quiet else 1,
+        verbose=fit_verbosity(config.quiet),
     )
     folder.save(model)
     asked = test_rows(data) if judged == "test" else held_out
