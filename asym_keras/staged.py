@@ -60,7 +60,7 @@ class Anytime:
         left, used = np.arange(count), np.zeros(count, int)
         outputs: Any = None
         for width, head in zip(self.widths, self.heads, strict=True):
-            found = head.predict(take(x, left), batch_size, verbose=0)
+            found = _answers(head, take(x, left), batch_size)
             if outputs is None:
                 outputs = np.empty((count, *found.shape[1:]), found.dtype)
             outputs[left], used[left] = found, width
@@ -180,6 +180,14 @@ def stages(model: keras.Model) -> tuple[keras.Model | None, tuple[keras.Model, .
     trunk = None if tensor is None else keras.Model(input_structure(model), tensor)
     rest = model if tensor is None else keras.Model(tensor, model.outputs[0])
     return trunk, tuple(prune_prefix(rest, readout, width) for width in readout.widths)
+
+
+def _answers(head: keras.Model, x: Any, batch_size: int) -> np.ndarray:
+    """Outputs of a small network. `predict` would compile each head, and TensorFlow would warn."""
+    count = len(keras.tree.flatten(x)[0])
+    slices = [slice(i, i + batch_size) for i in range(0, count, batch_size)]
+    parts = [head(take(x, rows), training=False) for rows in slices]
+    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
 
 
 def _chosen(
