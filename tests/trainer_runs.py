@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 
 from trainers import mnist
 from trainers.common import cli
@@ -25,6 +26,17 @@ def small_data(path, *, kind="vectors"):
         arrays |= {f"x_{part}": x, f"y_{part}": y}
     np.savez(path, **arrays)
     return str(path)
+
+
+def refuses_an_earlier_version(folder, config, match):
+    """Opens `folder`; what is there goes on, and does not once its methods are those of before."""
+    folder.open(config, {"command": "python ...", "dataset": {"fingerprint": "0"}})
+    folder.check(config)
+    content = folder.read("config.json")
+    del content["methods"]
+    folder.write("config.json", content)
+    with pytest.raises(ValueError, match=match):
+        folder.check(config)
 
 
 def parse(*argv):

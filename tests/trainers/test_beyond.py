@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+from trainer_runs import refuses_an_earlier_version
 
 import asym_keras as ak
 from asym_keras.pruning import prune
@@ -84,14 +85,8 @@ def test_cells_and_runs_whose_refits_were_by_ridge_regression_are_not_taken(tmp_
     with pytest.raises(Trained, match=cell.name):
         beyond_one_training.run(config, "")
     run = beyond_budget.Config(resume=True)
-    there = RunFolder(tmp_path / "run")
-    there.open(run, {"command": "python ...", "dataset": {"fingerprint": "0"}})
-    there.check(run)
-    content = there.read("config.json")
-    del content["methods"]
-    there.write("config.json", content)
-    with pytest.raises(ValueError, match=r"expected a run of this version .* other refits"):
-        there.check(run)
+    match = r"expected a run of this version .* other refits"
+    refuses_an_earlier_version(RunFolder(tmp_path / "run"), run, match)
 
 
 def test_one_training_takes_the_images_that_come_with_the_package():

@@ -7,6 +7,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from trainer_runs import refuses_an_earlier_version
 
 from trainers import nested
 
@@ -21,13 +22,7 @@ def test_a_run_of_other_rows_and_readouts_does_not_go_on(tmp_path):
     for config in (fewer, dataclasses.replace(plain, held_out=0.1)):
         assert config.methods() == {"first readouts": "zeros", "left-out rows": "drawn"}
     folder = training.NestedFolder(tmp_path / "r")
-    folder.open(plain, {"command": "", "dataset": {"fingerprint": "0"}})
-    folder.check(plain)
-    content = folder.read("config.json")
-    del content["methods"]
-    folder.write("config.json", content)
-    with pytest.raises(ValueError, match=r"other first readouts \(zeros here\)"):
-        folder.check(plain)
+    refuses_an_earlier_version(folder, plain, r"other first readouts \(zeros here\)")
 
 
 def test_a_kill_while_a_backup_is_written_leaves_the_epoch_before(tmp_path, monkeypatch):
