@@ -25,6 +25,9 @@ _OPTIONS = (
     ("grpc.enable_retries", 0),  # `with_retries` does it, as often as the caller wants
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5000),
+    # Channels to one address share a connection, even one that a fork left to the child, where it
+    # does not work ("Wrong file descriptor generation"). Not so with a pool for each channel.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 # What gRPC in C++ says for TF Serving beyond `--grpc_max_threads` calls, before it reads them.
 _NO_THREAD = "Server Threadpool Exhausted"
