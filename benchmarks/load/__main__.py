@@ -13,11 +13,9 @@ import sys
 from collections.abc import Sequence
 
 from asym_keras.files import user_path
-from benchmarks import load
-from benchmarks.load import report
+from benchmarks.load.plan import Plan
 from serving import commands
-from serving.client import flags, inputs, outputs
-from serving.client.client import Client
+from serving.client import flags
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -71,11 +69,17 @@ def contenders(models: Sequence[str], signatures: str) -> dict[str, tuple[str, s
 
 def run(arguments: argparse.Namespace) -> None:
     """Measures the models that the flags name, prints a table and writes the numbers."""
+    # Imported here, since they load NumPy, which `--help` does without.
+    from benchmarks.load import report
+    from benchmarks.load.measure import measure
+    from serving.client import inputs, outputs
+    from serving.client.client import Client
+
     names = [name.strip() for name in arguments.models.split(",")]
     if len(set(names)) < len(names):
         raise ValueError(f"--models: expected different names, received {arguments.models}")
     asked = contenders(names, arguments.signatures or arguments.signature)
-    plan = load.Plan(**commands.fields_of(load.Plan, arguments))
+    plan = Plan(**commands.fields_of(Plan, arguments))
     path = None if arguments.output is None else user_path(arguments.output)
     if path is not None:
         outputs.check_path(path, ".json", ".csv")
@@ -86,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.input:
         with Client(endpoints[first], timeout=plan.timeout) as client:
             rows = inputs.read_inputs(arguments.input, client.signature(signatures[first]))
-    results = load.measure(
+    results = measure(
         endpoints,
         plan,
         inputs=rows,

@@ -24,7 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import Array, machine, neighbours, program
-from benchmarks.load import Plan, Result, measure
+from benchmarks.load.measure import measure
+from benchmarks.load.plan import Plan
+from benchmarks.load.results import Result
 from benchmarks.serving import floor, models, planning, report
 from benchmarks.serving.models import Served
 from benchmarks.serving.report import Outcome

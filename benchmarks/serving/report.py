@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from benchmarks.common.neighbours import QUIET
 from benchmarks.common.report import number, percent, table
-from benchmarks.load import Result
 from benchmarks.load.report import BUSY
+from benchmarks.load.results import Result
 
 LARGEST_DIFFERENCE = 1e-5  # of an answer to Keras's, relative to the largest
 SIZE_NODES, SIZE_TARGET = 100, 15.0  # least share of the whole network's bytes, as its inverse

@@ -16,11 +16,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asym_keras.files import user_path
 from serving import commands, tether
-from serving.client import flags, inputs, outputs
-from serving.client.client import Client
+from serving.client import flags
+
+if TYPE_CHECKING:
+    from serving.client.client import Client
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
+    from serving.client import inputs, outputs
+
     path = None if arguments.output is None else user_path(arguments.output)
     if path is not None:
         outputs.check_path(path, ".npz", ".json")
@@ -81,6 +86,8 @@ def _bench(words: Sequence[str]) -> int:
 
 
 def _client(arguments: argparse.Namespace) -> Client:
+    from serving.client.client import Client  # with NumPy, which `--help` and `bench` do without
+
     return Client(flags.endpoint(arguments, arguments.model), timeout=arguments.timeout)
 
 

@@ -13,11 +13,13 @@ import pytest
 from client_grpc_server import grpc_server
 from client_servers import Model, rest_server
 
-from benchmarks.load import Plan, Result, loops, measure, report, results
 from benchmarks.load import __main__ as program
+from benchmarks.load import loops, report, results
 from benchmarks.load.__main__ import contenders
 from benchmarks.load.loops import Sample
-from benchmarks.load.measure import random_inputs
+from benchmarks.load.measure import measure, random_inputs
+from benchmarks.load.plan import Plan
+from benchmarks.load.results import Result
 from benchmarks.load.senders import sender
 from serving.client import ServingError
 from serving.client.endpoint import parse_endpoint

@@ -10,7 +10,7 @@ import sys
 import psutil
 import pytest
 
-from benchmarks.load import Result
+from benchmarks.load.results import Result
 from benchmarks.serving import __main__ as serving
 from benchmarks.serving import floor, models, planning, report, server
 

@@ -169,7 +169,7 @@ def test_help_loads_nothing_heavy(module, words):
     words = [*words, "--help"]
     code = f"import sys, runpy; sys.argv[1:] = {words}\ntry: runpy.run_module(" + (
         f"'{module}', run_name='__main__')\nfinally: print(sorted({{n.split('.')[0] for n in "
-        "sys.modules} & {'tensorflow', 'grpc', 'httpx', 'aiohttp', 'PIL', 'tqdm'}))"
+        "sys.modules} & {'tensorflow', 'grpc', 'httpx', 'aiohttp', 'PIL', 'tqdm', 'numpy'}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.load import Plan, measure
+from benchmarks.load.measure import measure
+from benchmarks.load.plan import Plan
 from serving.client import ServingError, connect
 from serving.client.__main__ import main
 from serving.client.endpoint import parse_endpoint
