@@ -72,7 +72,9 @@ def test_cells_and_runs_whose_refits_were_by_ridge_regression_are_not_taken(tmp_
     folder = tmp_path / "one-training-cells"
     folder.mkdir()
     cell = next(beyond_one_training.networks(config, [20, 50, 100, 200]))
-    (folder / f"{cell.name}-n10000-m200-e20.json").write_text("[]", encoding="utf-8")
+    for earlier in ("", "-logits"):
+        path = folder / f"{cell.name}-n10000-m200-e20{earlier}.json"
+        path.write_text("[]", encoding="utf-8")
     monkeypatch.setattr(beyond_one_training, "load_images", lambda examples: None)
 
     class Trained(Exception):
@@ -96,6 +98,39 @@ def test_one_training_takes_the_images_that_come_with_the_package():
     first = ak.datasets.load_mnist()
     np.testing.assert_array_equal(images.x_train[5_000], first.transfer.x_train[0])
     np.testing.assert_array_equal(images.y_test[0], first.y_test[0])
+
+
+def test_each_network_is_trained_at_the_rate_that_is_best_on_images_left_out(monkeypatch):
+    x = np.arange(100, dtype="float32").reshape(50, 2) / 100
+    labels = np.arange(50) % 10
+    targets = np.eye(10, dtype="float32")[labels]
+    data = ak.datasets.Dataset(
+        name="own",
+        source="counted",
+        **dict(x_train=x, y_train=targets, labels_train=labels),
+        **dict(x_test=x, y_test=targets, labels_test=labels),
+    )
+    config = beyond.Config(study="one-training", width=200, epochs=1, quiet=True)
+    cell = beyond_one_training._Cell("mlp", 20, 0)
+    trained, judged = [], {0.001: 0.2, 0.003: 0.7, 0.01: 0.7, 0.03: 0.1}
+    train = beyond_one_training._Cell._trained
+
+    def recorded(self, config, rows, rate):
+        trained.append((len(rows), rate))
+        return train(self, config, rows, rate)
+
+    def accuracy(scores, labels):
+        return (
+            judged[trained[-1][1]]
+            if len(labels) == 5
+            else float(np.mean(scores.argmax(1) == labels))
+        )
+
+    monkeypatch.setattr(beyond_one_training._Cell, "_trained", recorded)
+    monkeypatch.setattr(beyond_one_training, "_accuracy", accuracy)
+    [row] = cell.rows(config, data, [20, 50])
+    assert trained == [(45, rate) for rate in judged] + [(50, 0.003)]
+    assert (row["learning_rate"], row["kept"], row["hidden"]) == (0.003, 20, "dense")
 
 
 @pytest.mark.slow
@@ -122,5 +157,5 @@ def test_one_training_from_nothing_and_again(tmp_path, monkeypatch):
     rows = beyond.main(argv)
     assert {row["body"] for row in rows} == {"mlp", "cnn"}
     assert all(0.0 <= row["test_accuracy_refit"] <= 1.0 for row in rows)
-    monkeypatch.setattr(beyond_one_training._Cell, "_fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(beyond_one_training._Cell, "_trained", lambda *_: pytest.fail("trained"))
     assert beyond.main(argv) == rows

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 import asym_keras as ak
@@ -21,16 +22,17 @@ from trainers.common import environment
 from trainers.common.curves import pruned_on
 from trainers.common.pictures import blank, save
 from trainers.mnist import load_images
+from trainers.nested.data import Rows, split
+from trainers.nested.networks import answers
 
 logger = logging.getLogger("trainers")
 
 KEPT = (20, 50, 100, 200)
 PAIRS = ((1.0, 0.4), (0.2, 0.5), (0.0, 0.4), (0.0, 0.6))
-# Rates of Adam by body: of 0.001, 0.003, 0.01, 0.03, 0.1, 0.3 the best for an unpruned network
-# (gamma 0, alpha 0.6) after 8 epochs on 8,000 images, judged on the next 2,000 training images. The
-# layer divides by sqrt(d), so its weights are larger and move farther; convolutions allow less.
-LEARNING_RATE = {"mlp": 0.3, "cnn": 0.03}
-DENSE_LEARNING_RATE = 0.003
+# Adam's first rates that are tried for each network. The layer divides by sqrt(d), so its weights
+# are larger and move farther.
+RATES = {"asymmetrical": (0.03, 0.1, 0.3, 1.0), "dense": (0.001, 0.003, 0.01, 0.03)}
+TUNED_ON = 0.1  # share of the training images on which a rate is judged
 BATCH = 128
 
 
@@ -48,8 +50,8 @@ def run(config, command: str) -> list[dict]:
     cells = [*networks(config, kept)]
     for place, cell in enumerate(cells, start=1):
         settings = f"n{config.examples}-m{config.width}-e{config.epochs}"
-        # Without the last word, the refits were by ridge regression.
-        path = folder / f"{cell.name}-{settings}-logits.json"
+        # Without the last words, refits were by ridge regression, or rates the same for all.
+        path = folder / f"{cell.name}-{settings}-logits-tuned.json"
         if not path.is_file():
             logger.info("network %d of %d: %s", place, len(cells), cell.name)
             write_text(path, json.dumps(cell.rows(config, images, kept)) + "\n")
@@ -83,6 +85,11 @@ class _Cell:
     readout: str = "trained"
 
     @property
+    def hidden(self) -> str:
+        """The kind of its hidden layer."""
+        return "dense" if self.gamma is None else "asymmetrical"
+
+    @property
     def name(self) -> str:
         """Of its file."""
         if self.gamma is None:
@@ -90,44 +97,40 @@ class _Cell:
         return f"{self.body}-g{self.gamma:g}-a{self.alpha:g}-{self.readout}-s{self.seed}"
 
     def rows(self, config, images: Dataset, kept: Sequence[int]) -> list[dict]:
-        """Trains it; a row for each number of nodes kept."""
-        if self.gamma is not None:
-            return self._asymmetrical(config, images, kept)
-        return self._dense(config, images, kept if self.width == config.width else [self.width])
+        """Trains it at the rate that is best unpruned; a row for each number of nodes kept."""
+        train, judges = split(images, TUNED_ON)
+        assert judges is not None  # of 100 images or more
+        accuracies = {}
+        for rate in RATES[self.hidden]:
+            model = self._trained(config, train, rate)
+            accuracies[rate] = _accuracy(answers(model, judges.x), judges.y)
+        best = max(accuracies, key=accuracies.__getitem__)
+        model = self._trained(config, split(images, 0)[0], best)
+        if self.hidden == "dense":
+            rows = self._dense(images, model, kept if self.width == config.width else [self.width])
+        else:
+            rows = self._asymmetrical(images, model, kept)
+        return [self._row(best, *row) for row in rows]
 
-    def _asymmetrical(self, config, images: Dataset, kept) -> list[dict]:
-        """Rows of a network with an `AsymScaledDense`, pruned by `prune`'s rules."""
-        import keras
-
-        options: dict = {"gamma": self.gamma, "alpha": self.alpha, "seed": self.seed}
-        frozen = self.readout == "frozen"
-        head: list[keras.layers.Layer] = [
-            ak.AsymScaledDense(self.width, 10 if frozen else None, **options)
-        ]
-        head += [] if frozen else [keras.layers.Dense(10)]
-        model = self._fit(head, config, images, LEARNING_RATE[self.body])
+    def _asymmetrical(self, images: Dataset, model, kept) -> list[tuple[int, float, float]]:
+        """Nodes and accuracies, as trained and refitted, pruned by `prune`'s rules."""
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
         pruned = [self.width - k for k in reversed(kept)]
         rows = pruned_on(images, model, loss=loss, pruned=pruned, refit=True)
-        return [self._row(r["kept"], r["test_accuracy"], r["test_accuracy_refit"]) for r in rows]
+        return [(r["kept"], r["test_accuracy"], r["test_accuracy_refit"]) for r in rows]
 
-    def _dense(self, config, images: Dataset, kept) -> list[dict]:
-        """Rows of a plain network, pruned by magnitude where `kept` is less than its width."""
-        import keras
-
-        hidden, last = keras.layers.Dense(self.width, activation="relu"), keras.layers.Dense(10)
-        model = self._fit([hidden, last], config, images, DENSE_LEARNING_RATE)
-        features = keras.Model(model.inputs, hidden.output)
-        train, test = (
-            features.predict(x, verbose=0, batch_size=1000) for x in (images.x_train, images.x_test)
-        )
+    def _dense(self, images: Dataset, model, kept) -> list[tuple[int, float, float]]:
+        """The same of a plain network, pruned by magnitude where `kept` is less than its width."""
+        hidden, last = model.layers[-2:]
+        features = keras.Model(model.inputs[0], hidden.output)
+        train, test = (answers(features, x) for x in (images.x_train, images.x_test))
         incoming = np.sum(hidden.kernel.numpy() ** 2, axis=0) + hidden.bias.numpy() ** 2
         outgoing = last.kernel.numpy()
         order = np.argsort(-incoming * np.sum(outgoing**2, axis=1), kind="stable")
         train, test, outgoing = train[:, order], test[:, order], outgoing[order]
         refits = ak.pruning.refit_logits(train, images.y_train, kept, penalty="auto")
         return [
-            self._row(
+            (
                 k,
                 _accuracy(test[:, :k] @ outgoing[:k] + last.bias.numpy(), images.labels_test),
                 _accuracy(test[:, :k] @ fit.kernel + fit.bias, images.labels_test),
@@ -135,9 +138,9 @@ class _Cell:
             for k, fit in zip(kept, refits, strict=True)
         ]
 
-    def _fit(self, head: list, config, images: Dataset, learning_rate: float):
-        import keras
-
+    def _trained(self, config, rows: Rows, rate: float) -> keras.Model:
+        """The network after training on `rows`; the rate falls to zero."""
+        keras.utils.clear_session()  # or compiled functions of all networks stay in memory
         keras.utils.set_random_seed(self.seed)
         layers = keras.layers
         body: list[keras.layers.Layer] = []
@@ -147,24 +150,34 @@ class _Cell:
                 body.append(layers.Conv2D(filters, 3, padding="same", activation="relu"))
                 body.append(layers.MaxPooling2D())
             body.append(layers.Flatten())
-        model = keras.Sequential([keras.Input((images.x_train.shape[1],)), *body, *head])
+        model = keras.Sequential([keras.Input(rows.x.shape[1:]), *body, *self._head()])
+        steps = config.epochs * -(-len(rows) // BATCH)
         model.compile(
-            keras.optimizers.Adam(learning_rate),
+            keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=False,
         )
         options = {"epochs": config.epochs, "verbose": fit_verbosity(config.quiet)}
-        model.fit(images.x_train, images.labels_train, batch_size=BATCH, **options)
+        model.fit(rows.x, rows.y, batch_size=BATCH, **options)
         return model
 
-    def _row(self, kept: int, accuracy: float, refitted: float) -> dict:
+    def _head(self) -> list[keras.layers.Layer]:
+        if self.gamma is None:
+            return [keras.layers.Dense(self.width, activation="relu"), keras.layers.Dense(10)]
+        options: dict = {"gamma": self.gamma, "alpha": self.alpha, "seed": self.seed}
+        if self.readout == "frozen":
+            return [ak.AsymScaledDense(self.width, 10, **options)]
+        return [ak.AsymScaledDense(self.width, **options), keras.layers.Dense(10)]
+
+    def _row(self, rate: float, kept: int, accuracy: float, refitted: float) -> dict:
         plain = self.gamma is None
         return {
             "body": self.body,
-            "hidden": "dense" if plain else "asymmetrical",
+            "hidden": self.hidden,
             "gamma": "" if plain else self.gamma,
             "alpha": "" if plain else self.alpha,
             **{name: getattr(self, name) for name in ("readout", "seed", "width")},
+            "learning_rate": rate,
             "kept": int(kept),
             "test_accuracy": accuracy,
             "test_accuracy_refit": refitted,
