@@ -84,7 +84,11 @@ def export_any_model(
 
 
 def _pruned(model: keras.Model, keep: int) -> tuple[keras.Model, int]:
-    """The model with its most important nodes, or of a nested one the first, and their number."""
+    """The pruned model, and the number of its nodes.
+
+    A nested model keeps its first nodes. If each width has a readout of its own, the number is the
+    largest width that is not above `keep`.
+    """
     from asym_keras.importance import find_layer
     from asym_keras.nesting.model import find_readout
     from asym_keras.pruning import prune
