@@ -203,7 +203,9 @@ def _config(settings: Settings, mount: str | None = None) -> Any:
     models = config.model_config_list.config
     kept = [model for model in models if model.name not in settings.without]
     if not kept:
-        raise ValueError(f"expected a model to serve, received none but {settings.without}")
+        raise ValueError(
+            f"expected a model to serve, received only models to leave out: {settings.without}"
+        )
     del models[:]
     models.extend(kept)
     return config

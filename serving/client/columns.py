@@ -40,7 +40,8 @@ def read_columns(file: Path, signature: Signature) -> dict[str, npt.NDArray]:
     missing = [column for column in wanted if names.count(column) != 1]
     if missing:
         raise ValueError(
-            f"its first line has to name {', '.join(wanted)}, each once; see {missing}"
+            f"its first line has to name {', '.join(wanted)}, each once; "
+            f"missing or repeated: {missing}"
         )
     if len(lines) < 2:
         raise ValueError("no row below its names")

@@ -101,4 +101,6 @@ def export_model(
 def _refuse(arguments: dict[str, Any], needed: str) -> None:
     given = [name for name, value in arguments.items() if value is not None]
     if given:
-        raise ValueError(f"{', '.join(given)}: expected {needed}, received another. Leave it out.")
+        raise ValueError(
+            f"{', '.join(given)}: expected {needed}, received another kind of model. Leave it out."
+        )

@@ -176,7 +176,7 @@ class Store:
             try:
                 self.poll()
             except Exception:  # whatever the folders hold, the thread must go on
-                logger.exception("polling failed; it goes on")
+                logger.exception("a look for versions failed; the next one comes as usual")
 
     def _follow(self, name: str, found: dict[int, Path], candidates: list[int], count: int) -> None:
         with self._lock:
