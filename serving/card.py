@@ -30,7 +30,7 @@ _KEYS = {
 
 
 def portable_command(command: str) -> str:
-    """`command` without folders of this machine: of an absolute path the last part remains.
+    """`command` without folders of this machine: only the last part of an absolute path remains.
 
     Example:
         >>> portable_command("python -m trainers.mnist --out-dir /home/me/runs/mnist")
@@ -117,8 +117,8 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The card of a version, as it stands there.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: It is damaged.
+        FileNotFoundError: There is no card.
+        ValueError: The card is damaged.
     """
     path = Path(folder) / FILE
     if not path.is_file():

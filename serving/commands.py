@@ -68,7 +68,7 @@ def status_of(
         work()
     except KeyboardInterrupt:
         return 130
-    except UnicodeEncodeError as error:  # its own words do not name the path
+    except UnicodeEncodeError as error:  # its own message does not name the path
         if debug:
             raise
         before, after = error.object[: error.start], error.object[error.start :]

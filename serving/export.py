@@ -184,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
         logging.getLogger(name).setLevel(logging.ERROR)
     command = shlex.join(["python", "-m", MODULE, *(sys.argv[1:] if argv is None else argv)])
     paths: list[Path] = []
-    # A card of the user's own may hold values of any type.
+    # A user's own card may hold values of any type, so reading it may raise a TypeError.
     status = commands.status_of(
         lambda: paths.extend(run(flags, command)), debug=flags.debug, also=(TypeError,)
     )

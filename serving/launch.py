@@ -98,8 +98,7 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
         logger.warning(told, settings.models)
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         command, stop = _command(program, settings, Path(folder))
-        # The server gets a session of its own, so that Ctrl-C does not reach it: only `_stop` ends
-        # it.
+        # In a session of its own the server gets no Ctrl-C, so that `_stop` alone ends it.
         with tether.tied(stop or ()) as tie:
             process = subprocess.Popen(
                 command,

@@ -84,7 +84,7 @@ class Signature:
         """Answers to inputs without rows: empty outputs by name. A free length is 0.
 
         Raises:
-            ValueError: The first axis of an output is not free, so that it can't have no rows.
+            ValueError: The first axis of an output has a fixed length.
         """
         answers = {}
         for name, spec in self.outputs.items():

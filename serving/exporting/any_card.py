@@ -1,4 +1,4 @@
-"""The card and the README of any Keras model, of which no run is known."""
+"""The card and the README of any Keras model, which comes without a run."""
 
 from __future__ import annotations
 

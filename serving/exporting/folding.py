@@ -99,7 +99,7 @@ def fold(model: keras.Model) -> Chain | None:
 
 
 def _layers(model: keras.Model) -> list | None:
-    """The layers from the input to the output, if each one takes the layer before it alone."""
+    """The layers from input to output, if each takes only the output of the one before it."""
     if not is_graph(model) or len(model.outputs) != 1 or len(model.inputs) != 1:
         return None
     layers: list = []

@@ -13,7 +13,7 @@ from trainers.common.reload import reload_data
 if TYPE_CHECKING:
     from asym_keras.runs import Run
 
-_ROWS = 1000  # that go through the network at once
+_ROWS = 1000  # rows that go through the network at once
 
 
 def measure_of(run: Run, *, refitted: bool) -> Callable[[Callable], dict[str, float]]:

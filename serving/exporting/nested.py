@@ -167,7 +167,7 @@ def _first_sure(shared: Callable, heads: list, widths: list[int], threshold: flo
 def _wider(
     head: Callable, width: int, features: Any, scores: Any, used: Any, unsure: Any
 ) -> tuple[Any, Any]:
-    """Scores and widths, where rows are `unsure` those of a wider network."""
+    """The scores and widths, with those of a wider network in the `unsure` rows."""
     rows = tf.where(unsure)
     found = head(tf.gather(features, rows[:, 0]))
     widths = tf.fill([tf.shape(rows)[0]], tf.constant(width, tf.int64))

@@ -27,7 +27,7 @@ class Network:
     Attributes:
         outputs: function, raw values float32 (n, d) -> float32 (n, K).
         features: function, raw values float32 (n, d) -> `sqrt(lambda) sigma(z)`, float32 (n, k).
-            None: the model has no one `AsymScaledDense` that it calls itself, and once.
+            None: the model does not itself call exactly one `AsymScaledDense` exactly once.
         chain: the `Chain` that it computes. None: it runs the model's own call.
     """
 
