@@ -5,8 +5,8 @@
     python -m serving.serve --models saved_models --preview
     python -m serving.client predict --model mnist_gamma0_k100 --input digit.png
 
-`export_model` is the export in Python. `package` makes of a run a network that takes raw values,
-and `export` a SavedModel of it or of any Keras model; `serve` starts a server, `client` asks it,
+`export_model` is the export in Python. `package` turns a run into a network that takes raw values,
+`export` turns it, or any Keras model, into a SavedModel, `serve` starts a server, `client` asks it,
 and `demo` shows it in a browser. Packages of the extra `serving` are imported when they are used.
 """
 
@@ -17,5 +17,5 @@ from typing import Any
 def __getattr__(name: str) -> Any:
     if name != "export_model":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Imported when it is used: most of what is in this package needs neither Keras nor an export.
+    # Imported only on use, since most modules of this package need neither Keras nor an export.
     return importlib.import_module(f"{__name__}.export").export_model

@@ -21,13 +21,16 @@ def joined(host: str, port: int) -> str:
 
 
 def to_ask(host: str) -> str:
-    """Where a server that listens on `host` is asked: for every address, the loopback one."""
+    """The host at which to ask a server that listens on `host`.
+
+    A server that listens on every address is asked at the loopback.
+    """
     host = bare(host)
     return _EVERY.get(host, host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent to `host` stays in this machine, by its name or number alone."""
+    """Whether what is sent to `host` stays in this machine. Looks up no name."""
     host = bare(host).rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -47,14 +50,16 @@ def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on now."""
+    """A TCP port on which nothing listens at 127.0.0.1 now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def require_free(host: str, port: int) -> None:
-    """Tries to bind a port, before anything is loaded. Port 0 is always free.
+    """Checks that a port is free by binding it, so that the error comes before models are loaded.
+
+    Port 0 is always free.
 
     Raises:
         OSError: Another program listens on the port, or this machine has no such address.

@@ -30,7 +30,7 @@ _KEYS = {
 
 
 def portable_command(command: str) -> str:
-    """`command` without folders of this machine: a path from the root becomes its last part.
+    """`command` without folders of this machine: only the last part of an absolute path remains.
 
     Example:
         >>> portable_command("python -m trainers.mnist --out-dir /home/me/runs/mnist")
@@ -52,10 +52,10 @@ def package_versions() -> dict[str, str]:
 
 
 def check_card(card: Any, *, dim: int, outputs: int) -> dict[str, Any]:
-    """`card`, if it describes a model of `dim` inputs and `outputs` outputs.
+    """Returns `card` if it describes a model of `dim` inputs and `outputs` outputs.
 
     Raises:
-        ValueError: A key is missing or its value does not fit the model; names the key.
+        ValueError: A key is missing or its value does not fit the model. The message names the key.
     """
     if not isinstance(card, dict):
         raise _error("a JSON object", f"{type(card).__name__}")
@@ -90,12 +90,12 @@ def write_card(
     """Writes `README.md` and `card.json` to a version whose other files are complete.
 
     Args:
-        folder: the version's.
-        card: from `check_card`; it stays as it is.
-        text: of `README.md`. None: that of a packaged model.
+        folder: of the version.
+        card: from `check_card`. It is not changed.
+        text: of `README.md`. None: the text for a packaged model.
 
     Returns:
-        The card with `files`, the SHA-256 of every other file in the folder.
+        The card with `files`, the SHA-256 of every file in the folder but `card.json`.
     """
     folder = Path(folder)
     (folder / README).write_text(render(card) if text is None else text, encoding="utf-8")
@@ -106,7 +106,7 @@ def write_card(
 
 
 def digests(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """SHA-256 of every file in `folder` but the card, by path with `/`."""
+    """SHA-256 of every file in `folder` but the card, by its path in the folder, with `/`."""
     folder = Path(folder)
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / FILE)
     sums = (hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
@@ -117,8 +117,8 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The card of a version, as it stands there.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: It is damaged.
+        FileNotFoundError: There is no card.
+        ValueError: The card is damaged.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -144,7 +144,7 @@ def verify(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no card.
-        ValueError: A file is missing, has changed, or is not in the card; names the file.
+        ValueError: A file is missing, has changed, or is not in the card. The message names it.
 
     Example:
         >>> verify("saved_models/mnist_gamma0_k100/1")["kept"]

@@ -23,8 +23,8 @@ HTTP_STATUS = {
     "DATA_LOSS": 500,
     "UNAUTHENTICATED": 401,
 }
-# Where several codes share a status, the most likely one; 413 comes from proxies and the preview,
-# 502 from a gateway whose server does not answer, as while it starts.
+# The code for an HTTP status; where several codes share a status, the most likely one. Proxies and
+# the preview send 413. A gateway sends 502 if its server does not answer, as while it starts.
 _CODE = {status: code for code, status in HTTP_STATUS.items()} | {
     400: "INVALID_ARGUMENT",
     409: "ABORTED",
@@ -33,7 +33,7 @@ _CODE = {status: code for code, status in HTTP_STATUS.items()} | {
     502: "UNAVAILABLE",
 }
 
-# The names of `tensorflow.DataType` and of the NumPy dtypes for them. Strings are objects: bytes.
+# NumPy dtypes by their names in `tensorflow.DataType`. Strings are arrays of objects, each bytes.
 NUMPY_DTYPES = {
     "DT_FLOAT": "float32",
     "DT_DOUBLE": "float64",

@@ -15,7 +15,7 @@ from asym_keras.streams import open_closed_streams
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser for `python -m MODULE`; its help shows `description` with the line breaks it has."""
+    """A parser for `python -m MODULE`; its help keeps the line breaks of `description`."""
     lines = argparse.RawDescriptionHelpFormatter
     return argparse.ArgumentParser(
         f"python -m {module}", description=description, formatter_class=lines, allow_abbrev=False
@@ -23,13 +23,13 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def fields_of(kind: Any, flags: argparse.Namespace) -> dict[str, Any]:
-    """The flags whose names are those of fields of the dataclass `kind`."""
+    """The flags that are named as fields of the dataclass `kind`, with their values."""
     names = [field.name for field in dataclasses.fields(kind)]
     return {name: value for name, value in vars(flags).items() if name in names}
 
 
 def port(text: str) -> int:
-    """The port that a flag names; 0 stands for any free one."""
+    """The port in the text of a flag; 0 stands for any free one."""
     number = int(text)
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, received {text}")
@@ -37,7 +37,7 @@ def port(text: str) -> int:
 
 
 def ending_signals() -> list[signal.Signals]:
-    """The signals that end a server: Ctrl-C, SIGTERM, and SIGHUP unless nohup has it ignored."""
+    """The signals that end a server: SIGINT, SIGTERM, and SIGHUP unless nohup has it ignored."""
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return numbers[:-1] if ignored else numbers
@@ -53,12 +53,12 @@ def start_log(level: int = logging.INFO) -> None:
 def status_of(
     work: Callable[[], object], *, debug: bool = False, also: tuple[type[Exception], ...] = ()
 ) -> int:
-    """Runs `work`, and tells of an error that the user can mend in one line instead of a traceback.
+    """Runs `work`; an error that the user can mend is printed as one line, without a traceback.
 
     Args:
         work: what the command does.
-        debug: whether such an error keeps its traceback.
-        also: further kinds of errors to be told so.
+        debug: whether to show the traceback of such an error.
+        also: further kinds of errors that the user can mend.
 
     Returns:
         The exit status: 0, 1 after an error, 130 after Ctrl-C.
@@ -68,7 +68,7 @@ def status_of(
         work()
     except KeyboardInterrupt:
         return 130
-    except UnicodeEncodeError as error:  # its own words do not name the path
+    except UnicodeEncodeError as error:  # its own message does not name the path
         if debug:
             raise
         before, after = error.object[: error.start], error.object[error.start :]

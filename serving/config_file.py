@@ -15,13 +15,14 @@ def read(path: str | os.PathLike, *, models: str | os.PathLike | None = None) ->
 
     Args:
         path: text of a `ModelServerConfig` with a list of models.
-        models: folder of models to serve from instead of that in the file: of each base path the
-            last part counts. So a file that is meant for a container can be tried here.
+        models: folder that replaces the folders in the file: of each base path only the last part
+            counts. So a file that is meant for a container can be tried here.
 
     Raises:
         OSError: The file can't be read.
         ModuleNotFoundError: The extra `serving` is not installed.
-        ValueError: It is no such file, names a model twice, or has a path that is not absolute.
+        ValueError: The file is no such text, names no model or one model twice, or has a base path
+            that is not absolute.
     """
     module = extra.load("tensorflow_serving.config.model_server_config_pb2", wanted_by="--config")
     from google.protobuf import text_format

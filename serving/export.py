@@ -6,11 +6,11 @@
     python -m serving.export mnist_nested
     python -m serving.export my.keras --name fraud --to models --labels labels.txt
 
-SOURCE is a run folder, which is pruned to --keep nodes (one of trainers.nested is exported with a
-signature for each width); the name of a preset; a FILE.keras with its card FILE.json beside, as
-serving.package writes them; or any FILE.keras. What is written is saved_models/NAME/VERSION, which
-the model server mounts as /models/NAME. It appears whole or not at all, and no version is
-overwritten.
+SOURCE is one of these: a run folder, which is pruned to --keep nodes (a run of trainers.nested is
+exported with a signature for each width); the name of a preset; a FILE.keras with its card
+FILE.json beside it, as serving.package writes them; any other FILE.keras. The export writes the
+folder saved_models/NAME/VERSION, whole or not at all, and overwrites no version. The model server
+mounts saved_models/NAME as /models/NAME.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HALF = (
     "float16 weights inside; not for nested models: such a SOURCE is refused, and --presets writes "
     "nested presets with float32 weights"
 )
-_OWN |= {"modules": "--import"}  # flags of a model that is no packaged one
+_OWN |= {"modules": "--import"}  # flags for a FILE.keras that serving.package did not write
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -89,7 +89,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _is_own(flags: argparse.Namespace) -> bool:
-    """Whether SOURCE is a model that no card beside it describes."""
+    """Whether SOURCE is exported as any Keras model: it has no card, or flags replace its card."""
     if flags.source is None or not flags.source.endswith(".keras"):
         return False
     return not user_path(flags.source).with_suffix(".json").is_file() or bool(_own_flags(flags))
@@ -100,7 +100,7 @@ def _own_flags(flags: argparse.Namespace) -> list[str]:
 
 
 def _check_kind(flags: argparse.Namespace) -> None:
-    """Refuses flags that this kind of SOURCE does not have."""
+    """Refuses flags that do not go with this kind of SOURCE."""
     source = flags.source or "--presets"
     if _is_own(flags):
         for name, text in (("refit", "--refit"), ("half", "--half")):
@@ -149,7 +149,7 @@ def run(flags: argparse.Namespace, command: str) -> list[Path]:
     """Exports what the flags name; returns the versions."""
     from asym_keras.startup import import_tensorflow
 
-    import_tensorflow()  # which --help does without
+    import_tensorflow()  # not at the top, so that --help is fast
     from asym_keras.backend import require_tensorflow
 
     require_tensorflow(MODULE)
@@ -179,11 +179,12 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
     """Runs the command line; returns the versions that were written."""
     flags = parse(argv)
     commands.start_log()
-    for name in ("absl", "tensorflow"):  # they report every file, and that TF1's loader is old
+    # They report every file that is written, and warn that the TF1 loader is deprecated.
+    for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
     command = shlex.join(["python", "-m", MODULE, *(sys.argv[1:] if argv is None else argv)])
     paths: list[Path] = []
-    # A card of the user's own may hold values of any type.
+    # A user's own card may hold values of any type, so reading it may raise a TypeError.
     status = commands.status_of(
         lambda: paths.extend(run(flags, command)), debug=flags.debug, also=(TypeError,)
     )

@@ -12,14 +12,14 @@ from asym_keras.extras import install_command
 
 @contextlib.contextmanager
 def needed(by: str, *, otherwise: str = "") -> Iterator[None]:
-    """Names the extra, if an import within the block finds that a package is not installed.
+    """Says how to install the extra if an import within the block finds a package missing.
 
     Args:
-        by: what needs the package, for the message.
-        otherwise: how to do without it, for the end of the message.
+        by: what needs the package. The message begins with it.
+        otherwise: how to do without the package. The message ends with it.
 
     Raises:
-        ModuleNotFoundError: In place of the import's own.
+        ModuleNotFoundError: A package is missing; in place of the import's own error.
     """
     try:
         yield
@@ -32,6 +32,6 @@ def needed(by: str, *, otherwise: str = "") -> Iterator[None]:
 
 
 def load(module: str, *, wanted_by: str, otherwise: str = "") -> Any:
-    """Imports and returns a module of such a package; for the arguments and errors see `needed`."""
+    """Imports and returns a module of the extra; its arguments and errors are those of `needed`."""
     with needed(wanted_by, otherwise=otherwise):
         return importlib.import_module(module)

@@ -31,7 +31,7 @@ from serving.server_log import LoadFailed, ServerLog
 logger = logging.getLogger("serving.launch")
 
 _STOP_SECONDS = 15.0
-_LOG_SECONDS = 5.0  # for the last lines of a server that has ended
+_LOG_SECONDS = 5.0  # most seconds to wait for the last lines of a server that has ended
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
@@ -42,17 +42,17 @@ class Settings:
     Attributes:
         models: folder of models.
         versions, labels: as `model_config.build` takes them.
-        host: address on which Docker publishes the ports; the binary listens on every address.
-        rest_port, grpc_port: 0 for any free one.
+        host: address on which Docker publishes the ports. The binary listens on every address.
+        rest_port, grpc_port: ports; `run` replaces 0 by a free one.
         batching: how requests are batched. None: they are not.
         threads: size of TensorFlow's two thread pools. None: all cores.
-        grpc_max_threads: calls by gRPC that may be under way; the server refuses further ones.
-        load_retries: tries to load a version after the first, a minute apart.
+        grpc_max_threads: most gRPC calls at the same time. The server refuses further ones.
+        load_retries: further tries to load a version after the first one, a minute apart.
         timeout: seconds that a REST call may take.
         poll_seconds: seconds between two looks for new versions. 0: it looks once, at the start.
         start_seconds: seconds that the models may take to load.
         without: models of the folder that are left out.
-        verbose: whether the server logs what it does; else it logs warnings and errors.
+        verbose: whether the server logs what it does. False: only warnings and errors.
     """
 
     models: str | os.PathLike
@@ -76,13 +76,13 @@ class Settings:
 def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     """Starts a server, waits until every model is AVAILABLE, and stops it after the block.
 
-    The server ends with this process, too, whatever ends that.
+    If this process ends in any other way, such as by SIGKILL, the server ends, too.
 
     Raises:
-        LoadFailed: Its log says that it could not load some models.
-        RuntimeError: It ended, or a model did not become available in time.
+        LoadFailed: The server's log says that it could not load some models.
+        RuntimeError: The server ended, or a model did not become available in time.
         OSError: There is no folder of models, or a port is in use.
-        ValueError: The folder holds no models, or not those that the settings name.
+        ValueError: The folder holds no models, or lacks some that the settings name.
     """
     config = _config(settings)
     ports = settings.rest_port, settings.grpc_port
@@ -98,7 +98,7 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
         logger.warning(told, settings.models)
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         command, stop = _command(program, settings, Path(folder))
-        # In a session of its own Ctrl-C does not reach the server: `_stop` ends it, once.
+        # In a session of its own the server gets no Ctrl-C, so that `_stop` alone ends it.
         with tether.tied(stop or ()) as tie:
             process = subprocess.Popen(
                 command,
@@ -125,10 +125,10 @@ def run(program: Program, settings: Settings, announce: Callable[[Settings], Non
     Args:
         program: what `find_program` returned.
         settings: how to start it; this function chooses a port for each that is 0.
-        announce: is called with the settings that are used, once every model is available.
+        announce: is called with these settings and the chosen ports, once every model is available.
 
     Raises:
-        RuntimeError: It ended by itself, or a model did not become available in time.
+        RuntimeError: The server ended by itself, or a model did not become available in time.
     """
     rest, grpc = settings.rest_port or free_port(), settings.grpc_port or free_port()
     settings = dataclasses.replace(settings, rest_port=rest, grpc_port=grpc)
@@ -167,7 +167,7 @@ def _command(
     if settings.batching:
         flags["enable_batching"] = "true"
     if settings.labels:
-        # The server reads the labels before it has loaded any version.
+        # The server reads the labels before it has loaded any version, and would refuse them.
         flags["allow_version_labels_for_unavailable_models"] = "true"
     if settings.threads:
         flags["tensorflow_intra_op_parallelism"] = settings.threads
@@ -189,7 +189,7 @@ def _command(
 
 
 def _as_csv(fields: Sequence[str]) -> str:
-    """A line of CSV, as Docker reads it: a field with a comma stands in quotes."""
+    """`fields` as CSV, the form of Docker's --mount: a path with a comma needs quotes."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(fields)
     return line.getvalue()
@@ -202,7 +202,9 @@ def _config(settings: Settings, mount: str | None = None) -> Any:
     models = config.model_config_list.config
     kept = [model for model in models if model.name not in settings.without]
     if not kept:
-        raise ValueError(f"expected a model to serve, received none but {settings.without}")
+        raise ValueError(
+            f"expected a model to serve, received only models to leave out: {settings.without}"
+        )
     del models[:]
     models.extend(kept)
     return config
@@ -247,7 +249,7 @@ def _problem(url: str, name: str) -> str:
 
 
 def _stop(process: subprocess.Popen, stop: Sequence[str] | None) -> None:
-    """Asks the server to end, and kills it if it does not, or at a second Ctrl-C."""
+    """Asks the server to end. Kills it if it does not end in time, or at a second Ctrl-C."""
     try:
         if stop:
             subprocess.run(stop, capture_output=True, timeout=2 * _STOP_SECONDS, check=False)

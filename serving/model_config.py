@@ -57,16 +57,16 @@ class Batching:
 
 @functools.cache
 def _tell(text: str) -> None:
-    """Warns once, however often a folder is read."""
+    """Warns once for each text, since a folder may be read again and again."""
     logger.warning("%s", text)
 
 
 def find_models(models: str | os.PathLike) -> dict[str, list[int]]:
-    """The versions of each model in a folder of models, rising.
+    """The version numbers of each model in a folder of models, in rising order.
 
     Args:
-        models: folder that holds `NAME/VERSION/saved_model.pb`. Hidden folders, and those without
-            a version, are no models. What can't be read is passed over with a warning.
+        models: folder that holds `NAME/VERSION/saved_model.pb`. Hidden folders and folders without
+            a version are no models. Folders that can't be read are skipped with a warning.
 
     Raises:
         FileNotFoundError: No such folder.
@@ -80,7 +80,7 @@ def find_models(models: str | os.PathLike) -> dict[str, list[int]]:
     for base in sorted(models.iterdir()):
         try:
             versions = [] if base.name.startswith(".") else list(find_versions(base))
-        except OSError as error:  # a volume's lost+found, a folder of somebody else's
+        except OSError as error:  # such as a volume's lost+found, or a folder of another user
             _tell(f"{base}: passed over, it can't be read ({error.strerror or error})")
             continue
         if not versions:
@@ -109,11 +109,11 @@ def build(
     Args:
         models: folder that holds `NAME/VERSION/saved_model.pb`.
         versions: which versions serve: "latest" (the default), "latest:2", "all" or "1,3", for
-            every model, or for one as "NAME=1,3", which goes before what is for every model.
-        labels: names of versions, as "NAME:LABEL=VERSION". A model with labels needs versions that
-            stay; by default those that have one, and the newest of today, serve.
-        mount: path of `models` as the server sees it. None: its path here, through links as they
-            are given, so that one that is set to another folder later is followed.
+            every model, or for one model as "NAME=1,3", which overrides what is for every model.
+        labels: names of versions, as "NAME:LABEL=VERSION". A labelled version must not be unloaded
+            when a newer one comes, so by default the labelled versions and today's newest serve.
+        mount: path of `models` as the server sees it. None: its path here. Links in it are kept,
+            so that the server follows a link that is later set to another folder.
 
     Returns:
         `tensorflow_serving.config.model_server_config_pb2.ModelServerConfig`.
@@ -121,7 +121,8 @@ def build(
     Raises:
         FileNotFoundError: No such folder.
         ModuleNotFoundError: The extra `serving` is not installed.
-        ValueError: There are no models, or a version or label names what does not serve.
+        ValueError: There are no models, or `versions` or `labels` name a model or version that is
+            not there or does not serve.
 
     Example:
         >>> print(to_text(build("saved_models", versions=["all"], labels=["mnist:stable=1"])))
@@ -191,7 +192,10 @@ def _by_model(versions: Iterable[str], found: Mapping[str, list[int]]) -> dict[s
 def _policy(
     name: str, given: str | None, labelled: Mapping[str, int], numbers: Sequence[int]
 ) -> str:
-    """Which versions of a model serve: with `latest` the next one would unload a labelled one."""
+    """Which versions of a model serve.
+
+    A model with labels can't have the policy `latest`: a new version would unload a labelled one.
+    """
     if not labelled or not (given or "latest").startswith("latest"):
         return given or "latest"
     if given is None and set(labelled.values()) <= set(numbers):
@@ -210,7 +214,7 @@ def _policy(
 
 
 def _set_policy(proto: Any, text: str, name: str, numbers: Sequence[int]) -> list[int]:
-    """Fills the policy; returns those of the `numbers` that it loads."""
+    """Fills the policy `proto` from `text`; returns those of the `numbers` that it loads."""
     if text == "all":
         proto.all.SetInParent()
         return list(numbers)
@@ -280,7 +284,7 @@ def _write(flags: argparse.Namespace) -> None:
     if flags.output is None:
         print(text, end="")
         return
-    # No secret: the server may run as another user.
+    # Readable by all, since the server may run as another user.
     write_text(flags.output, text, mode=0o644)
 
 

@@ -1,4 +1,4 @@
-"""Packages a run: a pruned network that takes raw values and gives answers, and its card.
+"""Packages a run: writes its pruned network, which takes raw values and gives answers, and a card.
 
     python -m serving.package runs/mnist-paper-g0-a0.4-m2000-flow-s0 --keep 100 --refit --to models
     python -m serving.package runs/nested-mnist-mlp-m2000-s0 --to models

@@ -20,7 +20,7 @@ class Program:
 
     Attributes:
         command: path of `tensorflow_model_server`, or of `docker`.
-        image: the Docker image. None: the command is no docker.
+        image: the Docker image. None: the command is the server itself.
     """
 
     command: str
@@ -28,10 +28,10 @@ class Program:
 
 
 def find_program(image: str = IMAGE) -> Program:
-    """The binary on PATH, else the image that Docker has.
+    """The binary on PATH or, if there is none, Docker with `image`, if it has that image.
 
     Raises:
-        ServerMissing: Neither is there; says how to get one.
+        ServerMissing: Neither is there. The message says how to get one.
     """
     if binary := shutil.which(BINARY):
         return Program(binary)

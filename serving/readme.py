@@ -20,14 +20,14 @@ _NESTED = (
     "A network whose first nodes are networks of their own (asym_keras), as one SavedModel for "
     "TensorFlow Serving: a client chooses how many nodes answer by `signature_name`."
 )
-LONG_INPUT = 32  # a command with more numbers can't be read
+LONG_INPUT = 32  # most numbers that a reader can still make out in a command
 
 
 def curl(card: dict[str, Any], server: str = "http://localhost:8501") -> str:
     r"""One line for the shell that asks a model server for a prediction.
 
     Args:
-        card: the model's; the request holds its `inputs.example`, if inputs are few.
+        card: of the model. The request holds its `inputs.example` if there are few inputs.
         server: address of the server's REST API.
 
     Example:
@@ -68,7 +68,7 @@ def render(card: dict[str, Any]) -> str:
     """The text of `README.md`, Markdown.
 
     Args:
-        card: the model's, still without the SHA-256 of its files, since this is one of them.
+        card: of the model. It has no SHA-256 of the files yet, since `README.md` is one of them.
     """
     name = card["name"]
     volume = f'"$PWD/saved_models/{name}:/models/{name}"'
@@ -163,7 +163,7 @@ def _origin(card: dict[str, Any]) -> str:
 
 
 def table(rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; the second row is the line below the first."""
+    """A Markdown table; the second row holds the dashes below the header."""
     return "\n".join(
         f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in rows
     )

@@ -5,10 +5,11 @@
     python -m serving.serve --models saved_models --preview
     python -m serving.serve --config models.config --models saved_models --preview
 
-Starts tensorflow_model_server from PATH, else the Docker image tensorflow/serving, waits until
-every model is available, and stops it on Ctrl-C, SIGTERM or the end of its terminal. With --preview
-a small server for development and tests answers the same calls; it needs neither. Once the models
-are available, one line of JSON on standard output says where.
+Starts tensorflow_model_server from PATH or, if it is not there, the Docker image
+tensorflow/serving; waits until every model is available; and stops the server on Ctrl-C, SIGTERM or
+the end of its terminal. With --preview a small server for development and tests answers the same
+calls, and neither the binary nor Docker is needed. Once the models are available, one line of JSON
+on standard output names the ports and the models.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _BATCHING = (
 )
 
 
-# Flags that would do nothing without another one. None stands for one that was not given.
+# Flags that have no effect without --batching, and flags that have none with --preview: both are
+# refused. To tell whether one was given, the parser leaves out the defaults below.
 _OF_BATCHING = {"max_batch_size": "--max-batch-size", "timeout_micros": "--batch-timeout-micros"}
 _OF_THE_REAL_SERVER = {
     "image": "--image",
@@ -76,7 +78,7 @@ def _real(flags: argparse.Namespace) -> None:
         _announce(kind, settings.host, settings.rest_port, settings.grpc_port, served)
 
     for number in commands.ending_signals():
-        signal.signal(number, signal.default_int_handler)  # stops as Ctrl-C does
+        signal.signal(number, signal.default_int_handler)  # each stops the server as Ctrl-C does
     if flags.skip_damaged:
         _run_without_damaged(program, settings, announce)
     else:
@@ -88,7 +90,10 @@ def _run_without_damaged(
     settings: launch.Settings,
     announce: Callable[[launch.Settings], None],
 ) -> None:
-    """Starts again without the models that could not be loaded; names them now and at the end."""
+    """Starts the server anew without the models that it can't load, until the others serve.
+
+    Names the models that are left out, now and again at the end.
+    """
     left_out: dict[tuple[str, int], str] = {}
     try:
         while True:
@@ -96,7 +101,7 @@ def _run_without_damaged(
                 return launch.run(program, settings, announce)
             except server_log.LoadFailed as error:
                 new = {name for name, _ in error.failures} - set(settings.without)
-                if not new:  # the server fails for something else
+                if not new:  # the server fails for another reason
                     raise
                 left_out |= error.failures
                 logger.warning(
@@ -197,7 +202,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _given(flags: argparse.Namespace, names: dict[str, str]) -> str:
-    """Those of the flags that stand in the command line."""
+    """The flags of `names` that stand in the command line, as text for a message."""
     values = {text: getattr(flags, name) for name, text in names.items()}
     found = [t for t, value in values.items() if value is not None and value is not False]
     return ", ".join(found)

@@ -1,4 +1,4 @@
-"""The log of the model server: passed on, and read for what could not be loaded."""
+"""Passes on the log of the model server, and reads from it which models could not be loaded."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _CURE = (
     "others by --skip-damaged"
 )
 _SERVABLE = r"\{name: (?P<name>\S+) version: (?P<version>[0-9]+)\}"
-# "Loading servable: {name: m version: 1} failed: CAUSE", each time that a try ends, and at the end
-# of the server "{{{name: m version: 1} due to error: CAUSE}, {{name: n version: 2} due to ...}, }".
+# The server logs "Loading servable: {name: m version: 1} failed: CAUSE" after each failed try, and
+# "{{{name: m version: 1} due to error: CAUSE}, {{name: n version: 2} due to ...}, }" when it ends.
 _FAILURES = (
     re.compile(_SERVABLE + " (?:failed|load failure|cannot be loaded): (?P<cause>.*)"),
     re.compile(_SERVABLE + r" due to error: (?P<cause>.*?)(?=\}, [{}]|\}*$)"),
@@ -26,7 +26,7 @@ _FAILURES = (
 
 
 class LoadFailed(RuntimeError):
-    """The server ended, or did not open its ports, since it could not load some models.
+    """The server ended or did not open its ports because it could not load some models.
 
     Attributes:
         failures: cause by model and version.
@@ -38,10 +38,10 @@ class LoadFailed(RuntimeError):
 
 
 class ServerLog:
-    """Passes the lines of a stream on to stderr, in a thread, and keeps what they say of failures.
+    """Passes the lines of a stream on to stderr, in a thread, and remembers the failures in them.
 
     Args:
-        stream: the server's stderr; it is closed at its end.
+        stream: the server's stderr. The thread closes it after its last line.
     """
 
     def __init__(self, stream: IO[str]):
@@ -50,7 +50,12 @@ class ServerLog:
         self._thread.start()
 
     def failures(self, *, wait: float = 0.0) -> Failures:
-        """What has failed so far; after the end of the server, wait some seconds for its last."""
+        """The failures so far.
+
+        Args:
+            wait: most seconds to wait for the end of the log. Once the server has ended, its last
+                lines may still be unread.
+        """
         if wait:
             self._thread.join(wait)
         return dict(self._failures)
@@ -62,11 +67,11 @@ class ServerLog:
                 for match in chain.from_iterable(find.finditer(text) for find in _FAILURES):
                     key = match["name"], int(match["version"])
                     self._failures.setdefault(key, match["cause"].strip().rstrip("."))
-                with contextlib.suppress(OSError):  # nobody reads it, and the server runs on
+                with contextlib.suppress(OSError):  # stderr may be closed; the server must run on
                     print(line, end="", file=sys.stderr, flush=True)
 
 
 def told(failures: Failures) -> str:
-    """Model, version and cause of each, for a message."""
+    """Model, version and cause of each failure, as text for a message."""
     parts = (f"{name} version {number}: {cause}" for (name, number), cause in failures.items())
     return "; ".join(parts)

@@ -1,10 +1,11 @@
-"""Ends a program that would outlive the one that started it, however that ends.
+"""Ends a program when its launcher, the process that started it, ends in any way.
 
     python tether.py [COMMAND...]
 
-A launcher that is killed can't end its server. So a process of its own watches over both: its
-standard input is a pipe whose other end the launcher alone holds, and which the end of the launcher
-closes. COMMAND, if given, is run first: a container does not end with the program that started it.
+A launcher that is killed can't end its program. So a third process, the watcher, waits for the end
+of the launcher: the watcher's standard input is a pipe whose other end only the launcher holds, and
+which closes when the launcher ends. The watcher then runs COMMAND, if given, and ends the program.
+COMMAND is for a container, which does not end with the program that started it.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ _DONE = "done"
 
 @contextlib.contextmanager
 def tied(stop: Sequence[str] = ()) -> Iterator[Callable[[int], None]]:
-    """A function that takes a process id: its program will not outlive this process.
+    """Yields a function that takes a process id; that process will not outlive this one.
 
-    After the block, which ends the program itself, nothing is watched any more.
+    The block itself has to end the process: after the block nothing is watched any more.
 
     Args:
-        stop: command that is run before the program is told to end.
+        stop: command that the watcher runs before it ends the process.
     """
     watcher = subprocess.Popen(
         [sys.executable, "-IS", __file__, *stop],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # what ends the launcher's group must not end its watcher
+        start_new_session=True,  # a signal to the launcher's group must not end the watcher
         text=True,
     )
     assert watcher.stdin is not None
@@ -56,7 +57,7 @@ def tied(stop: Sequence[str] = ()) -> Iterator[Callable[[int], None]]:
 
 
 def watch(stop: Sequence[str]) -> None:
-    """Waits for the end of the launcher, then ends the program that it has named, if any."""
+    """Waits for the end of the launcher, then ends the process whose id it has sent, if any."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     lines = [line.strip() for line in sys.stdin]

@@ -1,7 +1,8 @@
-"""Version folders: integers that grow, each written whole or not at all, none overwritten.
+"""Version folders: numbered upwards, each written whole or not at all, none overwritten.
 
 A model server takes every folder below `<models>/<name>/` whose name is an integer for a version,
-and loads it at once. So a version is written to a hidden folder beside, which is then renamed.
+and loads it at once. So a version is written to a hidden folder beside the others, and renamed once
+it is complete.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-# Warm-up requests, within a version: the model server replays them before a version answers.
+# Path of the warm-up requests in a version. The model server replays them before it serves it.
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 MAX_VERSION = 2**63 - 1  # the model server reads the name as an int64
 _NAME = re.compile(r"[A-Za-z0-9_]+[A-Za-z0-9_.-]*")
@@ -25,10 +26,10 @@ _HIDDEN = ".export-"
 
 
 def check_name(name: str) -> str:
-    """`name`, if it can name a model: one path component, safe in a URL and in a shell.
+    """Returns `name` if it can name a model: one path component, safe in a URL and in a shell.
 
     Raises:
-        ValueError: It can't.
+        ValueError: It can't name a model.
 
     Example:
         >>> check_name("mnist_gamma0_k100")
@@ -41,7 +42,7 @@ def check_name(name: str) -> str:
 
 
 def check_version(version: int) -> int:
-    """`version`, if it can number a version.
+    """Returns `version` if it can be the number of a version.
 
     Raises:
         ValueError: It can't.
@@ -54,10 +55,10 @@ def check_version(version: int) -> int:
 
 
 def find_versions(folder: str | os.PathLike) -> dict[int, Path]:
-    """Folders by the number that is their name, rising; other folders are no versions.
+    """The version folders by their numbers, in rising order. Other folders are left out.
 
     Args:
-        folder: `<models>/<name>`; if it is not there, it has no versions.
+        folder: `<models>/<name>`. If it is not there, the result is empty.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -72,7 +73,7 @@ class NewVersion:
 
     Attributes:
         temporary: hidden folder that takes the files.
-        path: folder of the version, once the block of `new_version` has ended.
+        path: folder of the version; None until the block of `new_version` has ended.
     """
 
     temporary: Path
@@ -83,8 +84,8 @@ class NewVersion:
 def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterator[NewVersion]:
     """Yields a `NewVersion`, and makes its files a version if the block succeeds.
 
-    The rename itself takes the number, so that two exporters at once get two numbers. A killed
-    process leaves a hidden folder, which the next export removes.
+    The number is taken by the rename at the end, so that two exporters at the same time get two
+    numbers. A killed process leaves a hidden folder, which the next export removes.
 
     Args:
         folder: `<models>/<name>`; made if it is not there.
@@ -92,8 +93,8 @@ def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterat
 
     Raises:
         FileExistsError: This version exists.
-        OSError: The folder can't be written or the disk is full; names the folder.
-        ValueError: `version` is no number of a version.
+        OSError: The folder can't be written or the disk is full. The message names the folder.
+        ValueError: `version` can't be the number of a version.
 
     Example:
         >>> with new_version("saved_models/mnist") as new:
@@ -109,7 +110,7 @@ def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterat
         with _hidden_folder(folder) as temporary:
             new = NewVersion(temporary)
             yield new
-            # Everything reaches the disk, so that the rename can't get there first.
+            # The rename must not reach the disk before the files, or a crash leaves half a version.
             for path in [*temporary.rglob("*"), temporary]:
                 _fsync(path)
             new.path = _publish(temporary, folder, version)
@@ -139,7 +140,7 @@ def _refuse_existing(folder: Path, version: int) -> None:
 
 @contextlib.contextmanager
 def _opened(folder: Path, lock: int | None = None) -> Iterator[int]:
-    """A handle of the folder, locked if `lock` says how; the lock ends with the process, too."""
+    """A handle of the folder, locked if `lock` says how. The lock ends with the process, too."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         if lock is not None:
@@ -166,7 +167,7 @@ def _hidden_folder(folder: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Removes the hidden folders that no exporter holds the lock of: theirs have ended."""
+    """Removes the hidden folders that nobody has locked, since their exporters have ended."""
     for path in folder.glob(f"{_HIDDEN}*"):
         with contextlib.suppress(OSError), _opened(path) as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,11 +184,12 @@ def _publish(temporary: Path, folder: Path, version: int | None) -> Path:
     while True:
         if version is not None:
             _refuse_existing(folder, version)
-        taken = (int(p.name) for p in folder.iterdir() if _is_number(p.name))  # files, too
+        # A file with a number as its name takes the number, too.
+        taken = (int(p.name) for p in folder.iterdir() if _is_number(p.name))
         number = check_version(version or max(taken, default=0) + 1)
         path = folder / str(number)
         try:
-            os.rename(temporary, path)  # fails if the name is taken by a folder with files
+            os.rename(temporary, path)  # fails if a folder with files has this name
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise

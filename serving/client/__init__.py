@@ -7,7 +7,7 @@
 
 On the command line: `python -m serving.client predict|status|metadata|bench --help`.
 
-Names are imported when first used, so that the commands' `--help` is immediate.
+Names are imported when they are first used, so that `--help` of the commands is fast.
 """
 
 import importlib

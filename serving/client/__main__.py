@@ -67,10 +67,11 @@ def _metadata(arguments: argparse.Namespace) -> None:
 
 
 def _bench(words: Sequence[str]) -> int:
-    """Runs the load generator, a program that measures by this package and so is not part of it.
+    """Runs the load generator, `benchmarks.load`; returns its exit status.
 
-    It lies beside `serving`, in a checkout and in an installed wheel. There it is looked for before
-    anywhere else, since a folder `benchmarks` in which the command is run may be somebody's own.
+    It imports this package, so this package can't import it: it runs as a program. In a checkout
+    and in an installed wheel the folder `benchmarks` lies beside `serving`. Python looks there
+    first, since the folder in which the user runs the command may hold another `benchmarks`.
     """
     beside = str(Path(__file__).resolve().parents[2])
     paths = [beside, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -80,13 +81,13 @@ def _bench(words: Sequence[str]) -> int:
         tie(process.pid)
         try:
             return process.wait()
-        except KeyboardInterrupt:  # Ctrl-C reaches the program, too, but no SIGINT to this one does
+        except KeyboardInterrupt:  # a SIGINT to this process alone does not reach the program
             process.terminate()
             return 130
 
 
 def _client(arguments: argparse.Namespace) -> Client:
-    from serving.client.client import Client  # with NumPy, which `--help` and `bench` do without
+    from serving.client.client import Client  # imports NumPy, which `--help` and `bench` don't need
 
     return Client(flags.endpoint(arguments, arguments.model), timeout=arguments.timeout)
 

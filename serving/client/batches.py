@@ -1,4 +1,4 @@
-"""Large inputs in parts, and their answers in one piece."""
+"""Splits large inputs into parts, and joins the answers to the parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serving.client.signatures import Arrays
 
 
 def split(arrays: Arrays, batch_size: int | None) -> Iterator[Arrays]:
-    """Parts of at most `batch_size` rows, in order. Inputs without rows make one part.
+    """Yields parts of at most `batch_size` rows, in order. Inputs without rows make one part.
 
     Raises:
         ValueError: `batch_size` is below 1, or the inputs do not have equally many rows.
@@ -31,11 +31,11 @@ def split(arrays: Arrays, batch_size: int | None) -> Iterator[Arrays]:
 
 
 def join(parts: Sequence[Arrays], sizes: Sequence[int]) -> dict[str, npt.NDArray]:
-    """Outputs of all parts, one below the other.
+    """Outputs of all parts by name, joined along the axis of rows.
 
     Args:
         parts: outputs of each part.
-        sizes: rows of each part's inputs.
+        sizes: number of rows in the inputs of each part.
 
     Raises:
         ValueError: An output does not have one row for each row of the inputs.

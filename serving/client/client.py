@@ -20,7 +20,8 @@ from serving.client.transports import Transports
 
 _Result = TypeVar("_Result")
 
-# After these codes the signatures are read again, since a new version may have changed them.
+# After errors with these codes the client reads the signatures again, since the cause may be a new
+# version with other signatures.
 _STALE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND", "UNKNOWN")
 
 
@@ -40,7 +41,7 @@ def connect(
 
     Args:
         url: "http://HOST:PORT" or "https://..." for REST, "grpc://HOST:PORT" or "grpcs://..." for
-            gRPC. Without a port: 8501, 8500, and 443 where it is encrypted.
+            gRPC. The default ports are 8501 for http, 8500 for grpc, and 443 for https and grpcs.
         model: Name of the model on the server.
         version: A version's number. None: the newest version, or that of `label`.
         label: A version's label, such as "stable" or "canary".
@@ -49,7 +50,7 @@ def connect(
             or refuses the connection, after random waits of at most 0.1, 0.2, 0.4, ... seconds. A
             server that has no thread for a request (gRPC: RESOURCE_EXHAUSTED "Server Threadpool
             Exhausted") is asked again until the time is up, unless `retries` is 0. No other error
-            leads to another try, nor does a connection that breaks off: the request may have run.
+            leads to another try, not even a connection that breaks: the request may have run.
         token: Sent as `Authorization: Bearer TOKEN`.
         headers: Sent with every request.
         ca_file: PEM file of the authorities that may sign the server's certificate. None: those
@@ -60,7 +61,7 @@ def connect(
 
     Raises:
         ValueError: An argument is not as expected.
-        FileNotFoundError: No file `ca_file`.
+        FileNotFoundError: There is no file `ca_file`.
         ModuleNotFoundError: The extra "serving" is not installed.
 
     Example:
@@ -81,7 +82,7 @@ class Client:
 
     Args:
         endpoint: Model, address and headers.
-        timeout: Seconds for a call that is given no other number.
+        timeout: Seconds for a call, unless the call has a `timeout` of its own.
         retries: Most further tries of a request.
 
     Raises:
@@ -106,24 +107,24 @@ class Client:
         batch_size: int | None = None,
         timeout: float | None = None,
     ) -> dict[str, npt.NDArray]:
-        """Answers of the model.
+        """The model's answers to `inputs`.
 
         The signature names the inputs and outputs and gives their dtypes. The client reads it from
         the server once, and again after an error that a new version may have caused.
 
         Args:
             inputs: Array `(n, ...)`, or arrays by input name. They are compared with the signature
-                before anything is sent: with batching, a wrong shape harms others' requests. No
-                rows are answered without the server, for the same reason.
+                before anything is sent, because on a server with batching a wrong shape harms the
+                requests of others. For the same reason inputs without rows are never sent.
             signature: Name of the signature.
             batch_size: Rows in one request. None: all. Changes memory and speed, not the result.
-            timeout: Seconds for the whole call. None: those of the client.
+            timeout: Seconds for the whole call. None: the client's `timeout`.
 
         Returns:
             Arrays by output name, in the dtypes of the signature; strings as arrays of bytes.
 
         Raises:
-            ValueError: Inputs that do not fit the signature's dtypes or shapes, or cannot be split.
+            ValueError: Inputs do not fit the signature's dtypes or shapes, or cannot be split.
             ServingError: The server refused, or did not answer in time.
 
         Example:
@@ -154,13 +155,13 @@ class Client:
             examples: Features by name, a dict for each example; or numbers of shape `(n, d)`: rows
                 of the feature "inputs".
             signature: Name of a signature whose method is "tensorflow/serving/classify".
-            timeout: Seconds for the whole call. None: those of the client.
+            timeout: Seconds for the whole call. None: the client's `timeout`.
 
         Returns:
             For each example, (label, score) of each class in the model's order.
 
         Raises:
-            ValueError: Examples of another form.
+            ValueError: The examples have another form.
             ServingError: The server refused, or did not answer in time.
         """
         deadline, features = self._deadline(timeout), as_features(examples)
@@ -185,7 +186,7 @@ class Client:
             Array, float32 `(n,)`.
 
         Raises:
-            ValueError: Examples of another form.
+            ValueError: The examples have another form.
             ServingError: The server refused, or did not answer in time.
         """
         deadline, features = self._deadline(timeout), as_features(examples)
@@ -197,25 +198,26 @@ class Client:
         """State of the model's versions, newest first, or of the client's version or label alone.
 
         Raises:
-            ServingError: No such model, version or label, or no answer in time.
+            ServingError: There is no such model, version or label, or no answer came in time.
         """
         deadline = self._deadline(timeout)
         if self.endpoint.label is None:
             return self._send(deadline, self._transport.status)
-        # The server's status knows no labels, and its metadata does. A label may move in between.
+        # The server's status call ignores labels, but its metadata call does not. The label may
+        # move between the two calls.
         version = self._metadata(deadline).version
         versions = self._send(deadline, self._transport.status)
         return [state for state in versions if state.version == version]
 
     def metadata(self, *, timeout: float | None = None) -> dict[str, Any]:
-        """The model's inputs and outputs, as plain data, read anew from the server.
+        """The model's inputs and outputs as plain data. Each call reads them from the server.
 
         Returns:
             `{"model", "version", "signatures": {name: {"inputs", "outputs", "method"}}}`, where
             inputs and outputs are `{alias: {"dtype": "float32", "shape": [None, 784]}}`.
 
         Raises:
-            ServingError: No such model, or no answer in time.
+            ServingError: There is no such model, or no answer came in time.
         """
         known = self._metadata(self._deadline(timeout))
         signatures = {name: s.plain() for name, s in sorted(known.signatures.items())}
@@ -227,7 +229,7 @@ class Client:
         """Inputs and outputs of one signature, as last read from the server.
 
         Raises:
-            ServingError: No such model or signature, or no answer in time.
+            ServingError: There is no such model or signature, or no answer came in time.
         """
         return self._signature(name, self._deadline(timeout))
 
@@ -263,7 +265,7 @@ class Client:
     def _fitted(
         self, inputs: Any, name: str, deadline: Deadline
     ) -> tuple[Signature, dict[str, npt.NDArray]]:
-        """A signature, and the inputs as it takes them."""
+        """The signature `name`, and the inputs as arrays of its dtypes and shapes."""
         known, spec = self._known, self._signature(name, deadline)
         try:
             return spec, spec.arrays(inputs)

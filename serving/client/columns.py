@@ -14,19 +14,24 @@ from serving.client.signatures import Signature, TensorSpec
 
 
 def takes_columns(signature: Signature) -> bool:
-    """Whether a table needs names to be read for it: numbers in their order do not tell."""
+    """Whether a table for this signature needs names of columns.
+
+    For several inputs the order of the columns does not say which column is which input, and in a
+    table of texts a line of names looks like a row.
+    """
     texts = any(spec.dtype == "object" for spec in signature.inputs.values())
     return len(signature.inputs) > 1 or texts
 
 
 def read_columns(file: Path, signature: Signature) -> dict[str, npt.NDArray]:
-    """Arrays by input name. Other columns are passed over.
+    """Arrays by input name. Columns with other names are ignored.
 
-    An input (n,) or (n, 1) is the column of its name, one (n, k) the columns NAME_0 to NAME_(k-1).
+    An input (n,) or (n, 1) is the column with its name. An input (n, k) is the columns NAME_0 to
+    NAME_(k-1).
 
     Raises:
         ValueError: A column is missing, there are no rows, or a cell is no number where numbers are
-            expected; names it.
+            expected. The message names the column or cell.
     """
     columns = {name: _columns(name, spec) for name, spec in sorted(signature.inputs.items())}
     lines = list(csv_table.read_records(file.read_bytes(), file.name))
@@ -35,7 +40,8 @@ def read_columns(file: Path, signature: Signature) -> dict[str, npt.NDArray]:
     missing = [column for column in wanted if names.count(column) != 1]
     if missing:
         raise ValueError(
-            f"its first line has to name {', '.join(wanted)}, each once; see {missing}"
+            f"its first line has to name {', '.join(wanted)}, each once; "
+            f"missing or repeated: {missing}"
         )
     if len(lines) < 2:
         raise ValueError("no row below its names")
@@ -70,13 +76,13 @@ def _cell(line: tuple[int, Sequence[str]], place: int, spec: TensorSpec) -> obje
 
 
 def reader_of(spec: TensorSpec) -> Callable[[str], float | int]:
-    """What reads a cell that holds a number; integers keep all their digits."""
+    """The function that reads a cell with a number. For an integer input it keeps all digits."""
     return _whole if (spec.dtype or "").startswith(("int", "uint")) else float
 
 
 def _whole(cell: str) -> float | int:
     try:
         return int(cell)
-    except ValueError:  # 3.0 and 1e3 are whole numbers, too; the signature refuses others
+    except ValueError:  # 3.0 and 1e3 are whole numbers, too; the signature refuses 3.5 later
         value = float(cell)
         return int(value) if value.is_integer() else value

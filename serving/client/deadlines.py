@@ -1,4 +1,4 @@
-"""Time limits of calls, and sending again within them."""
+"""Time limits of calls, and further tries within them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serving.client.errors import ServingError
 
 _Result = TypeVar("_Result")
 
-_FIRST_WAIT = 0.1  # seconds: a wait is drawn between 0 and a bound, which then doubles
+_FIRST_WAIT = 0.1  # seconds; each wait is random, from 0 to a bound that doubles with each try
 _LONGEST_WAIT = 5.0
 
 
@@ -37,11 +37,11 @@ class Deadline:
 
 
 def with_retries(call: Callable[[], _Result], *, deadline: Deadline, retries: int) -> _Result:
-    """Calls again, after a growing random wait, as long as the error says that this may help.
+    """Runs `call`, and runs it again after growing random waits while its error is `retryable`.
 
     Args:
-        call: Raises `ServingError`; only a `retryable` one leads to another try.
-        deadline: End of the last wait.
+        call: Raises `ServingError`. Only a `retryable` one leads to another try.
+        deadline: A wait that would end after it is not begun.
         retries: Most tries after the first one. While the server is `busy` there are as many as
             the time allows, unless `retries` is 0.
 
@@ -49,7 +49,7 @@ def with_retries(call: Callable[[], _Result], *, deadline: Deadline, retries: in
         What `call` returns.
 
     Raises:
-        ServingError: That of the last try.
+        ServingError: The error of the last try.
     """
     tenacity = extra.load("tenacity", wanted_by="retries")
     retrying = tenacity.Retrying(

@@ -32,7 +32,8 @@ class Endpoint:
         prefix: path before `/v1/`, where a proxy adds one; REST only.
         model: name of the model.
         version, label: one of the two, or neither for the server's newest version.
-        headers: sent with every request, names in lower case; never shown.
+        headers: sent with every request, names in lower case. They may hold secrets, so `repr` and
+            messages do not show them.
         ca_file: PEM file of the authorities to trust. None: those of the system.
     """
 
@@ -63,7 +64,7 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """The address to show in messages, without model and headers."""
+        """The address as messages show it, without model and headers."""
         return f"{self.scheme}://{self.target}{self.prefix}"
 
     @functools.cached_property
@@ -73,7 +74,7 @@ class Endpoint:
 
     @property
     def model_name(self) -> str:
-        """The model with its version or label, to show in messages."""
+        """The model with its version or label, as messages show it."""
         if self.version is not None:
             return f"{self.model}, version {self.version}"
         return self.model if self.label is None else f"{self.model}, label {self.label}"
@@ -85,7 +86,7 @@ class Endpoint:
     def error(
         self, code: str, message: str, *, retryable: bool = False, busy: bool = False
     ) -> ServingError:
-        """The error of a request to this model; it names the proxy, where there is one."""
+        """The error of a request to this model. It names the proxy if there is one."""
         through = f" through the proxy {proxies.shown(self.proxy)}" if self.proxy else ""
         where = {"model": self.model_name, "address": f"{self.address}{through}"}
         return ServingError(code, message, retryable=retryable, busy=busy, **where)
@@ -98,7 +99,7 @@ class Endpoint:
         """The time that a request still has.
 
         Raises:
-            ServingError: DEADLINE_EXCEEDED: it has none.
+            ServingError: DEADLINE_EXCEEDED, if no time is left.
         """
         seconds = deadline.remaining()
         if seconds <= 0:
@@ -125,8 +126,9 @@ def parse_endpoint(
         The `Endpoint`. A token becomes the header `authorization: Bearer TOKEN`.
 
     Raises:
-        ValueError: An argument is not as expected. Values of headers are not repeated in it.
-        FileNotFoundError: No file `ca_file`.
+        ValueError: An argument is not as expected. The message does not repeat values of headers,
+            which may be secrets.
+        FileNotFoundError: There is no file `ca_file`.
     """
     address = _split(url)
     if not model:

@@ -1,4 +1,4 @@
-"""The one error of every client, whatever the protocol."""
+"""The error that clients raise, whatever the protocol."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class ServingError(RuntimeError):
     """A request that a server refused, or that did not reach one in time.
 
     Attributes:
-        code: Name of a gRPC status, over REST, too: "NOT_FOUND", "UNAVAILABLE",
-            "DEADLINE_EXCEEDED", ...
+        code: Name of a gRPC status: "NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", ... Over REST
+            it stands for the HTTP status.
         message: What the server or the network said.
         model: Name of the model that was asked, with version or label if one was given.
-        advice: What to do.
-        retryable: Whether the client may send the request again, since the server or a gateway
-            said UNAVAILABLE, the connection was refused, or the server is `busy`.
-        busy: Whether the server had no thread for the request, so that none of it has run.
+        advice: What the user can do.
+        retryable: Whether the client may send the request again: the server or a gateway said
+            UNAVAILABLE, the connection was refused, or the server is `busy`.
+        busy: Whether the server had no thread for the request, and so ran no part of it.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ def as_features(examples: npt.ArrayLike | Sequence[Example]) -> list[dict[str, l
             floats.
 
     Raises:
-        ValueError: A feature is nested, or holds something else than numbers alone or texts alone.
+        ValueError: A feature is nested, or holds neither numbers alone nor texts alone.
     """
     dicts: list[Any] = [] if isinstance(examples, np.ndarray) else list(cast("Any", examples))
     if not isinstance(examples, np.ndarray) and all(

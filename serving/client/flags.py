@@ -8,12 +8,12 @@ import os
 from serving import commands
 from serving.client.endpoint import Endpoint, parse_endpoint
 
-TOKEN = "ASYM_KERAS_TOKEN"  # variable of the environment
+TOKEN = "ASYM_KERAS_TOKEN"  # the environment variable that holds the token
 DEFAULT_URL = "http://127.0.0.1:8501"
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The parser of all commands; `bench` has a parser of its own."""
+    """The parser of all commands. It only lists `bench`, which parses its own flags."""
     top = commands.parser("serving.client", description)
     parsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
@@ -31,7 +31,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def endpoint(arguments: argparse.Namespace, model: str) -> Endpoint:
-    """Where `model` is, with the token of the flag or of the environment.
+    """The endpoint of `model`, with the token from the flag or else from the environment.
 
     Raises:
         ValueError: As `connect` raises it.

@@ -20,7 +20,8 @@ from serving.client.signatures import Signature, TensorSpec
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm")
 _KINDS = f".npy, .npz, .csv or an image ({', '.join(_IMAGES)})"
-# How a damaged number looks: empty, no value, or a digit after at most a sign and a point.
+# What a cell with a missing or damaged number looks like: empty, a word for no value, or text that
+# begins with a digit, perhaps after a sign and a point.
 _NO_NAME = re.compile(r"\s*(n/?a|nan|null|none|nil|missing|#.*|[?.-]*|[+-]?[.,]?\d.*)\s*$", re.I)
 _GREY = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # Pillow's modes of at most 8 bits a colour
 
@@ -31,20 +32,21 @@ def read_inputs(
     """Rows of all `paths`, one below the other, as `signature` takes them.
 
     Args:
-        paths: `.npy` holds an array of rows, or a single row; `.npz` arrays by input name; `.csv`
-            a row in each line, after a line of names, if there is one: a first line with any number
-            in it is a row. For several inputs, or texts, the names say which columns are which
-            input (`columns.read_columns`). An image is turned as its Exif orientation says and made
-            grey, unless the model takes colours, with pixels 0 (black) to 255, and scaled to the
-            height and width that the signature asks for (28 x 28 for 784 numbers).
+        paths: A `.npy` file holds an array of rows, or a single row. A `.npz` file holds arrays by
+            input name. A `.csv` file has a row in each line. Its first line may name the columns,
+            but a first line with any number in it is a row. For several inputs, or for texts, the
+            names say which columns belong to which input (`columns.read_columns`). An image is
+            turned as its Exif orientation says, made grey unless the model takes colours, with
+            pixels from 0 (black) to 255, and scaled to the height and width that the signature asks
+            for (28 x 28 for 784 numbers).
         signature: The model's, for the number of axes and the size of images.
-        invert: Whether to swap black and white: MNIST is white on black, paper is not.
+        invert: Whether to swap black and white: MNIST is white on black, paper is black on white.
 
     Returns:
-        Array `(n, ...)`; a dict of arrays for a `.npz` file.
+        Array `(n, ...)`; a dict of arrays for a `.npz` file, or for a table with named columns.
 
     Raises:
-        FileNotFoundError: No such file.
+        FileNotFoundError: There is no such file.
         ValueError: A file is of another kind or can't be read, the signature has several inputs
             and there is no `.npz` or `.csv` with their names, or rows have several lengths.
     """
@@ -115,9 +117,10 @@ def _csv(file: Path, spec: TensorSpec) -> npt.NDArray:
 
 
 def _are_names(cells: Sequence[str]) -> bool:
-    """Whether a first line names columns. A row with a damaged cell must not pass for one.
+    """Whether a first line names columns.
 
-    Names begin with no digit and stand for no missing value, at least one of them.
+    A row of damaged cells must not pass for names. So a line of names holds no number, and at least
+    one of its cells does not look like a damaged or missing number (`_NO_NAME`).
     """
     if any(map(csv_table.is_number, cells)):
         return False
@@ -134,9 +137,9 @@ def _image(file: Path, spec: TensorSpec, invert: bool) -> npt.NDArray[np.uint8]:
             with Image.open(file) as image:
                 if image.mode not in _GREY:
                     raise ValueError(f"its pixels are {image.mode}, not 8 bits each")
-                with contextlib.suppress(SyntaxError):  # damaged Exif data turn nothing
-                    ImageOps.exif_transpose(image, in_place=True)  # as it is seen, not as it lies
-                # Transparent pixels show the paper, which is white; often they hold black.
+                with contextlib.suppress(SyntaxError):  # with damaged Exif data it stays as it is
+                    ImageOps.exif_transpose(image, in_place=True)  # as viewers show it
+                # Transparent pixels often hold black, but viewers show white paper behind them.
                 picture = image.convert("RGBA")
         except Image.DecompressionBombError as error:
             raise ValueError(str(error)) from error

@@ -26,8 +26,8 @@ def encode_request(arrays: Mapping[str, npt.NDArray], *, signature: str) -> byte
 def encode(array: npt.NDArray) -> str:
     """An array as nested lists; NaN and the infinities as bare tokens, bytes in base 64.
 
-    Nine digits hold a float32 exactly. With them, the text of 64 images of 784 floats is 40 %
-    smaller than that of the json module, which writes 17 digits, and takes a third of the time.
+    float32 is written with nine digits, which hold it exactly. For 64 images of 784 floats the text
+    is 40 % smaller than the json module's, which has 17 digits, and takes a third of the time.
     """
     if array.dtype == np.float32 and np.isfinite(array).all():
         template = "%.9g"
@@ -40,7 +40,7 @@ def encode(array: npt.NDArray) -> str:
 
 
 def decode_answer(answer: Mapping[str, Any], signature: Signature) -> dict[str, npt.NDArray]:
-    """Outputs by name. The server leaves the name out where there is a single output."""
+    """Outputs by name. The server leaves out the name of a single output."""
     values = answer["outputs"]
     if len(signature.outputs) == 1:
         values = {next(iter(signature.outputs)): values}
@@ -60,7 +60,7 @@ def decode(value: Any, spec: TensorSpec) -> npt.NDArray:
 
 
 def encode_bytes(value: Any) -> dict[str, str]:
-    """What the json module writes for a value that it does not know: bytes in base 64."""
+    """The form of bytes in JSON, base 64: `default` of `json.dumps`, for what it can't write."""
     if not isinstance(value, bytes):
         raise ValueError(f"expected text or bytes, received {type(value).__name__}")
     return {"b64": base64.b64encode(value).decode("ascii")}

@@ -20,11 +20,11 @@ def as_json(outputs: Arrays) -> str:
 
 
 def check_path(path: Path, *suffixes: str) -> None:
-    """Checks, before the long work, whether `path` can be written.
+    """Checks the name and folder of `path` before the long work.
 
     Raises:
-        ValueError: It ends in none of the `suffixes`.
-        FileNotFoundError: No such folder.
+        ValueError: `path` ends in none of the `suffixes`.
+        FileNotFoundError: Its folder does not exist.
     """
     if path.suffix not in suffixes:
         expected = " or ".join(suffixes)
@@ -35,7 +35,7 @@ def check_path(path: Path, *suffixes: str) -> None:
 
 
 def write(path: Path, outputs: Arrays) -> None:
-    """Writes a `.json` or `.npz` file; the latter holds strings as bytes of one length."""
+    """Writes a `.json` or `.npz` file. In a `.npz` file strings are bytes of one length."""
     if path.suffix == ".json":
         write_text(path, as_json(outputs))
         return

@@ -17,7 +17,7 @@ def to_proto(array: npt.NDArray, protos: Any) -> Any:
     """`array` as TensorProto: raw bytes, or `string_val` for an array of bytes.
 
     Raises:
-        ValueError: The dtype has no counterpart.
+        ValueError: TensorFlow has no dtype like that of `array`.
     """
     name = _TYPE_NAMES.get(array.dtype.name)
     if name is None:
@@ -36,10 +36,10 @@ def to_proto(array: npt.NDArray, protos: Any) -> Any:
 
 
 def from_proto(proto: Any, protos: Any) -> npt.NDArray:
-    """A TensorProto as an array, in whichever field it holds its values; strings become bytes.
+    """A TensorProto as an array, whichever field holds its values. Strings become bytes.
 
     Raises:
-        ValueError: A dtype that NumPy does not know.
+        ValueError: NumPy does not know the dtype.
     """
     name = protos.types.DataType.Name(proto.dtype)
     dtype = NUMPY_DTYPES.get(name)

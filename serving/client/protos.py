@@ -1,9 +1,9 @@
 """The messages of TensorFlow Serving, without TensorFlow.
 
-The generated modules of tensorflow-serving-api import those of `tensorflow.core`, and that imports
-the whole of TensorFlow: 2 to 3.5 seconds and 0.5 GB for a client that only packs numbers. None of
-these modules needs it: below an empty parent package they load in 0.15 s. If TensorFlow is loaded
-already, they are imported as usual; if it is imported later, it uses the messages that are there.
+The generated modules of tensorflow-serving-api import those of `tensorflow.core`. That imports the
+whole of TensorFlow, which takes 2 to 3.5 seconds and 0.5 GB, though a client only packs numbers and
+these modules do not need it: below an empty package `tensorflow` they load in 0.15 s. If TensorFlow
+is loaded already, they are imported as usual. If it is imported later, it uses the same messages.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def load() -> types.SimpleNamespace:
 
 @contextlib.contextmanager
 def _bare_tensorflow() -> Iterator[None]:
-    """Puts an empty package in the place of `tensorflow`, with the folder of the real one."""
+    """Puts an empty package in the place of `tensorflow`; its modules come from the real folder."""
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or spec.submodule_search_locations is None:
         expected = "gRPC: expected the package tensorflow, whose messages it shares, received none."
@@ -55,8 +55,8 @@ def _bare_tensorflow() -> Iterator[None]:
     try:
         yield
     finally:
-        # Messages stay, since protobuf refuses to define them twice. The packages go, so that a
-        # real import of TensorFlow makes them.
+        # The modules of messages stay, since protobuf refuses to define a message twice. The
+        # packages go, so that a later import of TensorFlow runs the real ones.
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == "tensorflow" and not name.endswith("_pb2"):
                 del sys.modules[name]

@@ -1,4 +1,4 @@
-"""The proxy through which an address is asked, as the environment names it."""
+"""Which proxy of the environment a request to an address goes through."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _HAS_PORT = re.compile(r"(\[.*\]|[^:]+):[0-9]+")
 
 
 def proxy_of(scheme: str, host: str, port: int) -> str | None:
-    """URL of the proxy for an address; None if it is asked without one.
+    """URL of the proxy for an address; None if requests go there directly.
 
-    Over HTTP it is that of `http_proxy` or `https_proxy`, else of `all_proxy`, in lower or upper
-    case, or the system's. gRPC takes, in lower case, `grpc_proxy`, `https_proxy`, `http_proxy`, if
-    it is an http:// one. An address of this machine is asked without one, and so is what `no_proxy`
-    names: "*", a host with all below it, each with or without a port, or a network such as
-    10.0.0.0/8 or fe80::/10.
+    Over HTTP the proxy is `http_proxy` or `https_proxy`, else `all_proxy`, in lower or upper case,
+    or the system's. Over gRPC it is the first of `grpc_proxy`, `https_proxy` and `http_proxy` in
+    lower case, if that is an http:// URL. Requests to this machine go directly, and so do those to
+    what `no_proxy` (for gRPC `no_grpc_proxy`, if set) names: "*", a host with all hosts below it,
+    each with or without a port, or a network such as 10.0.0.0/8 or fe80::/10.
 
     Raises:
-        ValueError: What should be a proxy's URL is none.
+        ValueError: The variable does not hold the URL of a proxy.
     """
     if is_loopback(host):
         return None
@@ -40,7 +40,7 @@ def proxy_of(scheme: str, host: str, port: int) -> str | None:
     if url is None or any(_names(entry, host, port) for entry in re.split(r"[,\s]+", without)):
         return None
     if scheme in ("grpc", "grpcs"):
-        return url if url.startswith("http://") else None  # gRPC passes over all others
+        return url if url.startswith("http://") else None  # gRPC ignores all others
     return _checked(url if "://" in url else f"http://{url}")
 
 
@@ -63,7 +63,7 @@ def _names(entry: str, host: str, port: int) -> bool:
     """Whether an entry of `no_proxy` names a host."""
     if entry == "*":
         return True
-    # A number is written in brackets if a port follows; of others the last colon is the port's.
+    # An IPv6 address needs brackets if a port follows; in all other entries a colon begins a port.
     name, _, number = entry.rpartition(":") if _HAS_PORT.fullmatch(entry) else (entry, "", "")
     if not name or number not in ("", str(port)):
         return False

@@ -22,8 +22,8 @@ from serving.client.signatures import Arrays, ModelMetadata, Signature, signatur
 from serving.client.status import ModelVersion, versions_from_json
 from serving.codes import code_of_status
 
-_Read: TypeAlias = Callable[[Any], Any]  # from a parsed answer, or its results, to Python's values
-_SHOWN = 300  # characters that a message repeats of an answer that is not TF Serving's
+_Read: TypeAlias = Callable[[Any], Any]  # turns parsed JSON into what the client's method returns
+_SHOWN = 300  # most characters of an answer in another form than TF Serving's, in a message
 
 
 def model_path(endpoint: Endpoint) -> str:
@@ -40,7 +40,8 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     """A context that checks certificates by `ca_file`, or by the system's authorities.
 
     Raises:
-        FileNotFoundError: `SSL_CERT_FILE` or `SSL_CERT_DIR`, which OpenSSL heeds, name nothing.
+        FileNotFoundError: OpenSSL reads `SSL_CERT_FILE` and `SSL_CERT_DIR`, and one of them names a
+            path that does not exist.
     """
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         path = os.environ.get(name)
@@ -53,7 +54,7 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 class RestTransport:
-    """One request for one answer, over connections that are kept open.
+    """Sends a request for each call, over connections that stay open.
 
     Args:
         endpoint: A model at an `http://` or `https://` address.
@@ -66,7 +67,7 @@ class RestTransport:
             base_url=f"{endpoint.scheme}://{endpoint.target}",
             headers=dict(endpoint.headers),
             proxy=endpoint.proxy,
-            trust_env=False,  # httpx would ask loopback, too, through a proxy
+            trust_env=False,  # httpx itself would ask even the loopback through a proxy
             # Unencrypted addresses need no certificates, and reading them takes 20 ms.
             verify=tls_context(endpoint) if endpoint.is_secure else False,
         )
@@ -130,7 +131,7 @@ class RestTransport:
         )
         try:
             with contextlib.closing(self._client.send(request, stream=True)) as response:
-                if response.has_redirect_location:  # which a POST does not survive
+                if response.has_redirect_location:  # following it may turn a POST into a GET
                     to = response.headers["location"]
                     return response.status_code, f"leads to {to}; ask there".encode()
                 return response.status_code, b"".join(self._chunks(request, response, deadline))
@@ -141,7 +142,8 @@ class RestTransport:
             raise endpoint.error("UNAVAILABLE", reason, retryable=_is_refused(error)) from error
 
     def _chunks(self, request: Any, response: Any, deadline: Deadline) -> Iterator[bytes]:
-        # httpx limits each wait and not their sum, so the body gets what time is left.
+        # httpx limits each wait, not the sum of all waits. So the time that is left becomes the
+        # limit of each wait for the body, and is checked after each chunk.
         request.extensions["timeout"]["read"] = self._endpoint.seconds_left(deadline)
         for chunk in response.iter_bytes():
             yield chunk
@@ -166,7 +168,7 @@ def _reason(status: int, content: bytes) -> str:
 
 
 def _is_refused(error: BaseException | None) -> bool:
-    """Whether a refused connection is the cause, at any depth."""
+    """Whether the error, or one that it was raised from, is a refused connection."""
     while error is not None:
         if isinstance(error, ConnectionRefusedError):
             return True

@@ -20,42 +20,45 @@ from serving.client.signatures import Arrays, ModelMetadata, Signature, signatur
 from serving.client.status import ModelVersion, versions_from_json
 
 _OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # the default is 4 MiB: 100,000 scores of 10 classes
+    ("grpc.max_receive_message_length", -1),  # the default, 4 MiB, holds 100,000 rows of 10 scores
     ("grpc.max_send_message_length", -1),
-    ("grpc.enable_retries", 0),  # `with_retries` does it, as often as the caller wants
+    ("grpc.enable_retries", 0),  # `with_retries` tries again, as often as the caller wants
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5000),
-    # Channels to one address share a connection, even one that a fork left to the child, where it
-    # does not work ("Wrong file descriptor generation"). Not so with a pool for each channel.
+    # By default all channels to an address share a connection. After a fork the child would share
+    # its parent's, which does not work there ("Wrong file descriptor generation").
     ("grpc.use_local_subchannel_pool", 1),
 )
-# What gRPC in C++ says for TF Serving beyond `--grpc_max_threads` calls, before it reads them.
+# What TF Serving's gRPC library answers to more calls at once than `--grpc_max_threads`. It has not
+# read the request then.
 _NO_THREAD = "Server Threadpool Exhausted"
-# How it begins when a connection was there and broke within a call, which may have run. Where none
-# came about it says "failed to connect" or "errors resolving", and nothing was sent.
+# How gRPC's message begins when a connection broke within a call, which may have run. If there was
+# no connection, it says "failed to connect" or "errors resolving", and nothing was sent.
 _BROKEN = re.compile(
     "Stream removed|Socket closed|(recvmsg|sendmsg):|Connection (reset|aborted|dropped)|"
     "Broken pipe|GOAWAY|(Received )?RST_STREAM|Transport closed|keepalive|ping timeout",
     re.IGNORECASE,
 )
-_LARGEST = 2**31 - 2**20  # bytes of the inputs: a message holds less than 2 GiB, names included
-# Process and thread of each call under way. What a fork copies stays there: its threads are gone.
+_LARGEST = 2**31 - 2**20  # bytes of the inputs; the message, with names, must stay below 2 GiB
+# Process and thread of each call under way. In a forked child the parent's entries never go, since
+# no thread is there to remove them; so they show that the fork came within a call.
 _under_way: set[tuple[int, int]] = set()
 
 
 def channel_options(endpoint: Endpoint) -> list[tuple[str, int]]:
-    """Options of a channel to `endpoint`; gRPC would ask loopback, too, through a proxy."""
+    """Options of a channel to `endpoint`. gRPC's default is a proxy even for the loopback."""
     return [*_OPTIONS, ("grpc.enable_http_proxy", int(endpoint.proxy is not None))]
 
 
 class GrpcTransport:
-    """One request for one answer, over one channel.
+    """Sends a request for each call, over one channel.
 
     Args:
         endpoint: A model at a `grpc://` or `grpcs://` address.
 
     Raises:
-        RuntimeError: This process was forked within a call of another thread.
+        RuntimeError: This process was forked while a thread of its parent was within a call. gRPC
+            may never answer in such a process.
     """
 
     def __init__(self, endpoint: Endpoint):
@@ -150,7 +153,7 @@ def predict_request(protos: Any, endpoint: Endpoint, arrays: Arrays, *, signatur
     """The PredictRequest for `arrays`.
 
     Raises:
-        ValueError: They are larger than a message can be.
+        ValueError: The arrays are larger than a message can be.
     """
     size = sum(map(_bytes_of, arrays.values()))
     if size > _LARGEST:

@@ -19,15 +19,15 @@ class TensorSpec:
     """One input or output.
 
     Attributes:
-        dtype: Name of a NumPy dtype, "object" for strings; None if NumPy has none for it.
-        shape: A length is None where it is free, and the shape is None if its rank is unknown.
+        dtype: Name of a NumPy dtype, "object" for strings; None if NumPy has no such dtype.
+        shape: None in place of a length that is free; None as a whole if the rank is unknown.
     """
 
     dtype: str | None
     shape: tuple[int | None, ...] | None
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """The fields in types that JSON has."""
         dtype = "string" if self.dtype == "object" else self.dtype
         return {"dtype": dtype, "shape": None if self.shape is None else list(self.shape)}
 
@@ -41,7 +41,7 @@ class Signature:
     method: str
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """The fields in types that JSON has."""
         return {
             "inputs": {name: spec.plain() for name, spec in sorted(self.inputs.items())},
             "outputs": {name: spec.plain() for name, spec in sorted(self.outputs.items())},
@@ -51,8 +51,8 @@ class Signature:
     def arrays(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray]:
         """`inputs` by name and in the dtypes of the signature.
 
-        Numbers are converted if they lose no more than digits: float64 to float32, and whole
-        numbers to an integer dtype that holds them. The server checks whether names are missing.
+        A conversion may lose digits, but nothing else: float64 becomes float32, and whole numbers
+        become an integer dtype that holds them. The server checks whether names are missing.
 
         Raises:
             ValueError: The signature has several inputs and `inputs` is no dict, or values do not
@@ -68,7 +68,7 @@ class Signature:
         return {name: _fitted(name, value, self.inputs.get(name)) for name, value in named.items()}
 
     def has_no_rows(self, arrays: Arrays) -> bool:
-        """Whether these are batches of no rows, which no server should get.
+        """Whether these inputs have no rows. They must not be sent: they can stop a server.
 
         Raises:
             ValueError: Some of the inputs have rows, and others have none.
@@ -81,10 +81,10 @@ class Signature:
         return True
 
     def no_answers(self) -> dict[str, npt.NDArray]:
-        """Answers to no rows: outputs by name, with 0 for each length that the signature leaves.
+        """Answers to inputs without rows: empty outputs by name. A free length is 0.
 
         Raises:
-            ValueError: An output has no row for each row of the inputs.
+            ValueError: The first axis of an output has a fixed length.
         """
         answers = {}
         for name, spec in self.outputs.items():
@@ -113,7 +113,7 @@ def signatures_from_json(version: int | str, definitions: Mapping[str, Any]) -> 
     signatures = {
         name: Signature(_specs(of["inputs"]), _specs(of["outputs"]), of["method_name"])
         for name, of in definitions.items()
-        if name != "__saved_model_init_op"  # an export by TensorFlow 2 lists its initialiser
+        if name != "__saved_model_init_op"  # the initialiser, in every export of TensorFlow 2
     }
     return ModelMetadata(int(version), signatures)
 

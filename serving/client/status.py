@@ -30,7 +30,7 @@ class ModelVersion:
 
 
 def versions_from_json(answer: Mapping[str, Any]) -> list[ModelVersion]:
-    """The versions in a `GetModelStatusResponse` as JSON, in its order: newest first."""
+    """The versions in a `GetModelStatusResponse` as JSON, in the server's order: newest first."""
     found = []
     for entry in answer["model_version_status"]:
         status = entry.get("status", {})

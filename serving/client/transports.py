@@ -9,13 +9,14 @@ from serving.client.endpoint import Endpoint
 
 
 class Transports:
-    """Makes the connections to an endpoint for the process that asks, at its first call.
+    """Makes connections to an endpoint for each process that uses them, at its first call.
 
-    On connections from before a fork, parent and children would read each other's answers. They
-    are not closed in a child, which would end them for the parent, too.
+    If a parent and its forked children shared connections, they would read each other's answers. A
+    child does not close its parent's connections, since that would end them for the parent, too.
 
     Args:
-        endpoint: where to; those of this process are made at once, so that faults show.
+        endpoint: where to connect. The connections of this process are made at once, so that
+            errors in the settings show early.
     """
 
     def __init__(self, endpoint: Endpoint):

@@ -53,7 +53,7 @@ def find_models(folder: Path) -> dict[str, Facts]:
 def _facts(version: Path) -> Facts | None:
     try:
         card = read_card(version)
-        if card.get("kind") == "keras":  # any model, which says nothing of drawings
+        if card.get("kind") == "keras":  # any Keras model: its card says nothing of images
             return None
         inputs = card["inputs"]
         is_drawing = inputs["kind"] == "image" and tuple(inputs["shape"]) == SHAPE
@@ -74,7 +74,7 @@ def _facts(version: Path) -> Facts | None:
 
 
 def _accuracy(metrics: dict[str, dict[str, float]]) -> float | None:
-    """Accuracy of the network that is served, which the last of the steps made."""
+    """Test accuracy of the served network: that of the last step in the card's metrics."""
     taken = [step for step in ("full", "pruned", "refit", "half") if step in metrics]
     return metrics[taken[-1]].get("test_accuracy") if taken else None
 

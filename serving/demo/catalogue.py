@@ -50,7 +50,7 @@ async def _describe(name: str, facts: Facts | None, upstream: Upstream) -> dict[
 
 
 async def _facts_from_metadata(name: str, upstream: Upstream) -> tuple[Facts, str | None]:
-    """The kept nodes of a model without a card, by its signatures, and a problem or None."""
+    """What the signatures of a model without a card tell of it, and a problem or None."""
     content = await upstream.ask_json(f"/v1/models/{name}/metadata")
     signatures = content.get("metadata", {}).get("signature_def", {}).get("signature_def", {})
     widths = [_width(t) for t in signatures.get("serving_default", {}).get("inputs", {}).values()]

@@ -21,7 +21,7 @@ class Settings:
         models_dir: folder of `<name>/<version>/card.json`; it may be missing if `models` are named.
         body_limit: most bytes of a request, unpacked; a drawing takes about 3 KB.
         answer_limit: most bytes of the model server's answer.
-        timeout: seconds that a request's body may take to arrive, and again its answer.
+        timeout: seconds that a request's body may take to arrive, and then the server's answer.
     """
 
     server: str

@@ -1,4 +1,4 @@
-"""The card of any Keras model: what is known of it without a run, and its README."""
+"""The card and the README of any Keras model, which comes without a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KEYS = (
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:
-    """Raises a ValueError if one of them has the name of what an export itself writes."""
+    """Raises a ValueError if `facts` has a key that the export itself fills in."""
     taken = sorted(facts.keys() & set(_KEYS))
     if taken:
         received = f"received {', '.join(taken)}, which the export fills in"
@@ -56,12 +56,13 @@ def card_of(
         name: of the model on the server.
         interface: its inputs.
         outputs: its outputs, tensors or their specs by name.
-        head: of its signature for Classify or Regress.
-        keep: what it was pruned to.
-        example: rows by input name, the first of which shows what a request is like.
+        head: of its signature for Classify or Regress. None: it has no such signature.
+        keep: number of nodes that it was pruned to. None: it was not pruned.
+        example: rows by input name. The first one becomes the example of a request. None: the
+            example is made of zeros and words.
         facts: what the user adds, such as the licence of the data.
-        command: that made the version.
-        folder: the version's, whose files are complete but for the card.
+        command: the command line that made the version.
+        folder: of the version. All files but card and README are there.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     trained = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
@@ -97,7 +98,7 @@ def _plain(spec: Any) -> dict[str, Any]:
 
 
 def _example(interface: Interface, rows: Mapping[str, np.ndarray] | None) -> Any:
-    """A row in JSON for the REST API; None: it is too long to be read, or not JSON."""
+    """A row in JSON for the REST API. None: it is too long to be read, or JSON can't hold it."""
     rows = middle_rows(interface.inputs, 1) if rows is None else rows
     first = {name: array[0] for name, array in rows.items()}
     if sum(np.size(value) for value in first.values()) > LONG_INPUT or interface.rows:
@@ -120,7 +121,7 @@ def _as_json(value: Any) -> Any:
 
 
 def curl(card: dict[str, Any], server: str = "http://localhost:8501") -> str:
-    """One line for the shell that asks for a prediction."""
+    """One line for the shell that asks a model server for a prediction."""
     url = f"{server}/v1/models/{card['name']}:predict"
     if card["example"] is None:
         arrays = ", ".join(card["inputs"])
@@ -176,7 +177,7 @@ def _head(card: dict[str, Any]) -> str:
 
 
 def report(path: Path, card: dict[str, Any]) -> None:
-    """Tells what was made, and how to ask it."""
+    """Logs what was written, and how to ask it."""
     size = _bytes(card) / 1e6
     names = ", ".join(card["signatures"])
     logger.info(
@@ -188,5 +189,5 @@ def report(path: Path, card: dict[str, Any]) -> None:
 
 
 def _bytes(card: dict[str, Any]) -> int:
-    """Of graph and weights, without warm-up requests."""
+    """Bytes of graph and weights: of all files in `sizes` but the warm-up requests."""
     return sum(size for name, size in card["sizes"].items() if Path(name) != WARMUP_FILE)

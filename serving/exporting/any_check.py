@@ -1,4 +1,4 @@
-"""Checks the SavedModel of any Keras model: by signature, in a Session, beside the model."""
+"""Checks the SavedModel of any Keras model: in a Session its signatures must answer as it does."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def check_answers(
 ) -> float:
     """Loads a SavedModel anew and compares each signature with the Keras model.
 
-    Floats may differ by what rounding explains; whole numbers and strings are equal. Where the
-    model answers NaN or an infinity, so does the SavedModel.
+    Floats may differ as far as rounding explains it. Whole numbers and strings must be equal. Where
+    the model answers NaN or an infinity, the SavedModel must, too.
 
     Args:
         folder: a version.
-        model: what was written.
+        model: the model that was written.
         interface: its call by names.
         head: of its signature for Classify or Regress, if it has one.
-        batches: rows by input name, which the model answers.
+        batches: rows by input name that the model itself answers.
 
     Returns:
         The largest difference that was found, as a share of the largest output.
 
     Raises:
-        ValueError: A signature answers otherwise or not at all, twice the same rows get two
+        ValueError: A signature answers otherwise or not at all, the same rows get two different
             answers, or the graph holds what a model server refuses.
     """
     largest = 0.0
@@ -65,7 +65,7 @@ def check_answers(
 def _expected(
     model: keras.Model, interface: Interface, rows: _Rows
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """The model's answers, and by how much floats may differ from them."""
+    """The model's answers, and how much the floats of each output may differ from them."""
     expected = _answers(interface, rows)
     tensors = {name: tf.constant(array) for name, array in rows.items()}
     names = sorted(expected)  # the order in which Keras flattens a dict
@@ -132,14 +132,14 @@ def _check_head(
 
 
 def _check_special(served: Served, interface: Interface, rows: _Rows) -> None:
-    """Raises if a row with NaN or infinity gets a number where the model has none."""
+    """Raises if a row with NaN or infinity gets a finite number where the model answers none."""
     for name in [n for n, a in rows.items() if a.dtype.kind == "f"]:
         for value in (np.nan, np.inf, -np.inf):
             special = {n: a.copy() for n, a in rows.items()}
             special[name][0] = value
             try:
                 expected = _answers(interface, special)
-            except Exception:  # the model refuses such a row, and so does its graph
+            except Exception:  # the model refuses such a row, so there is nothing to compare with
                 continue
             answers = _ask(served, "serving_default", special)
             for output, wanted in expected.items():

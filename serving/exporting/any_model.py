@@ -84,7 +84,11 @@ def export_any_model(
 
 
 def _pruned(model: keras.Model, keep: int) -> tuple[keras.Model, int]:
-    """The model with its most important nodes, or the first ones of nested widths; their number."""
+    """The pruned model, and the number of its nodes.
+
+    A nested model keeps its first nodes. If each width has a readout of its own, the number is the
+    largest width that is not above `keep`.
+    """
     from asym_keras.importance import find_layer
     from asym_keras.nesting.model import find_readout
     from asym_keras.pruning import prune
@@ -103,7 +107,10 @@ def _pruned(model: keras.Model, keep: int) -> tuple[keras.Model, int]:
 
 
 def _tried(model: keras.Model, interface: Interface, given: Any) -> list[dict[str, np.ndarray]]:
-    """Batches that the model itself answers: they are compared, and the server warms up on them."""
+    """Batches on which `check_answers` compares SavedModel and model.
+
+    Raises a ValueError if the model itself does not answer them.
+    """
     batches = [middle_rows(interface.inputs, 1)] if given is None else []
     if given is None:
         batches.append(drawn_rows(model, interface.inputs))
@@ -114,7 +121,7 @@ def _tried(model: keras.Model, interface: Interface, given: Any) -> list[dict[st
             interface.answer({name: tf.constant(array) for name, array in batch.items()})
     except Unfit:
         raise
-    except Exception as error:  # whatever the model's own layers raise
+    except Exception as error:  # the model's own layers may raise anything
         lines = (re.sub(r"\x1b\[\d+m", "", line).strip() for line in str(error).splitlines())
         told = " ".join([line for line in lines if line][:2]) or type(error).__name__
         if given is None:
@@ -131,7 +138,7 @@ def _tried(model: keras.Model, interface: Interface, given: Any) -> list[dict[st
 
 def _function(answer: Callable, specs: Mapping[str, tf.TensorSpec]) -> Any:
     def signature(*values: Any) -> dict[str, Any]:
-        # The server does not compare an input's shape with the placeholder's.
+        # The server does not compare the shape of an input with the signature's.
         pairs = zip(specs.items(), values, strict=True)
         return answer({n: tf.ensure_shape(value, spec.shape) for (n, spec), value in pairs})
 
@@ -148,7 +155,7 @@ def _example_function(interface: Interface, head: Head) -> Any:
 
 
 def _save(model: keras.Model, signatures: Mapping[str, Any], folder: Path) -> None:
-    archive = keras.export.ExportArchive()  # it finds the tables of lookup layers
+    archive = keras.export.ExportArchive()  # it finds the tables of lookup layers, too
     archive.track(model)
     for name, function in signatures.items():
         function.get_concrete_function()
@@ -157,7 +164,7 @@ def _save(model: keras.Model, signatures: Mapping[str, Any], folder: Path) -> No
 
 
 def _requests(name: str, interface: Interface, head: Head | None, given: Any) -> list:
-    """Warm-up requests: of rows that were given, or of zeros and words."""
+    """Warm-up requests, of the rows in `given` or, if it is None, of zeros and words."""
     log = warmup.check_installed().PredictionLog
     found = []
     sizes = [interface.rows] if interface.rows else warmup.BATCHES
@@ -179,7 +186,7 @@ def _requests(name: str, interface: Interface, head: Head | None, given: Any) ->
 
 
 def _message(array: np.ndarray) -> Any:
-    """A TensorProto; of equal values it holds one, whatever the shape."""
+    """A TensorProto of the array. If all values are equal, it holds the value once."""
     first = array.reshape(-1)[0]
     kind = tf.string if array.dtype == object else array.dtype
     value = first if (array == first).all() else array

@@ -1,4 +1,4 @@
-"""Checks a SavedModel the way the model server uses it: by signature, in a Session."""
+"""Checks a SavedModel as the model server uses it: by signature, in a Session."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from serving.exporting.saved_model import METHODS, class_names
 from serving.exporting.warmup import example
 from serving.sessions import SavedModelSession
 
-# Where a network is no chain, the least that its SavedModel may differ from the Keras model, as a
-# share of the largest output. A chain has an error bound of its own: rounding.py.
+# A network that is no chain may always differ this much from the Keras model, as a share of the
+# largest output, even if rounding explains less. A chain has its own error bound (`rounding`).
 TOLERANCE = 1e-6
-# The same where weights or computation have 16 bits. What float16 costs in accuracy is measured
-# apart; this limit only finds what is broken.
+# The same if weights or computation have 16 bits. This limit only finds what is broken: `half`
+# measures what float16 costs in accuracy.
 HALF_TOLERANCE = 2e-2
 EXAMPLES = 64
 _BORDER = {tf.float32, tf.int64, tf.string, tf.uint8}
@@ -35,7 +35,7 @@ class Served(SavedModelSession):
 
     @property
     def signatures(self) -> dict[str, Any]:
-        """`SignatureDef` messages by name, without the initialiser that every export lists."""
+        """`SignatureDef` messages by name, without the initialiser that each SavedModel lists."""
         found = dict(self.meta.signature_def)
         found.pop("__saved_model_init_op", None)
         return found
@@ -43,7 +43,7 @@ class Served(SavedModelSession):
     def __call__(
         self, signature: str, inputs: np.ndarray | Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """Outputs of `signature` by name, as arrays; an array is the input `inputs`."""
+        """Outputs of `signature` by name, as arrays. A single array is taken for input `inputs`."""
         definition = self.signatures[signature]
         named = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
         feed = {definition.inputs[name].name: array for name, array in named.items()}
@@ -61,15 +61,15 @@ def check_saved_model(
 ) -> float:
     """Loads a SavedModel anew and compares each signature with the Keras model.
 
-    Answers may differ as far as rounding explains it: each number of a folded network by the bound
-    of its own sums in float32, from a Keras model that computes in float64. A row that holds NaN or
-    infinities is answered by a number only where the Keras model has a number.
+    Answers may differ as far as rounding explains it. A folded network is compared with the Keras
+    model in float64, and each number may differ by the error bound of its own sums in float32. For
+    a row with NaN or infinities a signature may answer a number only where the Keras model does.
 
     Args:
         folder: a version.
         model: the packaged model.
-        network: what was written; its scaling gives the range of raw values to try.
-        card: its card.
+        network: what was written. Its scaling gives the range of raw values to try.
+        card: of the model.
         half: whether weights are float16.
 
     Returns:
@@ -103,7 +103,7 @@ def check_saved_model(
 
 
 def check_examples(network: Network, card: dict[str, Any]) -> np.ndarray:
-    """Raw values (64, d), float32: pixels, or normal around the centre of the network's scaling."""
+    """Raw values (64, d), float32: random pixels, or normal around the centre of the scaling."""
     rng, shape = np.random.default_rng(0), (EXAMPLES, card["inputs"]["dim"])
     if card["inputs"]["kind"] == "image":
         return rng.integers(card["inputs"]["low"], card["inputs"]["high"] + 1, shape).astype("f4")
@@ -119,14 +119,14 @@ def serialized_examples(x: np.ndarray) -> np.ndarray:
 
 
 def request_of(signature: str, x: np.ndarray) -> np.ndarray:
-    """Raw values as a signature takes them."""
+    """The raw values `x` in the form that a signature takes."""
     if signature == "serving_uint8":
         return x.astype("uint8")
     return serialized_examples(x) if signature in METHODS else x
 
 
 def special_rows(x: np.ndarray) -> np.ndarray:
-    """Rows with NaN or an infinity in one place, and in all."""
+    """Six rows: for NaN and each infinity, one row with it in one place and one full of it."""
     rows = np.repeat(x[:1], 6, axis=0)
     for place, value in enumerate((np.nan, np.inf, -np.inf)):
         rows[2 * place, 0] = rows[2 * place + 1] = value
@@ -177,12 +177,12 @@ def classes_of(scores: np.ndarray) -> np.ndarray:
 def _allowed(
     model: keras.Model, network: Network, x: np.ndarray, half: bool, expected: Sequence[np.ndarray]
 ) -> dict[str, Any]:
-    """How far outputs and features may be from what is expected, by their names."""
+    """How far outputs and features may be from those of the Keras model, by name."""
     if network.chain is not None:
         bounds: Sequence[Any] = chain_errors(network.chain, x, half=half)
     else:
         rounded = model_errors(lambda: _answers(model, network, x), model.variables)
-        # A layer that rounds to 16 bits may do so elsewhere in another optimised graph.
+        # A layer in 16 bits may round at other places once TensorFlow has optimised the graph.
         few = half or any(la.compute_dtype in ("float16", "bfloat16") for la in layers_of(model))
         share = HALF_TOLERANCE if few else TOLERANCE
         largest = [np.abs(a).max() for a in expected]
@@ -193,7 +193,7 @@ def _allowed(
 
 
 def compare_special(signature: str, answers: dict, expected: dict) -> None:
-    """Raises if a row of what is not a number is answered by a number, or by a class."""
+    """Raises if a row with NaN or infinity gets a number or a class where none is expected."""
     for name, wanted in expected.items():
         if wanted.dtype.kind == "f" and np.isfinite(answers[name][~np.isfinite(wanted)]).any():
             rows = f"{name} of {signature!r} that are no numbers where the Keras model has none"
@@ -202,9 +202,10 @@ def compare_special(signature: str, answers: dict, expected: dict) -> None:
 
 
 def _compare_classes(signature: str, answers: dict, expected: dict) -> None:
-    """Raises if there are classes, and they are not those of the scores."""
+    """Raises if the answers hold classes that do not fit their scores."""
     if "classes" in expected:
-        # Near a tie, rounding may choose another class than the Keras model chose.
+        # Near a tie rounding may lead to another class than the Keras model's. So the classes are
+        # compared with the scores beside them, not with the model's classes.
         of_scores = signature not in METHODS
         wanted = classes_of(answers["scores"]) if of_scores else expected["classes"]
         if (answers["classes"] != wanted).any():
@@ -212,7 +213,10 @@ def _compare_classes(signature: str, answers: dict, expected: dict) -> None:
 
 
 def compare(signature: str, answers: dict, expected: dict, allowed: dict, half: bool) -> float:
-    """The largest difference of the answers, as a share of the largest answer."""
+    """The largest difference of the answers, as a share of the largest answer.
+
+    Raises a ValueError if a difference is larger than `allowed`.
+    """
     if answers.keys() != expected.keys():
         raise wrong(f"{signature!r} to answer {sorted(expected)}", f"{sorted(answers)}")
     share = 0.0
@@ -243,14 +247,14 @@ def check_graph(served: Served) -> None:
     if random:
         raise wrong("a graph without random operations", ", ".join(random))
     python = sorted({node.op for node in nodes if "PyFunc" in node.op})
-    if python:  # it runs in this process alone
+    if python:  # the code exists only in this process
         raise wrong("a graph without Python code, as of tf.py_function", ", ".join(python))
     if any(f.attr["_XlaMustCompile"].b for f in functions if "_XlaMustCompile" in f.attr):
         raise wrong("a graph without jit_compile functions", "one")
 
 
 def wrong(expected: str, received: str, cure: str = "") -> ValueError:
-    """What is told of a SavedModel that no version is made of."""
+    """The error about a SavedModel that does not become a version."""
     return ValueError(
         f"the SavedModel that was written is not what it should be: expected {expected}, "
         f"received {received}. No version was made.{cure}"

@@ -28,33 +28,36 @@ def export_model(
 ) -> Path:
     """Writes a Keras model as a new version `to/<name>/<version>`, and checks it.
 
-    The signature `serving_default` has the model's inputs and outputs by their names, with their
-    dtypes and shapes, which it checks; `classify` or `regress` take tf.Example with the inputs as
-    features. Before the version gets its number it is loaded as the model server loads it, and its
-    answers are compared with the model's; a difference that float32 does not explain is an error.
+    The signature `serving_default` has the model's inputs and outputs by their names. It refuses
+    inputs of other dtypes or shapes than the model's. `classify` or `regress` takes tf.Example with
+    the inputs as features. Before the version gets its number, it is loaded as the model server
+    loads it, and its answers are compared with the model's. A difference that rounding in float32
+    does not explain is an error.
 
     Args:
-        model: built `keras.Model`: functional, Sequential or a subclass; inputs of any rank,
-            several of them, integers, strings, preprocessing layers inside. An input or output
+        model: built `keras.Model`: functional, Sequential or a subclass. It may have several inputs
+            of any rank, integers, strings, and preprocessing layers inside. An input or output
             that nobody named is called `inputs` or `outputs`. With the card of a packaged model:
             raw values float32 (n, d) -> (n, K).
         name: of the model on the server; or the card of a packaged model.
-        to: folder of the models; made if it is not there.
-        task: "classify": an output (n, K) is scores; "regress": one (n,) or (n, 1) is a number;
-            "raw": Predict alone. None: by labels, or by the shape of the only output.
+        to: folder of the models. It is made if it is not there.
+        task: "classify": an output (n, K) holds scores. "regress": an output (n,) or (n, 1) is a
+            number. "raw": the model answers Predict alone. None: "classify" if there are labels,
+            else by the shape of the only output.
         labels: names of the K classes, in the order of the scores, or a file with one a line.
             None: their numbers.
         keep: nodes that stay of the model's `AsymScaledDense`, by the paper's rule, which needs no
-            data, or of its `NestedReadout`. For another rule use `asym_keras.prune` before.
-        warmup: whether to write warm-up requests, drawn from what the inputs are; or rows for
-            them, arrays by input name, in a dict or an .npz file. A subclassed model, which does
-            not tell its dtypes, takes those of the rows.
-        card: what else is known of the model, such as the licence of its data.
-        half: whether the weights are float16; of a packaged model.
-        version: number of the version; None: one more than the largest there is.
+            data, or of its `NestedReadout`. For another rule call `asym_keras.prune` first.
+        warmup: whether to write warm-up requests, of zeros and words that fit the inputs; or rows
+            for them, arrays by input name, in a dict or an .npz file. A subclassed model does not
+            tell the dtypes of its inputs: integers and strings are known from these rows alone.
+        card: further facts about the model for its card, such as the licence of its data.
+        half: whether the weights are float16. Only for a packaged model.
+        version: number of the version. None: one more than the largest there is.
         command: the command line that called this, for the card.
-        measure: function of the network, itself a function from raw values (n, d) to outputs
-            (n, K), whose numbers become `metrics.half` of the card. Used with `half`.
+        measure: function that measures a network, and returns numbers for `metrics.half` of the
+            card. Its argument is a function from raw values (n, d) to outputs (n, K). Used only
+            with `half`.
 
     Returns:
         Path of the version.
@@ -63,8 +66,8 @@ def export_model(
         FileExistsError: This version exists.
         ModuleNotFoundError: The warm-up requests need the extra `serving`.
         OSError: The folder can't be written.
-        ValueError: A model, name, task, labels or rows that do not fit one another, or a SavedModel
-            that does not answer as the model does. No version is made.
+        ValueError: Model, name, task, labels or rows do not fit one another, or the SavedModel does
+            not answer as the model does. No version is made.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,), name="flower"), keras.layers.Dense(3)])
@@ -98,4 +101,6 @@ def export_model(
 def _refuse(arguments: dict[str, Any], needed: str) -> None:
     given = [name for name, value in arguments.items() if value is not None]
     if given:
-        raise ValueError(f"{', '.join(given)}: expected {needed}, received another. Leave it out.")
+        raise ValueError(
+            f"{', '.join(given)}: expected {needed}, received another kind of model. Leave it out."
+        )

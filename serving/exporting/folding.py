@@ -1,8 +1,8 @@
 """Recognises the chain of layers of a packaged network, and folds it into the fewest constants.
 
-`f(x) = sigma((x - centre) kernel + shift) readout + bias`: input scaling and `1 / sqrt(d)` (of the
-paper's parametrization) go into the kernel, `sqrt(lambda)` and the target's units into the readout,
-in float64.
+`f(x) = sigma((x - centre) kernel + shift) readout + bias`: the input scaling and `1 / sqrt(d)` (of
+the paper's parametrization) become part of the kernel, `sqrt(lambda)` and the target's units part
+of the readout, all in float64.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Chain:
 
     Attributes:
         scale: factor of the inputs in `scale (x - centre)`, (d,); the kernel contains it.
-        centre: what is subtracted from raw values, (d,); float32 holds it exactly, so that raw
-            values near it lose nothing.
+        centre: what is subtracted from raw values, (d,). float32 holds it exactly, so that the
+            difference to raw values near it is exact, too.
         kernel: (d, k).
-        shift: the rest of the true centre, which float32 can't hold, times the kernel, and the
-            layer's bias, (k,).
+        shift: the layer's bias, plus a correction for the part of the true centre that float32
+            can't hold, (k,).
         activation: sigma.
         roots: `sqrt(lambda_j)`, (k,), of the features `sqrt(lambda_j) sigma(z_j)`.
         readout: (k, K); it contains `roots`.
@@ -51,8 +51,9 @@ def fold(model: keras.Model) -> Chain | None:
     """The `Chain` that computes what `model` does; None if the model is no such chain.
 
     A chain consists of any number of `Rescaling` and `Normalization` layers, one
-    `AsymScaledDense`, a linear `Dense`, which may be missing if the layer before has outputs, and
-    any number of `Rescaling` layers. All compute in float32 or float64 and are called once.
+    `AsymScaledDense`, a linear `Dense`, which may be missing if the `AsymScaledDense` has outputs
+    of its own, and again any number of `Rescaling` and `Normalization` layers. All compute in
+    float32 or float64, and the model calls each once.
     """
     layers = _layers(model)
     if layers is None or not all(_is_exact(layer) for layer in layers):
@@ -98,7 +99,7 @@ def fold(model: keras.Model) -> Chain | None:
 
 
 def _layers(model: keras.Model) -> list | None:
-    """The layers from the input to the output, if each one takes the layer before it alone."""
+    """The layers from input to output, if each takes only the output of the one before it."""
     if not is_graph(model) or len(model.outputs) != 1 or len(model.inputs) != 1:
         return None
     layers: list = []

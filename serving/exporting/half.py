@@ -13,23 +13,23 @@ from trainers.common.reload import reload_data
 if TYPE_CHECKING:
     from asym_keras.runs import Run
 
-_ROWS = 1000  # that go through the network at once
+_ROWS = 1000  # rows that go through the network at once
 
 
 def measure_of(run: Run, *, refitted: bool) -> Callable[[Callable], dict[str, float]]:
-    """A function that measures a network of raw values as the run measured its own network.
+    """A function that measures a network of raw values by the run's test rows and loss.
 
     Args:
         run: gives the test rows, the loss and the units.
         refitted: whether the network's readout was fitted anew.
 
     Returns:
-        Function of a function, raw values float32 (n, d) -> float32 (n, K); gives `test_risk` and,
-        of a classifier, `test_accuracy`.
+        A function. It takes a network, which is a function of raw values float32 (n, d) -> float32
+        (n, K), and returns its `test_risk` and, for a classifier, its `test_accuracy`.
 
     Raises:
         ValueError: The data are not the run's, can't be loaded, or do not say how they were made
-            of raw values.
+            from raw values.
     """
     data = reload_data(run)
     record = data.preprocessing

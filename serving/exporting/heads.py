@@ -15,7 +15,7 @@ _FEATURES = {"float32": tf.float32, "float64": tf.float32, "string": tf.string}
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """An output that Classify or Regress gives.
+    """The output of a model that Classify or Regress answers with.
 
     Attributes:
         task: `"classify"` or `"regress"`.
@@ -28,7 +28,7 @@ class Head:
     labels: tuple[str, ...] = ()
 
     def answer(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        """What the API asks for, of the model's outputs."""
+        """The answer of Classify or Regress, made from the model's outputs by name."""
         values = tf.cast(outputs[self.output], tf.float32)
         if self.task == "regress":
             return {"outputs": values}
@@ -43,7 +43,7 @@ def head_of(
     task: str | None = None,
     labels: Sequence[str] | None = None,
 ) -> Head | None:
-    """The head of a model; None: it has signatures for Predict alone.
+    """The head of a model; None if it gets no signature for Classify or Regress.
 
     Args:
         inputs, outputs: of the model.
@@ -99,7 +99,7 @@ def head_of(
 
 
 def parse_examples(specs: Mapping[str, tf.TensorSpec], serialized: Any) -> dict[str, Any]:
-    """Inputs by name from serialized `tf.Example`s, (n,), whose features have their names."""
+    """Inputs by name from serialized `tf.Example`s, (n,). The features have the inputs' names."""
     kinds = {name: _FEATURES.get(spec.dtype.name, tf.int64) for name, spec in specs.items()}
     features = {n: tf.io.FixedLenFeature(s.shape[1:], kinds[n]) for n, s in specs.items()}
     parsed = tf.io.parse_example(serialized, features)
@@ -108,7 +108,7 @@ def parse_examples(specs: Mapping[str, tf.TensorSpec], serialized: Any) -> dict[
 
 
 def example_of(row: Mapping[str, Any]) -> Any:
-    """A `tf.Example` of one row of each input."""
+    """The `tf.Example` that holds one row of each input."""
     feature = {}
     for name, value in row.items():
         flat = np.ravel(np.asarray(value, object if isinstance(value, bytes) else None))

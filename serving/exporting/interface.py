@@ -1,4 +1,4 @@
-"""What any Keras model takes and gives, by name: what its SavedModel's signatures are made of."""
+"""The inputs and outputs of any Keras model by name, as its SavedModel's signatures need them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asym_keras.inputs import call
 
 logger = logging.getLogger("serving.export")
 
-# What the REST API can't carry crosses the border as something that it can.
+# The REST API can't carry these dtypes. In the signature each becomes the dtype on the right.
 _BORDER = {"float16": "float32", "bfloat16": "float32", "uint16": "int32"}
 _CARRIED = {*("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32")}
 _CARRIED |= {"uint64", "bool", "string"}
@@ -28,8 +28,9 @@ class Interface:
     """A model called by names.
 
     Attributes:
-        inputs: by name; the first axis is that of rows.
-        answer: function from tensors by input name to tensors by output name, in inference.
+        inputs: by name. The first axis is that of rows.
+        answer: function that runs the model's inference: from tensors by input name to tensors by
+            output name.
     """
 
     inputs: Mapping[str, tf.TensorSpec]
@@ -37,24 +38,26 @@ class Interface:
 
     @property
     def rows(self) -> int | None:
-        """The number of rows that the model was made for; None: any."""
+        """The number of rows that the model was made for. None: it takes any number."""
         return next((s.shape[0] for s in self.inputs.values() if s.shape[0] is not None), None)
 
 
 def interface_of(model: keras.Model, dtypes: Mapping[str, str] | None = None) -> Interface:
     """The inputs of `model` by their names, and its call.
 
-    An input has the name of its `keras.Input`, or its key in a dict, or the argument of `call`; one
-    input that nobody named is `inputs`. An output has its key in a dict, or the name of the layer
-    that makes it; one that nobody named is `outputs`, and those of a list are `outputs_0`, ...
+    The name of an input is that of its `keras.Input`, or its key in a dict, or an argument of
+    `call`. A single input that nobody named is `inputs`. The name of an output is its key in a
+    dict, or that of the layer that makes it. A single output that nobody named is `outputs`, and
+    the outputs of a subclassed model's list are `outputs_0`, ...
 
     Args:
         model: built functional, Sequential or subclassed model.
-        dtypes: of a subclassed model, which does not tell them. None: what it computes in.
+        dtypes: dtypes of the inputs of a subclassed model by name, since it does not tell them. An
+            input that is not in it has the dtype in which the model computes.
 
     Raises:
-        ValueError: The model is not built or holds a Lambda layer; or an input or output is of a
-            kind that a signature can't have.
+        ValueError: The model is not built or holds a Lambda layer, or a signature can't have an
+            input or output of this kind.
     """
     check_model(model)
     structure = input_structure(model)
@@ -87,7 +90,7 @@ class _Arguments(dict):
 
 
 def check_model(model: Any) -> None:
-    """Raises a ValueError if `model` is no built Keras model, or a file can't describe it."""
+    """Raises a ValueError if `model` is no built Keras model, or holds Lambda layers."""
     if not isinstance(model, keras.Model):
         raise ValueError(f"expected a keras.Model, received {type(model).__name__}.")
     unbuilt = not model.built or (input_structure(model) is None and not _shapes(model))
@@ -102,7 +105,7 @@ def check_model(model: Any) -> None:
 
 
 def lambda_error(names: Iterable[str]) -> ValueError:
-    """Why a model with `Lambda` layers is no source of an export."""
+    """The error about a model with `Lambda` layers, which can't be exported."""
     return ValueError(
         "expected layers that a .keras file describes, received Lambda layers: "
         f"{', '.join(names)}. "
@@ -128,7 +131,7 @@ def _of_tensors(structure: Any, tensors: list, model: Any) -> dict[str, tf.Tenso
 
 
 def _shapes(model: keras.Model) -> Any:
-    """Shapes of what a subclassed model was built on, as Keras recorded them; None: it was not."""
+    """Shapes of the inputs on which a subclassed model was built. None: it was not built."""
     config = model.get_build_config() or {}
     return config.get("shapes_dict") or config.get("input_shape")
 
@@ -163,7 +166,7 @@ def _is_shape(value: Any) -> bool:
 
 
 def _served(spec: tf.TensorSpec, name: str) -> tf.TensorSpec:
-    """What stands in the signature for an input of the model."""
+    """The spec that the signature has for an input of the model."""
     if spec.shape.rank is None or spec.shape.rank == 0:
         raise _unfit("inputs whose first axis is that of rows", f"{name} of shape {spec.shape}")
     dtype = _BORDER.get(spec.dtype.name, spec.dtype.name)
@@ -187,7 +190,10 @@ def _carried(value: Any, name: str) -> Any:
 
 
 def _output_names(model: keras.Model) -> list[str] | None:
-    """Names of a graph's outputs by the layers that make them; None: it tells none."""
+    """Names of a graph's outputs, from the layers that make them.
+
+    None: the model is no graph, or its outputs are a dict with names of its own.
+    """
     structure = output_structure(model) if is_graph(model) else None
     if structure is None or isinstance(structure, dict):
         return None
@@ -209,13 +215,13 @@ def _named(outputs: Any, names: list[str] | None) -> Iterable[tuple[str, Any]]:
 
 
 def _is_made_up(name: str, kinds: Iterable[str]) -> bool:
-    """Whether Keras gave the name: that of the class, numbered by what the process made before."""
+    """Whether Keras made up the name: the class's name, with a number if others came before."""
     stems = (re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower() for kind in kinds)
     return any(re.fullmatch(rf"{re.escape(stem)}(_\d+)?", name) for stem in stems)
 
 
 def _valid(names: list, what: str) -> list[str]:
-    """The names as a signature can have them."""
+    """The names with all characters replaced that a signature can't have."""
     valid = [re.sub(r"[^A-Za-z0-9_]", "_", str(name)) for name in names]
     valid = [name if re.match("[A-Za-z]", name) else f"{what}_{name}" for name in valid]
     if len(set(valid)) < len(valid):

@@ -1,13 +1,14 @@
-"""Keeps "not a number" what it is, where TensorFlow's fused kernels make a number of it.
+"""Changes a SavedModel so that it answers NaN where its Keras model does.
 
-TensorFlow's optimiser puts a sum and the ReLU after it into one kernel, and oneDNN's takes the
-larger of the sum and 0: NaN becomes 0, and the answer to a row with a missing value looks like any
-other. The Keras model says NaN. So the file says it, too: `relu(z)` becomes `z` where `z` is NaN.
-Since the sum then has several readers, the optimiser no longer fuses it with what follows. That
-also mends a fused kernel that is missing: a batch normalisation with tanh fails in the server.
+TensorFlow's optimiser fuses a sum and the ReLU after it into one kernel. oneDNN's kernel takes the
+larger of the sum and 0, so NaN becomes 0, and the answer to a row with a missing value looks like
+any other, while the Keras model answers NaN. So each `relu(z)` in the file becomes a choice: `z`
+where `z` is NaN, `relu(z)` elsewhere. Then several nodes read the sum, and the optimiser no longer
+fuses it with the ReLU. The same change helps where the optimiser picks a fused kernel that does not
+exist: without it a batch normalisation with tanh fails in the server.
 
-Max pooling passes over NaN, fused or not, and gives -3.4e38 where there is nothing else. There the
-mean of the same window tells.
+Max pooling ignores NaN, fused or not, and answers -3.4e38 for a window of NaN alone. There the mean
+of the window is NaN, and decides.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 FILE = "saved_model.pb"
 _FLOATS = (types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)
 _LOSE_NAN = ("Relu", "Relu6")
-# Kernels that the optimiser fuses with a batch normalisation, though TensorFlow has no such kernel.
+# Operations that the optimiser fuses with a batch normalisation before them, though TensorFlow has
+# no such fused kernel.
 _AFTER_BATCH_NORMALIZATION = ("Elu", "LeakyRelu", "Sigmoid", "Tanh")
 _OUTPUT = {"LeakyRelu": "activations", "Relu": "activations", "Relu6": "activations"}
 _OUTPUT |= {"Elu": "activations", "Sigmoid": "y", "Tanh": "y"}
@@ -31,7 +33,10 @@ _WINDOW = ("ksize", "strides", "padding", "data_format")
 
 
 def keep_not_a_number(folder: str | os.PathLike[str]) -> int:
-    """Guards each ReLU of the SavedModel in `folder`; returns how many there were."""
+    """Changes each node of the SavedModel in `folder` that may lose NaN; returns their number.
+
+    These are ReLUs, max poolings, and activations after a batch normalisation.
+    """
     path = os.path.join(os.fspath(folder), FILE)
     saved = saved_model_pb2.SavedModel()
     with open(path, "rb") as file:
@@ -50,9 +55,10 @@ def keep_not_a_number(folder: str | os.PathLike[str]) -> int:
 
 
 def _guard(nodes: Any, *, function: bool = False) -> dict[str, str]:
-    """Guards the nodes in place; returns the name of each one's former output.
+    """Changes the nodes in place. Returns what the output of each changed node was called before.
 
-    In a function the inputs of a node are `NODE:OUTPUT:0`, in a graph `NODE` or `NODE:1`.
+    A node's inputs are written as `NODE:OUTPUT:0` in a function, and as `NODE` or `NODE:1` in a
+    graph.
     """
     by_name = {node.name: node for node in nodes}
     guarded = {n.name: _OUTPUT[n.op] for n in nodes if _needs_guard(n, by_name)}
@@ -78,7 +84,7 @@ def _guard(nodes: Any, *, function: bool = False) -> dict[str, str]:
 
 
 def _add_mean(nodes: Any, pool: Any, z: str, function: bool) -> str:
-    """The mean of each window of a max pooling, which is NaN if anything in it is."""
+    """Adds the mean of each window of a max pooling, which is NaN if any value in it is."""
     mean = nodes.add(op=_MEANS[pool.op], name=f"{pool.name}/mean", device=pool.device)
     mean.input.append(z)
     mean.attr["T"].type = _type(pool)
@@ -91,16 +97,17 @@ def _needs_guard(node: Any, by_name: dict[str, Any]) -> bool:
     if node.op not in _OUTPUT or _type(node) not in _FLOATS:
         return False
     if node.op in _MEANS:
-        return node.attr["padding"].s in (b"SAME", b"VALID")  # means know no other padding
+        return node.attr["padding"].s in (b"SAME", b"VALID")  # AvgPool has no other padding
     return node.op in _LOSE_NAN or _maker(node, by_name).op.startswith("FusedBatchNorm")
 
 
 def _type(node: Any) -> int:
-    return node.attr["T"].type if "T" in node.attr else types_pb2.DT_FLOAT  # defaults are left out
+    # A SavedModel leaves out attributes with their default values.
+    return node.attr["T"].type if "T" in node.attr else types_pb2.DT_FLOAT
 
 
 def _maker(node: Any, by_name: dict[str, Any]) -> Any:
-    """The node whose output `node` takes; what only passes it on does not count."""
+    """The node that computes the input of `node`; nodes that only pass it on are skipped."""
     while node.input and (before := by_name.get(node.input[0].partition(":")[0])) is not None:
         node = before
         if node.op != "Identity":
@@ -109,7 +116,7 @@ def _maker(node: Any, by_name: dict[str, Any]) -> Any:
 
 
 def _rename_outputs(function: Any, guarded: dict[str, str]) -> None:
-    """Names the outputs of guarded nodes as those of SelectV2, wherever they are read."""
+    """Makes all readers of the changed nodes read `output`, which is SelectV2's name for it."""
     new = {f"{name}:{old}:0": f"{name}:output:0" for name, old in guarded.items()}
     for node in function.node_def:
         node.input[:] = [new.get(text, text) for text in node.input]

@@ -1,6 +1,7 @@
 """A nested network as one SavedModel: a signature for each width, and one that chooses a width.
 
-All widths share what they compute alike, and the client chooses its latency by `signature_name`.
+The layers that all widths share are written once. The client chooses how long an answer takes by
+`signature_name`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from serving.versions import new_version
 
 # Largest difference from the Keras model, as a share of the largest output.
 TOLERANCE = 1e-5
-NEAR = 1e-4  # a width this near the threshold may be sure by rounding
+NEAR = 1e-4  # this near the threshold rounding may decide whether a width is sure
 
 
 def width_signature(width: int) -> str:
@@ -64,23 +65,24 @@ def export_nested(
 ) -> Path:
     """Writes a packaged nested model as a new version `to/<name>/<version>`, and checks it.
 
-    Signatures: `serving_default` and the others of one network answer with all nodes;
-    `width_20`, ... with the first ones; `anytime`, of classes, with as many as an example needs:
-    `scores`, `classes`, and `width`, int64 (n,). Wider networks are computed there only if there is
-    an example in the request of which no narrower one is sure, and only for those. No width is sure
-    of a row with NaN: the last one answers.
+    `serving_default` and the other signatures of one network answer with all nodes, and `width_20`,
+    ... with the first 20, ... nodes. `anytime`, of a classifier, answers each example with as many
+    nodes as it needs: `scores`, `classes`, and `width`, int64 (n,). It computes a wider network
+    only for the examples of which no narrower one is sure. No width is sure of a row with NaN, so
+    the widest one answers it.
 
     Args:
         model: raw values float32 (n, d) -> (n, P, K).
-        card: its card, with `widths`, and with `anytime` and its `threshold` for that signature.
+        card: its card, with `widths`. The signature `anytime` is written if the card has `anytime`,
+            which holds its `threshold`.
         to, version, warmup, command: as for `export_model`.
 
     Returns:
         Path of the version.
 
     Raises:
-        ValueError: A card that does not fit the model, or a SavedModel that does not answer as the
-            model does; and all that `export_model` raises.
+        ValueError: The card does not fit the model, or the SavedModel does not answer as the model
+            does. `export_model` lists the other errors.
     """
     readout = find_readout(model)
     shape = tuple(model.output_shape) if readout is not None else ()
@@ -132,7 +134,7 @@ def nested_signatures(model: keras.Model, card: dict[str, Any]) -> dict[str, Any
 
 
 def _frozen(model: keras.Model) -> Callable:
-    """The model's own call, with constants in the place of its variables."""
+    """A function that calls the model with constants in place of its variables."""
     constants = [tf.constant(keras.ops.convert_to_numpy(v)) for v in model.variables]
     mapping = list(zip(model.variables, constants, strict=True))
 
@@ -151,8 +153,8 @@ def _first_sure(shared: Callable, heads: list, widths: list[int], threshold: flo
         scores = heads[0](features)
         used = tf.fill([tf.shape(scores)[0]], tf.constant(widths[0], tf.int64))
         for width, head in zip(widths[1:], heads[1:], strict=True):
-            # No width is sure of a row with NaN. TensorFlow's optimiser makes `not (a >= b)` into
-            # `a < b`, which is another answer for NaN, so it is asked for by name.
+            # No width is sure of a row with NaN. `not (sure >= threshold)` would say so, but
+            # TensorFlow's optimiser turns it into `sure < threshold`, which is False for NaN.
             sure = sureness(scores, True)
             unsure = tf.logical_or(sure < threshold, tf.math.is_nan(sure))
             both = functools.partial(_wider, head, width, features, scores, used, unsure)
@@ -165,7 +167,7 @@ def _first_sure(shared: Callable, heads: list, widths: list[int], threshold: flo
 def _wider(
     head: Callable, width: int, features: Any, scores: Any, used: Any, unsure: Any
 ) -> tuple[Any, Any]:
-    """Scores and widths, with those of a wider network where `unsure`."""
+    """The scores and widths, with those of a wider network in the `unsure` rows."""
     rows = tf.where(unsure)
     found = head(tf.gather(features, rows[:, 0]))
     widths = tf.fill([tf.shape(rows)[0]], tf.constant(width, tf.int64))
@@ -203,7 +205,7 @@ def check(folder: str | os.PathLike[str], model: keras.Model, card: dict[str, An
             allowed = TOLERANCE * (float(np.abs(scores).max()) or 1.0)
             bounds = dict.fromkeys(expected, allowed)
             largest = max(largest, compare(name, got, expected, bounds, half=False))
-            if name == "serving_uint8":  # which has no NaN
+            if name == "serving_uint8":  # uint8 has no NaN
                 continue
             got = served(name, request_of(name, special))
             used = got.pop("width", None)
@@ -214,7 +216,10 @@ def check(folder: str | os.PathLike[str], model: keras.Model, card: dict[str, An
 
 
 def _expected(name: str, outputs: np.ndarray, used: np.ndarray | None, card: dict) -> dict:
-    """What a signature is to answer, of the model's outputs (n, P, K); `used` are its widths."""
+    """What a signature has to answer, taken from the model's outputs (n, P, K).
+
+    `used` holds the width of each row's answer, for `anytime`.
+    """
     widths = card["widths"]
     by_width = {width_signature(width): place for place, width in enumerate(widths)}
     place: Any = by_width.get(name, len(widths) - 1)
@@ -225,7 +230,7 @@ def _expected(name: str, outputs: np.ndarray, used: np.ndarray | None, card: dic
 
 
 def _check_choice(outputs: np.ndarray, used: np.ndarray, card: dict[str, Any]) -> None:
-    """Raises if `used` are not the first widths that are sure, up to rounding."""
+    """Raises if `used` does not hold the first width that is sure of each row, up to rounding."""
     sure = keras.ops.convert_to_numpy(sureness(outputs, True)) - card["anytime"]["threshold"]
     last, place = len(card["widths"]) - 1, np.searchsorted(card["widths"], used)
     narrower = np.arange(last + 1) < place[:, None]

@@ -1,4 +1,4 @@
-"""Makes a packaged model of a nested run: all widths, raw values in, answers out, and its card."""
+"""Packages a nested run: one model of all its widths that takes raw values, and its card."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_nested(run: Run) -> bool:
 
 
 class PackedNested(Packaged):
-    """A packaged nested network; its file is compressed, since its weights are rounded."""
+    """A packaged nested network. Its file is compressed: that pays, since weights are rounded."""
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         path = super().save(folder, overwrite=overwrite)
@@ -47,16 +47,16 @@ def package_nested(
 ) -> PackedNested:
     """Wraps a nested run's network, so that raw values go in, and measures each width.
 
-    Its weights are rounded to what float16 holds, which takes less than their noise and makes the
-    file smaller by two fifths; all that is measured is measured after that.
+    The weights are rounded to numbers that float16 holds. The rounding is smaller than the noise of
+    the weights, and makes the file smaller by two fifths. All metrics are of the rounded network.
 
     Args:
-        run: of `trainers.nested`, finished.
-        data: what it was trained on. None: loaded again by its flags.
+        run: a finished run of `trainers.nested`.
+        data: what it was trained on. None: loaded again by the run's flags.
         name: of the model. None: `<task>_nested`.
 
     Raises:
-        ValueError: A bad name, or data that are not the run's or can't be loaded.
+        ValueError: The name is bad, or the data are not the run's or can't be loaded.
     """
     import asym_keras.nesting
     from serving.exporting.wrapping import chain_of_raw_values
@@ -111,7 +111,7 @@ def package_nested(
 
 
 def _round(model: keras.Model) -> None:
-    """Rounds float32 weights to float16, where that holds them."""
+    """Rounds float32 weights to what float16 holds. Skips weights that are too large for it."""
     for variable in model.weights:
         values = np.asarray(variable)
         with np.errstate(over="ignore"):

@@ -26,9 +26,9 @@ class Network:
 
     Attributes:
         outputs: function, raw values float32 (n, d) -> float32 (n, K).
-        features: function, raw values float32 (n, d) -> `sqrt(lambda) sigma(z)`, float32 (n, k);
-            None: there is no `AsymScaledDense` that can be tapped.
-        chain: the `Chain` that it computes; None: it computes the model's own call.
+        features: function, raw values float32 (n, d) -> `sqrt(lambda) sigma(z)`, float32 (n, k).
+            None: the model does not itself call exactly one `AsymScaledDense` exactly once.
+        chain: the `Chain` that it computes. None: it runs the model's own call.
     """
 
     outputs: Callable
@@ -37,16 +37,16 @@ class Network:
 
 
 def as_network(model: keras.Model, *, half: bool = False) -> Network:
-    """`model` as functions of constants; folded, if its layers are a chain that `fold` knows.
+    """`model` as functions of constants. It is folded if its layers are a chain that `fold` knows.
 
     Args:
         model: packaged model, raw values (n, d) -> (n, K).
-        half: whether weights are float16, each column scaled by a float32 number of its own. The
-            functions make them float32 again and compute in float32.
+        half: whether matrices are float16, each column scaled by a number of its own. The functions
+            convert them back before they compute.
 
     Raises:
-        ValueError: Weights that are not finite in float32, or more of them than a SavedModel
-            holds as constants.
+        ValueError: Weights are not finite in float32, or there are more than a SavedModel holds as
+            constants.
     """
     size = sum(int(np.prod(weight.shape)) for weight in model.weights) * (2 if half else 4)
     if size > MAX_BYTES:
@@ -75,10 +75,11 @@ def _folded(chain: Chain, half: bool) -> Network:
 
 
 def _as_it_is(model: keras.Model, half: bool) -> Network:
-    """The model's own call, with constants in the place of its variables."""
+    """A network that runs the model's own call, with constants in place of its variables."""
     [inputs] = model.inputs
     model(np.zeros((1, inputs.shape[1]), inputs.dtype), training=False)
-    # That call made the variables of layers within layers, such as an activation with weights.
+    # The call above builds layers within layers, such as an activation with weights, so that
+    # `model.variables` is complete.
     constants = [
         _halved(float64_of(v), v.dtype) if half and _is_matrix(v) else (_constant(v), None)
         for v in model.variables
@@ -128,7 +129,7 @@ def _scaled_product(matrix: np.ndarray) -> Callable:
 
 
 def _summand(values: np.ndarray) -> Callable:
-    """Adds `values`, if there is anything to add."""
+    """A function that adds `values`. If they are all zero, it adds nothing."""
     if not values.any():
         return lambda x: x
     constant = _constant(values)
@@ -136,7 +137,7 @@ def _summand(values: np.ndarray) -> Callable:
 
 
 def _constant(values: Any) -> Any:
-    """A constant: float32 of an array, and of a variable's own type of a variable."""
+    """A constant: an array becomes float32, and a variable keeps its dtype."""
     if isinstance(values, np.ndarray):
         with np.errstate(over="ignore"):
             values = values.astype("float32")
@@ -148,9 +149,10 @@ def _constant(values: Any) -> Any:
 
 
 def _halved(matrix: np.ndarray, dtype: str = "float32") -> tuple[Any, Any]:
-    """A float16 constant, and the largest entries of its columns that it has to be scaled by.
+    """The matrix as a float16 constant, and a factor for each column: its largest entry.
 
-    Since these are held apart, small columns keep all digits of float16.
+    The columns are divided by their factors, so that small columns, too, keep all digits of
+    float16.
     """
     largest = np.abs(matrix).max(axis=tuple(range(matrix.ndim - 1)))
     largest[largest == 0.0] = 1.0

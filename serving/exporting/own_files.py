@@ -1,4 +1,4 @@
-"""Reads a Keras model of one's own: its file, the code it needs, and the names of its classes."""
+"""Reads a user's own Keras model: its file, the code it needs, and the names of its classes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def load_own(path: str | Path, modules: Iterable[str] = ()) -> keras.Model:
 
     Args:
         path: of the file.
-        modules: Python modules, or .py files, that register the classes it is made of.
+        modules: Python modules, or .py files, that register the classes of the model.
 
     Raises:
-        FileNotFoundError: No such file.
+        FileNotFoundError: There is no such file.
         ImportError: A module can't be imported.
-        ValueError: It is no Keras model, holds Lambda layers, or needs a class that is not known.
+        ValueError: The file is no Keras model, holds Lambda layers, or needs a class that is not
+            known.
     """
     file = user_path(path)
     if not file.is_file():
@@ -37,14 +38,14 @@ def load_own(path: str | Path, modules: Iterable[str] = ()) -> keras.Model:
     _refuse_lambdas(config)
     import keras
 
-    # Importing them registers what a model with layers of this package is made of.
+    # Importing them registers this package's classes, without which Keras can't read its layers.
     from asym_keras import initializers, layers, nesting  # noqa: F401
 
     for module in modules:
         _import(module)
     try:
         return keras.models.load_model(file, compile=False)
-    except Exception as error:  # Keras raises many kinds for a damaged file
+    except Exception as error:  # for a damaged file Keras raises errors of many kinds
         raise _unreadable(file, error) from error
 
 
@@ -52,8 +53,8 @@ def read_labels(path: str | os.PathLike[str]) -> list[str]:
     """Names of classes, one a line.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: It is no text, is empty, or has an empty or repeated line.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no text, is empty, or has an empty or repeated line.
     """
     file = user_path(path)
     if not file.is_file():
@@ -73,7 +74,7 @@ def read_labels(path: str | os.PathLike[str]) -> list[str]:
 
 
 def _config(file: Path) -> Any:
-    """What the file says of its layers."""
+    """The configuration in a .keras file, which describes the model's layers."""
     try:
         with zipfile.ZipFile(file) as archive:
             return json.loads(archive.read("config.json"))
@@ -110,7 +111,7 @@ def _import(module: str) -> None:
         assert spec.loader is not None
         sys.modules[file.stem] = found = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(found)
-    except Exception as error:  # whatever the user's own code raises
+    except Exception as error:  # the user's own code may raise anything
         told = f"{type(error).__name__}: {error}"
         raise ImportError(
             f"--import {module}: expected Python code that runs, received {told}."

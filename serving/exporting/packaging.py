@@ -1,4 +1,4 @@
-"""Makes a packaged model of a run: a pruned network that takes raw values, and its card."""
+"""Packages a run: its pruned network, which takes raw values, and a card."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Packaged:
     """A packaged network.
 
     Attributes:
-        model: functional `keras.Model`, its one input named `inputs`, float32 (n, d), raw values;
-            float32 (n, K): scores, or answers in the target's unit.
+        model: functional `keras.Model`. Its one input `inputs`, float32 (n, d), takes raw values.
+            Its output, float32 (n, K), holds scores, or answers in the target's unit.
         card: what is known of it, in types that JSON has.
     """
 
@@ -41,14 +41,14 @@ class Packaged:
         """Writes `<name>.keras` and `<name>.json`, both or neither.
 
         Args:
-            folder: is made if it is not there.
+            folder: where to write. It is made if it is not there.
             overwrite: whether to replace files of that name.
 
         Returns:
             The path of `<name>.keras`.
 
         Raises:
-            FileExistsError: There is one of that name, and `overwrite` is False.
+            FileExistsError: There is a file of that name, and `overwrite` is False.
             OSError: The folder can't be written.
         """
         path = user_path(folder) / f"{self.card['name']}.keras"
@@ -75,16 +75,17 @@ def package(
     name: str | None = None,
     measure: bool = True,
 ) -> Packaged:
-    """Prunes a run's network and wraps it, so that raw values go in and answers come out.
+    """Prunes a run's network, and adds layers so that raw values go in and answers come out.
 
-    `f(raw) = target_scale g((raw - shift) / scale) + target_shift`, g the pruned network.
-    Standardisation agrees with the loader's to the rounding of raw values to float32.
+    `f(raw) = target_scale g((raw - shift) / scale) + target_shift`, where g is the pruned network.
+    The standardisation differs from the loader's only by the rounding of raw values to float32.
 
     Args:
         run: a run, or its folder.
         keep: nodes that stay, by the importance of the run's protocol.
         refit: whether to fit the readout anew, to the training rows (`asym_keras.prune`).
-        data: the dataset that the run was trained on. None: loaded again by its flags, if needed.
+        data: the dataset that the run was trained on. None: loaded again by the run's flags, if it
+            is needed.
         name: letters, digits, `_`, `-`, `.`. None: `<task>_gamma<gamma>_k<keep>`.
         measure: whether to measure risk and accuracy on the test rows, of the whole, the pruned
             and, with `refit`, the refitted network. False: the card has no metrics.
@@ -94,8 +95,8 @@ def package(
 
     Raises:
         FileNotFoundError: The run has no model.
-        ValueError: `keep` out of range, a bad name, data that are not the run's or can't be
-            loaded though they are needed.
+        ValueError: `keep` is out of range, the name is bad, or the data are not the run's or can't
+            be loaded though they are needed.
 
     Example:
         >>> packaged = package("runs/mnist-paper-g0-a0.4-m2000-flow-s0", keep=100, refit=True)
@@ -132,7 +133,8 @@ def package(
     if refit:
         assert data is not None
         examples = _arrays(run, data, "train")
-        # Squared losses, too: classes are told apart better, and the answers are logits.
+        # Classifiers are refitted by cross-entropy even if the run's loss was squared, since that
+        # tells classes apart better, and makes the answers logits.
         by: dict[str, Any] = {}
         if _classifies(run):
             by = {"regression": "cross_entropy", "penalty": "auto"}
@@ -164,7 +166,7 @@ def _preprocessing(run: Run, recorded: dict | None, data: Dataset | None) -> Pre
 
     if recorded is not None:
         return Preprocessing.from_dict(recorded)
-    # An old run has no such record, but the loader of its data still knows.
+    # An old run has no record of its preprocessing, but the loader of its data still has one.
     if data is None or data.preprocessing is None:
         expected = "data that say how they were made of raw values"
         cure = "Fill Dataset.preprocessing."
@@ -177,7 +179,10 @@ def _arrays(run: Run, data: Dataset, part: str) -> tuple:
 
 
 def loss_of_answers(run: Run, *, refitted: bool) -> Any:
-    """What a run's networks are measured by: its loss; of a refitted classifier, of logits."""
+    """The loss by which a run's network is measured.
+
+    It is the run's own, but cross-entropy for a refitted classifier, whose outputs are logits.
+    """
     import keras
 
     if refitted and _classifies(run):
@@ -186,7 +191,7 @@ def loss_of_answers(run: Run, *, refitted: bool) -> Any:
 
 
 def _measured(run: Run, data: Dataset, network: keras.Model, *, refitted: bool) -> dict[str, float]:
-    """Test risk and, of a classifier, test accuracy."""
+    """Test risk and, for a classifier, test accuracy."""
     from asym_keras.training import RiskProbe
 
     x, y = _arrays(run, data, "test")
@@ -195,7 +200,7 @@ def _measured(run: Run, data: Dataset, network: keras.Model, *, refitted: bool) 
 
 
 def _units(run: Run, record: Preprocessing, refit: bool) -> str:
-    """What the risks are measured in."""
+    """What the risks in the card are: the loss, and its unit."""
     if is_saved(run) and "loss" in run.config:
         return f"the run's loss, {run.config['loss']}"
     if loss_of(run) != "mse":
@@ -232,7 +237,7 @@ def _card(
 
 
 def input_facts(run: Run, record: Preprocessing, dim: int) -> dict[str, Any]:
-    """What a card says of inputs, outputs and data."""
+    """The parts of a card about inputs, outputs and data."""
     facts, recorded = run.facts["dataset"], record.to_dict()
     return {
         "inputs": {

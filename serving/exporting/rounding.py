@@ -1,8 +1,7 @@
-"""How far float32 may be from the exact answer: what a check of a written network allows.
+"""How far an answer in float32 may be from the exact one: the bound for a check of a SavedModel.
 
-A fixed share of the largest output is wrong for both: too narrow where large terms cancel, as in
-networks that were trained long, and too wide where they do not. So each number gets an error of its
-own.
+A fixed share of the largest output would be too narrow where large terms cancel, as in networks
+that were trained long, and too wide elsewhere. So each number gets an error bound of its own.
 """
 
 from __future__ import annotations
@@ -16,25 +15,27 @@ import numpy as np
 from serving.exporting.folding import Chain
 
 UNIT = 2.0**-24  # relative rounding error of float32
-_HALF_UNIT, _HALF_SMALLEST = 2.0**-11, 2.0**-25  # of float16, and of its smallest numbers
-_FUNCTION = 8.0  # units of an activation's own error
-_TINY = 1e-36  # numbers below float32's range, which some kernels take for zero
+# Rounding error of float16: relative, and absolute for its smallest numbers.
+_HALF_UNIT, _HALF_SMALLEST = 2.0**-11, 2.0**-25
+_FUNCTION = 8.0  # an activation's own error, in units
+_TINY = 1e-36  # allowed in addition, since some kernels take the smallest float32 for zero
 _DRAWS = 3
 
 
 def _sum(terms: int) -> float:
-    """Relative to the sum of absolute terms, the error of a sum of that many, and of its factors.
+    """Error of a sum of that many products, relative to the sum of their absolute values.
 
     Rounding errors have either sign, so they grow as the root of their number (Higham and Mary,
-    2019, SIAM J. Sci. Comput. 41(5), Theorem 2.4, there with a factor for the probability).
+    2019, SIAM J. Sci. Comput. 41(5), Theorem 2.4, there with a factor for the probability). The
+    constant covers the rounding of the products and of their factors.
     """
     return (4.0 + np.sqrt(terms)) * UNIT
 
 
 def chain_errors(chain: Chain, x: np.ndarray, *, half: bool) -> tuple[np.ndarray, np.ndarray]:
-    """What rounding may change in the outputs and the features of a folded network.
+    """How much rounding may change the outputs and the features of a folded network.
 
-    The errors of a step, and those of the step before it as this one passes them on:
+    Each step adds its own error to that of the step before, which it passes on:
     `e(z) = u |x - c| |K|`, `e(h) = max |sigma(z +- e(z)) - sigma(z)|`,
     `e(f) = e(h) |R| + u |h| |R|`.
 
@@ -74,17 +75,17 @@ def _activation(chain: Chain, z: np.ndarray) -> np.ndarray:
 
 
 def model_errors(function: Callable, variables: Sequence[Any]) -> list[float]:
-    """What rounding may change in what any Keras model computes, one number for each output.
+    """How much rounding may change each output of any Keras model.
 
-    Rounding in a product has the effect of slightly other weights, so the model is asked again with
-    weights that are off by some units.
+    A rounding error in a product has the same effect as slightly different weights. So the model is
+    asked again a few times, with weights that are off by some units.
 
     Args:
-        function: calls the model on inputs of its own choice; returns a structure of tensors.
+        function: calls the model on fixed inputs and returns a structure of tensors.
         variables: the model's. They are not changed.
 
     Returns:
-        For each output, in Keras's flat order, the largest change; 0 of what is no float.
+        The largest change of each output, in Keras's flat order; 0 for an output that is no float.
     """
     generator = np.random.default_rng(0)
     floats = [v for v in variables if keras.backend.is_float_dtype(v.dtype)]

@@ -1,4 +1,4 @@
-"""Rows to try a model on: drawn from what it takes, or from a file of its user."""
+"""Rows to try a model on: random ones that fit its inputs, or those in a file of the user."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from asym_keras.graphs import layers_of
 from serving.client.signatures import Signature, TensorSpec
 
 ROWS = 16
-FREE = 32  # length of an axis that may have any
-_WORDS = 50  # of a vocabulary
+FREE = 32  # length of the rows along an axis that may have any length
+_WORDS = 50  # most entries that are taken from a vocabulary
 
 
 def drawn_rows(
     model: Any, specs: Mapping[str, tf.TensorSpec], rows: int = ROWS
 ) -> dict[str, np.ndarray]:
-    """Rows of normal floats, bytes, small integers, and words that the model knows or does not.
+    """Random rows: normal floats, bytes, and integers and words of which the model knows some.
 
     Args:
-        model: its lookup layers tell words and integers.
+        model: its lookup layers say which words and integers it knows.
         specs: by input name.
-        rows: how many, where the model leaves it free.
+        rows: number of rows, unless the model was made for a fixed number.
     """
     rng = np.random.default_rng(0)
     words, numbers = _vocabularies(model)
@@ -63,7 +63,7 @@ def _vocabularies(model: Any) -> tuple[list[bytes], list[int]]:
 
 
 def middle_rows(specs: Mapping[str, tf.TensorSpec], rows: int) -> dict[str, np.ndarray]:
-    """Rows of zeros, False and the word "a": a request needs no room for equal values."""
+    """Rows of zeros, False and the word "a". A request with equal values holds the value once."""
     found = {}
     for name, spec in specs.items():
         shape = [spec.shape[0] or rows, *(n or FREE for n in spec.shape[1:])]
@@ -77,8 +77,8 @@ def read_rows(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, by name.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: It is no .npz file, or has objects in it.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no .npz file, or has objects in it.
     """
     file = user_path(path)
     if not file.is_file():
@@ -96,7 +96,10 @@ def read_rows(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def dtypes_of(rows: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Of rows from a file, the dtypes of inputs that their model does not tell."""
+    """Dtypes of rows by input name, for a model that does not tell those of its inputs.
+
+    Floats are left out, since the model converts them to the dtype in which it computes.
+    """
     kinds = {"S": "string", "U": "string", "O": "string", "b": "bool"}
     return {
         name: kinds.get(array.dtype.kind, array.dtype.name)
@@ -108,10 +111,11 @@ def dtypes_of(rows: Mapping[str, np.ndarray]) -> dict[str, str]:
 def fitted_rows(
     rows: Mapping[str, np.ndarray], specs: Mapping[str, tf.TensorSpec]
 ) -> dict[str, np.ndarray]:
-    """`rows` in the dtypes of the inputs, in their order.
+    """`rows` in the dtypes of the inputs, and in their order.
 
     Raises:
-        ValueError: Other names, shapes or dtypes than the inputs', or not as many rows of each.
+        ValueError: Names, shapes or dtypes are not those of the inputs, or there are not equally
+            many rows of each.
     """
     if rows.keys() != specs.keys():
         raise _unfit(f"arrays {', '.join(specs)}", ", ".join(rows) or "none")

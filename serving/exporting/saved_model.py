@@ -12,7 +12,7 @@ import tensorflow as tf
 from serving.exporting.nan_guard import keep_not_a_number
 from serving.exporting.network import Network
 
-# By the name of a signature: the method that the server's Classify and Regress demand of it.
+# The method names that the server's Classify and Regress demand of the signatures on the left.
 METHODS = {
     "classify": tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME,
     "regress": tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME,
@@ -25,12 +25,14 @@ def class_names(card: dict[str, Any], count: int) -> list[str]:
 
 
 def signatures(network: Network, card: dict[str, Any]) -> dict[str, Any]:
-    """The network's signatures, each a `tf.function` of `inputs` whose shape it checks.
+    """The network's signatures, each a `tf.function` of `inputs` that checks their shape.
 
-    `serving_default`: float32 (n, d) -> `scores` float32 (n, K) and `classes` int64 (n,), -1 of a
-    row with a score NaN, or of a regression `outputs` float32 (n, 1). `serving_uint8`, of images:
-    the same on uint8. `features`: -> `features` float32 (n, k). `classify` or `regress`: serialized
-    tf.Example with d floats `inputs`, (n,) -> what those APIs answer.
+    - `serving_default`: float32 (n, d) -> `scores` float32 (n, K) and `classes` int64 (n,), which
+      is -1 for a row with a score NaN; for a regression -> `outputs` float32 (n, 1);
+    - `serving_uint8`, for images: the same for uint8;
+    - `features`: float32 (n, d) -> `features` float32 (n, k);
+    - `classify` or `regress`: serialized tf.Example with d floats `inputs`, (n,) -> what these APIs
+      answer.
 
     Args:
         network: from `as_network`.
@@ -61,7 +63,7 @@ def write_saved_model(
     Args:
         network: from `as_network`.
         card: its card.
-        folder: holds the SavedModel, which replaces an older one there.
+        folder: where to write. A SavedModel that is there is replaced.
 
     Returns:
         The names of the signatures.
@@ -73,14 +75,16 @@ def write_saved_model(
 
 
 def write_signatures(found: dict[str, Any], folder: str | os.PathLike[str]) -> list[str]:
-    """Writes functions by the names of their signatures; returns and raises as above."""
+    """Writes functions, by their signatures' names; returns and raises as `write_saved_model`."""
     path = os.fspath(folder)
     finished(path, found, lambda: tf.saved_model.save(tf.Module(), path, signatures=found))
     return list(found)
 
 
 def finished(folder: str | os.PathLike[str], names: Iterable[str], save: Callable) -> None:
-    """Calls `save`, which writes signatures of these names to `folder`, and adds what is missing.
+    """Calls `save`, which writes signatures of these names to `folder`, and corrects the result.
+
+    It sets the method names of Classify and Regress, and keeps NaN (`nan_guard`).
 
     Raises:
         OSError: The folder can't be written.
@@ -96,26 +100,27 @@ def finished(folder: str | os.PathLike[str], names: Iterable[str], save: Callabl
 
 
 def _set_methods(folder: str, found: Iterable[str]) -> None:
-    """Names the methods of Classify and Regress: TensorFlow 2 writes Predict's everywhere."""
+    """Sets the method names of Classify and Regress: TensorFlow 2 writes Predict's for all."""
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(folder)
     for name in METHODS.keys() & set(found):
         updater.replace_method_name(signature_key=name, method_name=METHODS[name])
     updater.save()
-    # It describes the file before this change, and nothing needs it: the card has a SHA-256.
+    # The fingerprint is that of the file before this change. Nothing needs it, since the card has a
+    # SHA-256.
     tf.io.gfile.remove(os.path.join(folder, "fingerprint.pb"))
 
 
 def answers_of(card: dict[str, Any]) -> Callable:
-    """What makes answers by name of a network and inputs."""
+    """The function from a network and its inputs to the answers by name."""
     return _scores_and_classes if card["task"] == "classification" else _outputs
 
 
 def signature_of(answer: Callable[[Any], dict[str, Any]], dim: int, dtype: Any) -> Any:
-    """A signature of `inputs` (n, dim), whose shape it checks."""
+    """A signature of `inputs` (n, dim) that checks their shape."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, dim), dtype, name="inputs")])
     def signature(inputs: Any) -> dict[str, Any]:
-        # The server does not compare an input's shape with the placeholder's.
+        # The server does not compare the shape of an input with the signature's.
         inputs = tf.ensure_shape(inputs, (None, dim))
         return answer(tf.cast(inputs, tf.float32))
 
@@ -142,15 +147,15 @@ def _scores_and_classes(network: Network, x: Any) -> dict[str, Any]:
 
 
 def with_classes(scores: Any) -> dict[str, Any]:
-    """`scores` (n, K), and `classes`, int64 (n,): -1 of a row with a score NaN."""
-    # The largest of numbers and NaN would be the first class, and look like an answer.
+    """`scores` (n, K), and `classes`, int64 (n,): -1 for a row with a score NaN."""
+    # With NaN among the scores, argmax would give the first class, which looks like an answer.
     unknown = tf.reduce_any(tf.math.is_nan(scores), axis=-1)
     classes = tf.where(unknown, tf.constant(-1, tf.int64), tf.argmax(scores, axis=-1))
     return {"scores": scores, "classes": classes}
 
 
 def _labelled(network: Network, card: dict[str, Any], x: Any) -> dict[str, Any]:
-    """Every class beside its score, since Classify demands both of one shape."""
+    """The scores and the names of all classes, since Classify demands both in the same shape."""
     scores = network.outputs(x)
     names = np.array([class_names(card, scores.shape[-1])], object)
     return {"scores": scores, "classes": tf.tile(names, [tf.shape(scores)[0], 1])}

@@ -25,7 +25,7 @@ class Source:
     Attributes:
         model: functional Keras model, raw values (n, d) -> (n, K).
         card: its card.
-        measure: as `export_model` takes it. None: there is no data to measure the model on.
+        measure: as `export_model` takes it. None: the model is not measured.
     """
 
     model: keras.Model
@@ -34,15 +34,15 @@ class Source:
 
 
 def is_run(source: str | None) -> bool:
-    """Whether `source` names a folder; presets and files are none."""
+    """Whether `source` names a folder, and so a run, not a preset or a file."""
     return source is not None and user_path(source).is_dir()
 
 
 def has_one_width(run: str) -> bool:
-    """Whether a folder holds no run of `trainers.nested`, by what such a run ends with."""
+    """Whether a folder holds no run of `trainers.nested`: such a run has widths in metrics.json."""
     try:
         metrics = json.loads((user_path(run) / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # `load` tells more
+    except (OSError, ValueError):  # `load` reads the run later, and says what is wrong
         return True
     return "widths" not in metrics
 
@@ -66,13 +66,13 @@ def load(
 
     Args:
         source: run folder, FILE.keras or name of a preset.
-        keep, refit, name: as `serving.package.package` takes them; of a run only.
+        keep, refit, name: as `serving.package.package` takes them. Only for a run.
         measured: whether a run's network gets a `measure`, for which the run's data are loaded.
 
     Raises:
-        FileNotFoundError: No run or file is there, or the run has no model.
-        ValueError: `keep` is out of range, data can't be loaded, or there is no such preset, or a
-            file is damaged.
+        FileNotFoundError: There is no such run or file, or the run has no model.
+        ValueError: `keep` is out of range, data can't be loaded, there is no such preset, or a file
+            is damaged.
     """
     if is_run(source):
         from asym_keras.runs import load_run
@@ -116,12 +116,12 @@ def _file(model: Path) -> Source:
         raise ValueError(f"expected JSON in {card}, received {error}.") from error
     import keras
 
-    # Importing them registers the layer and its initialisers, without which Keras can't read one.
+    # Importing them registers this package's classes, without which Keras can't read its layers.
     from asym_keras import initializers, layers, nesting  # noqa: F401
 
     try:
         return Source(keras.models.load_model(model, compile=False), content)
-    except Exception as error:  # Keras raises many kinds for a damaged file
+    except Exception as error:  # for a damaged file Keras raises errors of many kinds
         raise ValueError(
             f"expected a Keras model in {model}, received a file that can't be read "
             f"({type(error).__name__}). Put back a good copy."

@@ -1,7 +1,8 @@
-"""Warm-up requests: what the model server replays before it lets a version answer.
+"""Warm-up requests, which the model server replays before a version answers its clients.
 
-Without them the first request pays for the graph's optimisation. A warm-up request that fails
-makes the server refuse the version, so each is built for a signature that is there.
+Without them the first request has to wait while TensorFlow optimises the graph. If a warm-up
+request fails, the server refuses the version. So requests are made only for signatures that the
+version has.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from typing import Any
 from serving import extra
 from serving.versions import WARMUP_FILE
 
-BATCHES = (1, 64)
+BATCHES = (1, 64)  # numbers of rows in the requests
 _OF_EXAMPLES = ("classify", "regress")  # signatures that take serialized tf.Example
 
 
 def check_installed() -> Any:
-    """The module of TensorFlow Serving's `PredictionLog` messages.
+    """Returns the module of TensorFlow Serving's `PredictionLog` messages.
 
     Raises:
-        ModuleNotFoundError: It is not installed.
+        ModuleNotFoundError: tensorflow-serving-api is not installed.
     """
     module = "tensorflow_serving.apis.prediction_log_pb2"
     otherwise = ", or leave the requests out (--no-warmup)."
@@ -33,14 +34,14 @@ def warmup_requests(card: dict[str, Any], signatures: Iterable[str]) -> list:
     """A request for each batch size to each signature, as `PredictionLog` messages.
 
     Args:
-        card: of the model: its name, and what its inputs are.
-        signatures: names of the signatures there are.
+        card: of the model, for its name and its inputs.
+        signatures: names of the signatures in the version.
 
     Returns:
-        Messages in the order of `signatures`; Classify and Regress get one example each.
+        Messages in the order of `signatures`. Classify and Regress get one example each.
 
     Raises:
-        ModuleNotFoundError: TensorFlow Serving's messages are not installed.
+        ModuleNotFoundError: tensorflow-serving-api is not installed.
     """
     import tensorflow as tf
 
@@ -54,7 +55,7 @@ def warmup_requests(card: dict[str, Any], signatures: Iterable[str]) -> list:
         if name not in _OF_EXAMPLES:
             dtype = "uint8" if name == "serving_uint8" else "float32"
             value = int(middle) if dtype == "uint8" else middle
-            for rows in BATCHES:  # the message holds the value once, whatever the shape
+            for rows in BATCHES:  # each message holds the value once, whatever its shape
                 tensor = tf.make_tensor_proto(value, dtype, [rows, dim])
                 filled = {**request, "inputs": {"inputs": tensor}}
                 requests.append(log(predict_log={"request": filled}))
@@ -72,7 +73,7 @@ def write_warmup(
 
 
 def write_requests(folder: str | os.PathLike[str], requests: Iterable[Any]) -> Path:
-    """Writes `PredictionLog` messages to where the server looks for them; returns the path."""
+    """Writes `PredictionLog` messages where the server looks for them; returns the path."""
     import tensorflow as tf
 
     path = Path(folder) / WARMUP_FILE

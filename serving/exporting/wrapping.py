@@ -1,4 +1,4 @@
-"""A network with its preprocessing inside: raw values in, answers in the target's unit out."""
+"""Adds preprocessing to a network: it takes raw values, and answers in the target's unit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asym_keras.layers import AsymScaledDense
 
 
 def with_raw_values(network: keras.Model, record: Preprocessing, *, name: str) -> keras.Model:
-    """A flat model around `network`: scaling, the network's own layers in float32, units.
+    """A flat model that scales raw values, runs `network` in float32, and restores the units.
 
     `f(raw) = target_scale g((raw - shift) / scale) + target_shift`.
 
@@ -24,11 +24,11 @@ def with_raw_values(network: keras.Model, record: Preprocessing, *, name: str) -
         name: name of the new model.
 
     Returns:
-        functional `keras.Model` with one input `inputs`, float32 (n, d) -> (n, K).
+        Functional `keras.Model` with one input `inputs`, float32 (n, d) -> (n, K).
 
     Raises:
-        ValueError: The network is none of a trainer's or takes another number of inputs, or
-            float32 can't hold raw values of this size.
+        ValueError: The network has other layers than a trainer's or takes another number of inputs,
+            or float32 can't hold raw values of this size.
     """
     hidden, *readout = network.layers[1:]
     if not isinstance(hidden, AsymScaledDense) or len(readout) > 1:
@@ -39,7 +39,7 @@ def with_raw_values(network: keras.Model, record: Preprocessing, *, name: str) -
 
 
 def chain_of_raw_values(network: keras.Model, record: Preprocessing, *, name: str) -> keras.Model:
-    """The same around any chain of layers."""
+    """As `with_raw_values`, for a network that is any chain of layers."""
     dim = network.input_shape[-1]
     if record.dim not in (None, dim):
         received = f"received {record.dim}. Take that of the run's data."
@@ -72,8 +72,9 @@ def _to_inputs(record: Preprocessing) -> list:
     scale, shift = np.asarray(record.scale), np.asarray(record.shift)
     if not shift.any():
         return [_rescaling("scale_inputs", (1.0 / scale).tolist())]
-    # A mean of many deviations loses digits in float32, and they show. So the first layer
-    # subtracts what float32 holds of it, which is exact near the mean, and the second the rest.
+    # If the mean is much larger than the deviation, rounding it to float32 would change the inputs
+    # visibly. So the first layer subtracts the mean as float32 holds it, which is exact for values
+    # near the mean, and the second layer subtracts the rest.
     most = shift.astype("float32").astype("float64")
     rest = ((most - shift) / scale).tolist()
     return [

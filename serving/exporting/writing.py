@@ -82,7 +82,7 @@ def _shape(model: Any) -> tuple[int, int]:
 def _with_export(
     card: dict[str, Any], network: Network, metrics: dict[str, Any], command: str | None
 ) -> dict[str, Any]:
-    """The card with what this export adds; the packaged model's own card stays as it is."""
+    """The card with what this export adds. The packaged model's own card is not changed."""
     inputs = dict(card["inputs"])
     if network.chain is not None and inputs["kind"] != "image" and inputs["dim"] <= LONG_INPUT:
         # The centre of the training data shows what a request looks like.

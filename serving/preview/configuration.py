@@ -1,4 +1,4 @@
-"""Which models, versions and labels are asked for; read again where it may change."""
+"""Which models, versions and labels the preview has to serve. The configuration may change."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ logger = logging.getLogger("serving.preview")
 
 
 class Configuration:
-    """A `ModelServerConfig` that is taken over as TensorFlow Serving takes it over.
+    """A `ModelServerConfig` whose changes are taken over by TensorFlow Serving's rules.
 
-    A changed configuration is refused as a whole while it assigns a label that is in use to a
-    version that is not AVAILABLE: also new versions in it are not loaded then.
+    A changed configuration may assign a label that is in use only to a version that is AVAILABLE.
+    Otherwise the whole configuration is refused: the new versions in it are not loaded either.
 
     Args:
         config: `tensorflow_serving.config.ModelServerConfig` with absolute base paths.
-        reread: function that gives the configuration anew, or raises OSError or ValueError. None:
+        reread: function that reads the configuration again, or raises OSError or ValueError. None:
             it does not change.
 
     Attributes:
@@ -30,7 +30,7 @@ class Configuration:
         self._told = ""
 
     def refresh(self, available: Mapping[str, Container[int]]) -> None:
-        """Takes over a changed configuration; one that can't be taken is told once.
+        """Takes over a changed configuration. If it is refused, logs the reason once.
 
         Args:
             available: numbers of the versions that serve, by model.
@@ -52,7 +52,7 @@ class Configuration:
         self.models = models
 
     def version_of(self, model: str, label: str) -> int | None:
-        """The version that a label names; None: there is no such label."""
+        """The version that a label names. None: there is no such label."""
         config = self.models.get(model)
         return None if config is None else dict(config.version_labels).get(label)
 

@@ -1,4 +1,4 @@
-"""Runs signatures for both front ends, with NumPy arrays as inputs and outputs."""
+"""Runs signatures for the REST and gRPC front ends. Inputs and outputs are NumPy arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def predict(
     output_filter: Sequence[str] = (),
     timeout: float | None = None,
 ) -> dict[str, np.ndarray]:
-    """Outputs of a signature by alias; all of them, or those of `output_filter`.
+    """Outputs of a signature by alias: all of them, or those that `output_filter` lists.
 
     Raises:
         ServingError: FAILED_PRECONDITION: the signature is unknown; INVALID_ARGUMENT: inputs or
@@ -48,7 +48,7 @@ def predict(
 def classify(
     servable: Servable, signature_name: str, examples: Sequence[bytes], timeout: float | None = None
 ) -> classification_pb2.ClassificationResult:
-    """Labels and scores of serialized `tf.Example`s; a model may have only one of the two.
+    """Labels and scores of serialized `tf.Example`s. A model may answer only one of the two.
 
     Raises:
         ServingError: The signature does not classify, or its run failed.
@@ -118,7 +118,7 @@ def regress(
 def _example_signature(
     servable: Servable, signature_name: str, examples: Sequence[bytes], kind: str
 ) -> Any:
-    """Checks the names that TF Serving checks; it does not look at the method name."""
+    """The signature, after TF Serving's own checks, which do not include the method name."""
     name = signature_name or DEFAULT_SIGNATURE
     signature = servable.signatures.get(name)
     if signature is None:

@@ -31,10 +31,10 @@ class ServingError(Exception):
 
 
 def invalid(message: str) -> ServingError:
-    """The error of a request that is wrong whatever the state of the server."""
+    """An INVALID_ARGUMENT error: the request is wrong, whatever the state of the server."""
     return ServingError("INVALID_ARGUMENT", message)
 
 
 def from_tensorflow(error: tf.errors.OpError) -> ServingError:
-    """TensorFlow's error, with the code and the message that it has."""
+    """A TensorFlow error as `ServingError`, with the same code and message."""
     return ServingError(code_of_number(error.error_code), error.message)

@@ -21,11 +21,11 @@ from serving.preview.servable import type_name
 
 _TOO_BIG = "JSON Parse error: Number too big to be stored in double."
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
-_DEEPEST = 300  # a tensor has at most 254 axes
-_MOST_AXES = 32  # of an array, in the oldest NumPy
-_SHOWN = 200  # characters of a value in an error message
+_DEEPEST = 300  # levels of JSON that are parsed; a tensor has at most 254 axes
+_MOST_AXES = 32  # most axes of an array in the oldest NumPy
+_SHOWN = 200  # most characters of a value in an error message
 
-# What TF Serving reads from JSON. It reads narrow integers as int32, and so they wrap around.
+# The types that TF Serving reads from JSON. It reads narrow integers as int32, so they wrap around.
 _READ = {t: dtype for t, dtype in NUMPY_DTYPES.items() if t not in ("DT_HALF", "DT_UINT16")}
 _READ_AS = _READ | dict.fromkeys(("DT_INT8", "DT_INT16", "DT_UINT8"), "int32")
 # Python types of the JSON values that fit a dtype, by its kind.
@@ -34,7 +34,7 @@ _KINDS = {dict: "Object", list: "Array", str: "String", type(None): "Null"}
 
 
 def parse(body: bytes) -> dict:
-    """The JSON object at the start of a body; what follows it is ignored.
+    """The JSON object at the start of a body. Text after it is ignored.
 
     Raises:
         ServingError: The body begins with no JSON object.
@@ -50,7 +50,7 @@ def parse(body: bytes) -> dict:
     except json.JSONDecodeError as error:
         problem = f"Invalid value. {error.msg} at offset: {error.pos}"
         raise invalid(f"JSON Parse error: {problem}") from error
-    except ValueError as error:  # no UTF-8, or a number of thousands of digits
+    except ValueError as error:  # no UTF-8, or a number with thousands of digits
         raise invalid(f"JSON Parse error: {error}") from error
     if not isinstance(document, dict):
         raise _misformed(document, "Is not object")
@@ -85,12 +85,12 @@ def to_inputs(document: dict, infos: Mapping[str, Any]) -> tuple[dict[str, np.nd
 
 
 def to_examples(document: dict) -> list[bytes]:
-    """Serialized `tf.Example`s of a classify or regress request, each with the context's features.
+    """Serialized `tf.Example`s of a classify or regress request; each has the context's features.
 
     Raises:
         ServingError: There is no list of objects, or a feature can't hold its values.
     """
-    # Two messages are merged by joining their bytes.
+    # The bytes of two messages, one after the other, are the bytes of the merged message.
     context = _example(document["context"]) if "context" in document else b""
     if "examples" not in document:
         problem = "When method is classify, key 'examples' is expected and was not found"
@@ -137,7 +137,7 @@ def _only(infos: Mapping[str, Any], problem: str) -> str:
 
 
 def _stack(rows: list, dtype: int, key: str) -> np.ndarray:
-    """Converts all rows at once, and one after the other only to name the row that does not fit."""
+    """Converts all rows at once. If that fails, converts row by row to name the one at fault."""
     try:
         return _array(rows, dtype)
     except ServingError:
@@ -283,7 +283,7 @@ def _shown(value: Any) -> str:
 
 
 def _shallow(text: str) -> str:
-    """`text` with null for what is nested deeper than any tensor, so that it can be parsed."""
+    """`text` with null in place of all that is nested too deep for a tensor and for the parser."""
     pieces, depth, start = [], 0, 0
     for token in _TOKEN.finditer(text):
         if token[0] in ("[", "{"):

@@ -1,4 +1,4 @@
-"""Writes answers: arrays as JSON, with the floats and the line breaks of TF Serving."""
+"""Writes arrays as JSON answers, with the float formats and line breaks of TF Serving."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _DIGITS = {"float32": 9, "float64": 17}
 
 
 def predictions(outputs: Mapping[str, np.ndarray]) -> str:
-    """Row form: `{"predictions": [...]}`; if outputs are several, a row is an object by alias.
+    """Row form: `{"predictions": [...]}`. With several outputs each row is an object by alias.
 
     Raises:
-        ServingError: Outputs have no rows or not equally many, or a type that JSON can't hold.
+        ServingError: The outputs have no rows or not equally many, or JSON can't hold their type.
     """
     count = None
     for alias, array in outputs.items():
@@ -42,7 +42,7 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> str:
 
 
 def columns(outputs: Mapping[str, np.ndarray]) -> str:
-    """Column form: `{"outputs": tensor}`; if there are several outputs, an object by alias.
+    """Column form: `{"outputs": tensor}`. Several outputs are an object of tensors by alias.
 
     Raises:
         ServingError: JSON can't hold the type of an output.
@@ -73,10 +73,10 @@ def _scores(messages: Iterable[Any], field: str) -> list[str]:
 
 
 def decimals(values: np.ndarray) -> list[str]:
-    """Texts of floats: six digits if they are enough for the same number, else all digits.
+    """Texts of floats: six digits if they give the same number, else all digits.
 
     Args:
-        values: float32 or float64, any shape; denormal float32 are written as zeros.
+        values: float32 or float64, any shape. Denormal float32 are written as zeros.
     """
     values = flushed(values) if values.dtype == np.float32 else values
     numbers = values.ravel().tolist()
@@ -93,11 +93,11 @@ def decimals(values: np.ndarray) -> list[str]:
 
 
 def flushed(values: np.ndarray) -> np.ndarray:
-    """float32 with zeros for denormals, which the server's threads for REST do not compute with."""
+    """float32 with zeros for denormals, as the server's threads for REST compute."""
     return np.where(abs(values) < np.finfo(np.float32).tiny, np.copysign(0, values), values)
 
 
-# TF Serving writes each value of a list on a line of its own, but the values of one row on one.
+# TF Serving writes each value of a list on a line of its own, but all values of a row on one line.
 
 
 def _document(key: str, value: str) -> str:
@@ -117,7 +117,7 @@ def _one_line(items: Iterable[str]) -> str:
 
 
 def _listed(rows: Sequence[str]) -> str:
-    """The rows of a single output: in one line, but for the last bracket."""
+    """The rows of a single output, in one line; only the closing bracket has its own line."""
     return f"[{', '.join(rows)}\n    ]" if rows else "[]"
 
 
@@ -127,7 +127,7 @@ def _lines(items: Sequence[str], depth: int) -> str:
 
 
 def _rows(alias: str, array: np.ndarray) -> Sequence[str]:
-    """One text for each entry of the first axis."""
+    """The JSON of each entry along the first axis."""
     texts = _texts(alias, array, depth=array.ndim + 1)
     for axis in range(array.ndim - 1, 0, -1):
         texts = [_one_line(part) for part in _parts(texts, array.shape, axis)]
@@ -143,7 +143,7 @@ def _tensor(alias: str, array: np.ndarray, *, depth: int) -> str:
 
 
 def _parts(texts: Sequence[str], shape: Sequence[int], axis: int) -> list[Sequence[str]]:
-    """The texts of each list along an axis whose entries are `texts`."""
+    """Splits `texts`, the entries along an axis, into the lists to which they belong."""
     size, count = shape[axis], math.prod(shape[:axis])
     return [texts[i * size : (i + 1) * size] for i in range(count)]
 

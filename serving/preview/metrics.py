@@ -1,4 +1,4 @@
-"""Counts of requests and their times for Prometheus, by the names that TensorFlow Serving uses."""
+"""Counts requests and their times for Prometheus, under the names that TensorFlow Serving uses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _BOUNDS = [10 * 1.8**power for power in range(33)]
 
 
 class Metrics:
-    """Two metrics, of Predict, Classify and Regress over both protocols.
+    """Two metrics about Predict, Classify and Regress, over both protocols.
 
     - `:tensorflow:serving:request_count{model_name, status}`: requests, by their status codes;
     - `:tensorflow:serving:request_latency{model_name, API, entrypoint}`: a histogram of the
       microseconds that answered requests took.
 
-    As in the server, what gRPC refuses before it is read is not among them.
+    As in the server, requests that gRPC refuses unread are not counted.
 
     Raises:
         ModuleNotFoundError: The package prometheus_client is not installed.
@@ -47,9 +47,9 @@ class Metrics:
         Args:
             model: name that was asked for.
             code: name of a status code.
-            api: "predict" and so on, as the protocol writes it.
+            api: the call, as the protocol writes it: "predict" over REST, "Predict" over gRPC, ...
             entrypoint: "REST" or "GRPC".
-            seconds: how long it took.
+            seconds: how long the request took.
         """
         self._count.labels(model, code).inc()
         if code == "OK":
@@ -58,6 +58,7 @@ class Metrics:
     def page(self) -> str:
         """All numbers in Prometheus's text format."""
         text = self._library.generate_latest(self._registry).decode()
-        # The library marks counters by a suffix and adds times of creation; the server does not.
+        # The library adds the suffix `_total` to counters, and times of creation. The server does
+        # neither.
         kept = [line for line in text.splitlines() if "_created" not in line.partition("{")[0]]
         return re.sub(r"(request_count)_total\b", r"\1", "\n".join(kept)) + "\n"

@@ -28,8 +28,8 @@ logger = logging.getLogger("serving.preview")
 Spec: TypeAlias = tuple[str, int | None, str | None]  # a model's name, version and label
 
 SERVER = "asym_keras-preview"
-# Two bodies that are larger than this, or of unknown size, are read at once, and others wait: while
-# a body becomes numbers it takes ten times its size.
+# Bodies that are larger than this, or of unknown size, take turns: at most two are read at the same
+# time, since a body takes ten times its size in memory while it becomes numbers.
 _LARGE = 8 * 2**20
 _LARGE_AT_ONCE = 2
 _MODEL = (
@@ -37,7 +37,8 @@ _MODEL = (
     r"(?:/versions/(?P<number>[0-9]+)|/labels/(?P<label>[^/:]+))?)"
 )
 _CALL = re.compile(_MODEL + ":(?P<method>classify|regress|predict)")
-# As in the server, other cases of the last word pass, and mean the status.
+# As in the server, the path may end in "metadata" in any letter case, but only "/metadata" in lower
+# case gives the metadata. All others give the status.
 _FACTS = re.compile(_MODEL + "(?P<last>/(?i:metadata))?")
 _NOT_FOUND = "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
 
@@ -50,7 +51,7 @@ class Rest:
         executor: threads that parse requests, run them and write answers.
         timeout: seconds that a client may take to send a request, and again a run to answer it.
         max_bytes: largest size of a body, unpacked.
-        metrics: what counts the requests. None: nothing does, and there is no page of it.
+        metrics: counts the requests. None: they are not counted, and there is no page of metrics.
     """
 
     def __init__(
@@ -70,12 +71,15 @@ class Rest:
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     def runner(self) -> web.AppRunner:
-        """Starts and stops the front end; ends connections that send no whole request in time."""
+        """Returns the runner that starts and stops the front end.
+
+        It closes connections that send no whole request in time.
+        """
         app = web.Application(client_max_size=self._max_bytes)
         app.router.add_route("*", "/{path:.*}", self._respond)
         return web.AppRunner(
             app,
-            auto_decompress=False,  # it refuses codings that TF Serving ignores
+            auto_decompress=False,  # aiohttp would refuse codings that TF Serving ignores
             access_log=None,
             keepalive_timeout=self._timeout,
             lingering_time=min(self._timeout, 10.0),
@@ -100,7 +104,7 @@ class Rest:
             return _error(400, f"Body can't be read: {error}", close=True)
         except ConnectionError:
             raise  # the client went away
-        except Exception as error:  # no request may end the server
+        except Exception as error:  # an error of one request must not stop the server
             logger.exception("%s %s failed", request.method, path)
             return _error(500, f"{type(error).__name__}: {error}")
 
@@ -157,7 +161,7 @@ class Rest:
             raise ServingError("DEADLINE_EXCEEDED", problem) from error
 
     def _predict(self, spec: Spec, body: bytes, _: str) -> str:
-        document = json_in.parse(body)  # as TF Serving does, before it looks for the model
+        document = json_in.parse(body)  # before it looks for the model, as TF Serving does
         name = document.get("signature_name") or core.DEFAULT_SIGNATURE
         with self._store.lease(*spec) as version:
             signature = version.servable.signatures.get(name)
@@ -182,8 +186,11 @@ class Rest:
 
 
 def _unpacked(body: bytes, limit: int) -> bytes:
-    """The content of a body in gzip; a small body may unpack to one that fills all memory."""
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip alone
+    """The content of a body in gzip, of at most `limit` bytes.
+
+    Without the limit a small body could unpack to one that fills all memory.
+    """
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # accepts gzip only
     try:
         content = unpacker.decompress(body, limit + 1)
     except zlib.error as error:
@@ -196,7 +203,10 @@ def _unpacked(body: bytes, limit: int) -> bytes:
 
 
 def _spec(match: re.Match[str]) -> Spec:
-    """Name, version and label in a path; a name is looked up and never becomes part of a path."""
+    """Name, version and label in the path of a URL.
+
+    The name is only compared with the names of the models, so it may hold dots and slashes.
+    """
     number = int(match["number"]) if match["number"] else None
     if number is not None and number > MAX_VERSION:
         raise invalid("")  # TF Serving answers with an empty body

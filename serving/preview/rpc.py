@@ -39,15 +39,15 @@ def make_server(
     max_calls: int,
     metrics: Metrics | None = None,
 ) -> grpc.Server:
-    """A server that has no port yet. Methods that are not listed here are UNIMPLEMENTED.
+    """A server that has no port yet. Methods other than the five below are UNIMPLEMENTED.
 
     Args:
         store: the models.
-        executor: threads that answer.
+        executor: threads that answer. It needs more than `max_calls`: the others refuse calls.
         timeout: seconds that a run may take, unless the client sets an earlier deadline.
         max_bytes: largest size of a request. Answers have no limit.
-        max_calls: calls that may be under way; the others are refused by threads to spare.
-        metrics: what counts Predict, Classify and Regress.
+        max_calls: most calls at the same time. Further ones are refused.
+        metrics: counts Predict, Classify and Regress. None: they are not counted.
     """
     slots = threading.Semaphore(max_calls)
 
@@ -61,7 +61,7 @@ def make_server(
         options=[
             ("grpc.max_receive_message_length", max_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # a port in use is an error
+            ("grpc.so_reuseport", 0),  # so that a port in use is an error
         ],
     )
     calls = _Calls(store, timeout)
@@ -143,7 +143,7 @@ def _spec(request: Any) -> tuple[str, int | None, str | None]:
         raise invalid("Missing ModelSpec")
     spec = request.model_spec
     number = spec.version.value if spec.HasField("version") else None
-    # An empty label is one that no version has.
+    # A label that is set but empty is kept: no version has it, so it is an error.
     label = spec.version_label if spec.HasField("version_label") else None
     return spec.name, number, label
 
@@ -152,14 +152,14 @@ def _handler(
     behaviour: _Function, request_class: Any, slots: threading.Semaphore, count: _Function
 ) -> grpc.RpcMethodHandler:
     def call(request: Any, context: grpc.ServicerContext) -> Any:
-        if not slots.acquire(blocking=False):  # as TF Serving, which has no queue for gRPC
+        if not slots.acquire(blocking=False):  # TF Serving has no queue for gRPC either
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
         start, code, message = time.perf_counter(), grpc.StatusCode.OK, ""
         try:
             return behaviour(request, context)
         except ServingError as error:
             code, message = error.grpc_code, error.message
-        except Exception as error:  # no request may end the server
+        except Exception as error:  # an error of one request must not stop the server
             logger.exception("%s failed", behaviour.__name__)
             code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
         finally:

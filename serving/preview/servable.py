@@ -1,9 +1,9 @@
 """One loaded version of a model: its signatures, and a session that runs them.
 
-It uses the TF1 loader and a `Session`, as the model server does, and not the functions that
-`tf.saved_model.load` returns. These lose the names of methods and tensors, while a session keeps
-them, has thread pools of its own, lets a run have a deadline, and frees the model when it is
-closed. A session is also faster: 0.14 ms instead of 0.20 ms a call on a small model.
+The session comes from the TF1 loader, which the model server uses, too. The functions that
+`tf.saved_model.load` returns would lose the names of methods and tensors. A session keeps them, has
+thread pools of its own, lets a run have a deadline, and frees the model when it is closed. It is
+also faster: 0.14 ms instead of 0.20 ms for a call of a small model.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Servable:
     def __init__(self, path: Path, threads: int):
         self._session = SavedModelSession(path, threads=threads)
         self.signatures = dict(self._session.meta.signature_def)
-        # How TensorFlow names the node that refuses a shape, where the graph has such a node.
+        # TensorFlow ends its message about a wrong shape with the name of the graph's node for it.
         functions = self._session.meta.graph_def.library.function
         ensures = any(node.op == "EnsureShape" for f in functions for node in f.node_def)
         self._guard = "\n\t [[{{node EnsureShape}}]]" if ensures else ""
@@ -57,7 +57,7 @@ class Servable:
         fetches = {alias: signature.outputs[alias].name for alias in outputs}
         options = None
         if timeout is not None:
-            # TensorFlow takes 0 for no deadline.
+            # At least 1, since 0 means no deadline to TensorFlow.
             milliseconds = max(1, math.ceil(1000 * timeout))
             options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
         try:
@@ -81,7 +81,7 @@ class Servable:
     def check(self, signature: Any, inputs: Arrays) -> None:
         """Compares aliases, types and shapes with a signature.
 
-        TF Serving leaves shapes to the kernels, some of which end the process if a shape is wrong.
+        TF Serving does not check shapes, and some kernels end the process if a shape is wrong.
 
         Raises:
             ServingError: INVALID_ARGUMENT, in the words of TF Serving or of `tf.ensure_shape`.

@@ -25,7 +25,7 @@ from serving.preview.warming import warm
 
 logger = logging.getLogger("serving.preview")
 
-_TO_REFUSE = 4  # threads that say no while all others work
+_TO_REFUSE = 4  # threads beyond `grpc_max_threads`, which refuse calls while all others work
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,10 @@ class Options:
         host: address of both front ends.
         rest_port, grpc_port: 0 for any free one.
         threads: size of TensorFlow's thread pools. None: the number of cores.
-        grpc_max_threads: calls by gRPC that may be under way; further ones are refused.
-        timeout: seconds that a request may take to arrive, and again to run.
+        grpc_max_threads: most gRPC calls at the same time. Further ones are refused.
+        timeout: seconds that a request may take to arrive, and then again to run.
         max_bytes: largest size of a request.
-        poll_seconds: seconds between two looks for new versions. 0: it never looks.
+        poll_seconds: seconds between two looks for new versions. 0: it looks once, at the start.
     """
 
     host: str = "127.0.0.1"
@@ -58,7 +58,7 @@ class PreviewServer:
     Args:
         config: `tensorflow_serving.config.ModelServerConfig`.
         options: addresses and limits.
-        reread: function that gives the configuration anew. None: it does not change.
+        reread: function that reads the configuration again. None: it does not change.
 
     Attributes:
         store: the models.
@@ -95,7 +95,7 @@ class PreviewServer:
         site: web.BaseSite = web.TCPSite(self._runner, host, self.rest_port)
         if (
             host == "::" and socket.has_dualstack_ipv6()
-        ):  # asyncio would leave IPv4 out, unlike gRPC
+        ):  # asyncio alone would not listen on IPv4 then; gRPC does
             every = socket.create_server(
                 (host, self.rest_port), family=socket.AF_INET6, dualstack_ipv6=True
             )
@@ -146,7 +146,7 @@ def serve(
         config: `tensorflow_serving.config.ModelServerConfig`.
         options: addresses and limits.
         announce: is called with the server once it answers.
-        reread: function that gives the configuration anew, before each look for new versions.
+        reread: function that reads the configuration again, before each look for new versions.
     """
 
     async def main() -> None:

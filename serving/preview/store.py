@@ -30,7 +30,7 @@ class Version:
     Attributes:
         state: START, LOADING, AVAILABLE, UNLOADING or END.
         error: why it could not be loaded.
-        users: number of requests under way.
+        users: number of requests that use it now.
         tried: time of the last try to load it.
     """
 
@@ -46,15 +46,16 @@ class Version:
 class Store:
     """Loads, hands out and unloads versions, as a `ModelServerConfig` says.
 
-    The order is the server's: as long as no wanted version serves, an old one stays until a new
-    one is loaded, and otherwise old ones go first. If no wanted version can be loaded, the newest
-    good ones serve in their place; the store tries a bad one again once a minute, and when its
-    folder comes back. Requests under way keep their version.
+    Versions change in the server's order. If a wanted version serves already, old versions are
+    unloaded before new ones are loaded. If none does, the old versions serve until a wanted one is
+    loaded. If no wanted version can be loaded, the newest good one serves instead. The store tries
+    to load a bad version again once a minute, and when its folder has gone and come back. Running
+    requests keep their version until they end.
 
     Args:
         config: `tensorflow_serving.config.ModelServerConfig` with absolute base paths.
         load: function that loads a version from its folder, or raises.
-        reread: function that gives the configuration anew, before each look for versions.
+        reread: function that reads the configuration again, before each look for versions.
     """
 
     def __init__(
@@ -72,7 +73,10 @@ class Store:
         self._poller: threading.Thread | None = None
 
     def start(self, poll_seconds: float) -> None:
-        """Loads the versions there are, and looks for new ones in a thread; 0 seconds: it does not.
+        """Loads the versions there are, and starts a thread that looks for new ones.
+
+        Args:
+            poll_seconds: seconds between two looks. 0: there is no thread.
 
         Raises:
             RuntimeError: No model could be loaded.
@@ -90,7 +94,7 @@ class Store:
             self._poller.start()
 
     def stop(self) -> None:
-        """Ends polling, and unloads every version that no request uses."""
+        """Ends polling and unloads all versions; one that a request uses when the request ends."""
         self._stopped.set()
         if self._poller:
             self._poller.join()
@@ -99,7 +103,7 @@ class Store:
                 self._retire(version)
 
     def available(self) -> dict[str, list[int]]:
-        """Numbers of the versions that serve, rising, by model."""
+        """Numbers of the versions that serve, by model, in rising order."""
         with self._lock:
             return {
                 name: sorted(n for n, version in versions.items() if version.state == "AVAILABLE")
@@ -154,14 +158,14 @@ class Store:
         for name, config in models.items():
             try:
                 found = _versions_in(Path(config.base_path))
-            except OSError as error:  # the other models' versions come and go all the same
+            except OSError as error:  # must not keep the other models from changing
                 self._tell(name, f"{error.strerror}: {config.base_path}; nothing changes")
                 continue
             self._tell(name, "")
             self._follow(name, found, *_wanted(config.model_version_policy, found))
 
     def _tell(self, name: str, trouble: str) -> None:
-        """Logs what ails a model when that begins and when it ends, not at each look."""
+        """Logs a model's trouble when it begins and when it ends, and not at each look."""
         if trouble != self._troubles.get(name, ""):
             level = logging.ERROR if trouble else logging.INFO
             logger.log(level, "%s: %s", name, trouble or "its folder can be read again")
@@ -171,8 +175,8 @@ class Store:
         while not self._stopped.wait(seconds):
             try:
                 self.poll()
-            except Exception:  # nothing in a folder may end the thread
-                logger.exception("polling failed; it goes on")
+            except Exception:  # whatever the folders hold, the thread must go on
+                logger.exception("a look for versions failed; the next one comes as usual")
 
     def _follow(self, name: str, found: dict[int, Path], candidates: list[int], count: int) -> None:
         with self._lock:
@@ -180,7 +184,7 @@ class Store:
                 if number not in found:
                     version.tried = -math.inf
         wanted = set(candidates[:count])
-        # An old version serves on until a wanted one does, unless none is wanted.
+        # Old versions serve until a wanted one does. If no version is wanted, they go at once.
         if not wanted or wanted & set(self.available()[name]):
             self._retire_all_but(name, wanted)
         serving: set[int] = set()
@@ -257,7 +261,7 @@ def _versions_in(base: Path) -> dict[int, Path]:
 
 
 def _wanted(policy: Any, found: dict[int, Path]) -> tuple[list[int], int]:
-    """The versions that a `ServableVersionPolicy` allows, newest first, and how many it loads."""
+    """The versions that a `ServableVersionPolicy` allows, newest first, and how many may serve."""
     newest_first = sorted(found, reverse=True)
     kind = policy.WhichOneof("policy_choice")
     if kind == "specific":

@@ -1,4 +1,4 @@
-"""Requests' protos to arrays, and arrays to TensorProtos."""
+"""Converts the protos of requests to arrays, and arrays to TensorProtos."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 from serving.codes import VALUE_FIELDS
 from serving.preview.errors import invalid
 
-_VALUES = 2**26  # most values of a tensor; as float32 they fill the largest message
+_VALUES = 2**26  # most values of a tensor: as many as the largest request, 256 MB, holds as float32
 
 
 def to_inputs(request: Any) -> dict[str, np.ndarray]:
@@ -24,7 +24,7 @@ def to_inputs(request: Any) -> dict[str, np.ndarray]:
 
 
 def to_examples(source: Any) -> list[bytes]:
-    """Serialized `tf.Example`s of an `Input`, each with the context's features."""
+    """Serialized `tf.Example`s of an `Input`; each has the context's features, if there are any."""
     if source.WhichOneof("kind") == "example_list_with_context":
         pack = source.example_list_with_context
         context = pack.context.SerializeToString()
@@ -33,7 +33,7 @@ def to_examples(source: Any) -> list[bytes]:
 
 
 def fill(proto: Any, array: np.ndarray) -> None:
-    """Puts an array into a TensorProto, in the field of its type as the model server does."""
+    """Puts an array into a TensorProto, in the field of its type, as the model server does."""
     field = VALUE_FIELDS.get(array.dtype.name)
     if field is None:  # such as complex64 and bfloat16
         proto.CopyFrom(tf.make_tensor_proto(array))
@@ -46,7 +46,7 @@ def fill(proto: Any, array: np.ndarray) -> None:
 
 def _array(alias: str, proto: Any) -> np.ndarray:
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    # One value can fill a whole shape, so that a small message could take all memory.
+    # A tensor of equal values holds one of them, so a small message could fill all memory.
     if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0 or math.prod(shape) > _VALUES:
         raise invalid(f"tensor parsing error: {alias}")
     try:

@@ -1,4 +1,4 @@
-"""Runs a version's warm-up requests when it is loaded; if one fails, so does the loading."""
+"""Runs the warm-up requests of a version when it is loaded. If one fails, the loading fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST = 1000  # records in the file
 
 
 def warm(servable: Servable, folder: Path) -> None:
-    """Runs the requests in `assets.extra/tf_serving_warmup_requests`, if a version has that file.
+    """Runs the requests in `assets.extra/tf_serving_warmup_requests`, if the version has that file.
 
     Raises:
         ServingError: The version does not answer a request, or the file is damaged.

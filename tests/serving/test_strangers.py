@@ -93,7 +93,7 @@ def test_a_table_names_the_inputs(served, tmp_path, capsys):
     wanted = answers_of(models["text"], {"words": np.array([["good", "a, b", "food"]])})
     np.testing.assert_allclose(got, wanted, rtol=1e-5)
     for text, message in [
-        ("size_0,count\n1,2\n", "has to name count, size_0, size_1, each once; see ['size_1']"),
+        ("size_0,count\n1,2\n", "size_0, size_1, each once; missing or repeated: ['size_1']"),
         ("size_0,size_1,count\n1,2,x\n", "'x' in line 2"),
         ("size_0,size_1,count\n1,2\n", "2 cells in line 2, under 3 names"),
         ("size_0,size_1,count\n", "no row below its names"),
