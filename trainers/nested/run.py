@@ -85,7 +85,7 @@ def series(rows: Rows, network: str) -> dict[int, list[float]]:
 
 
 def costs(rows: Rows) -> dict[str, float]:
-    """Processor time beside the widest network alone, of one epoch; only with baselines."""
+    """Processor time of an epoch, over that of the widest Dense network; empty without it."""
     seconds: dict[tuple, list[float]] = {}
     for row in rows:
         seconds.setdefault((row["network"], row["width"]), []).append(row["epoch_seconds"])
