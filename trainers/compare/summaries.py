@@ -25,7 +25,7 @@ _FINALS = (
 
 
 def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
-    """The finished runs, those that differ in seed alone together."""
+    """The finished runs in groups, each of runs that differ in seed alone."""
     return by_seed(run for run in runs if run.finished)
 
 

@@ -134,7 +134,7 @@ def _test_numbers(config: Config, folder: SweepFolder, record: dict, dataset) ->
 
 
 def write_pareto(config: Config, folder: SweepFolder) -> list[dict]:
-    """Writes `pareto.csv`: for each number of nodes the best trial, where no fewer do as well."""
+    """Writes `pareto.csv`: the best trial for each number of nodes, unless fewer do as well."""
     rows = envelope(points(config, folder), larger_is_better=config.larger_is_better())
     if rows:
         Table(rows).to_csv(folder.path / PARETO)

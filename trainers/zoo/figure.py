@@ -1,4 +1,4 @@
-"""The zoo as a figure: what a network answers, over its size on disk."""
+"""The zoo as a figure: how well each network answers, over its size on disk."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def _draw_task(axis, task: str, entries: Sequence[Entry]) -> None:
 
 
 def _ticks(sizes: Sequence[float]):
-    """Few enough that their numbers have room."""
+    """Ticks so few that their numbers have room."""
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     span = max(sizes) / min(sizes)
-    if span < 4.0:  # one decade of a logarithmic axis may be all
+    if span < 4.0:  # logarithmic ticks may leave a single one in so short a span
         return MaxNLocator(4)
     return LogLocator(subs=(1, 2, 5) if span < 40.0 else (1,))
