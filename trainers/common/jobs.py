@@ -15,7 +15,7 @@ from trainers.common.process import follow_parent, prepare_process, share_of_thr
 
 _GUARD = (
     "Each process first imports the program's file: it must be a file, not standard input, and "
-    'start its work under `if __name__ == "__main__":`. Or give --jobs 1'
+    'start its work under: if __name__ == "__main__": main(...). Or give --jobs 1'
 )
 
 
