@@ -65,7 +65,7 @@ class Runs(Sequence[Run]):
                 with the settings and the folder of its run.
 
         Raises:
-            ImportError: pandas is not installed; names the command.
+            ImportError: pandas is not installed; the message names the command.
             ValueError: A run has no such table.
         """
         settings = self.settings()
