@@ -40,7 +40,7 @@ def knob(
         most: the largest one.
         positive: whether it takes any finite number above 0.
         file: what must lie at the path that it names, in words such as "an .npz file".
-        later: whether folders older than this flag exist; folders then never hold its default.
+        later: whether older folders lack this flag; to match them, new ones leave its default out.
         **options: argparse's own, such as `choices`.
     """
     limits = {"least": least, "most": most, "positive": positive, "file": file}

@@ -22,8 +22,9 @@ _GUARD = (
 def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tuple[int, Future]]:
     """Calls `function(item)` for each item, `jobs` at a time, each with its share of the cores.
 
-    A process serves one call after the other, so TensorFlow is loaded `jobs` times in all. Ctrl-C
-    and SIGTERM interrupt the calls and wait for them. If this process is killed, they end, too.
+    A process serves one call after the other, so TensorFlow is loaded `jobs` times in all. On
+    Ctrl-C and SIGTERM, this process interrupts the calls and waits for them. If it is killed, they
+    end, too.
 
     Args:
         function, items: both must be picklable.

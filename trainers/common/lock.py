@@ -124,7 +124,7 @@ def is_free(path: Path) -> bool:
 
 
 def clear(path: Path) -> None:
-    """Empties a folder, but keeps its lock: other commands would lock a new file beside it."""
+    """Empties a folder, but keeps its lock file: without it, others would lock a new one."""
     for item in path.iterdir():
         if item.is_dir() and not item.is_symlink():
             shutil.rmtree(item)

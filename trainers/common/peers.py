@@ -2,7 +2,7 @@
 
     python peers.py PID SECONDS INDEX HOST:PORT...
 
-TensorFlow waits for other workers without an end and holds the interpreter's lock meanwhile: in
+TensorFlow waits for other workers without a limit and holds the interpreter's lock meanwhile: in
 the waiting process no thread runs, and no signal is handled. So this process watches over it. It
 ends when its standard input closes, which is when the wait or the waiting process ends.
 """

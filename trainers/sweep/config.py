@@ -78,7 +78,7 @@ class Config(Flags):
     )
     jobs: int = knob(1, "trials at once; from 2 on, the same as --workers", least=1)
     max_restarts: int = knob(
-        3, "times in a row that a process of --workers that died is started again", least=0
+        3, "how often in a row a process of --workers is started again after it died", least=0
     )
     format: str = shared("format")
     out_dir: str | None = knob(None, "the sweep's folder (default: runs/sweep-<settings>)")
