@@ -42,7 +42,7 @@ class Quantity:
 
     @property
     def x_text(self) -> str:
-        """What the other axis says."""
+        """The label of the x axis."""
         return _X[self.table][1]
 
     def drawn(self, x: np.ndarray, *values: np.ndarray, width: int) -> tuple[np.ndarray, ...]:

@@ -29,7 +29,7 @@ def several_runs(
     formats: Sequence[str] | None = None,
     ax: Any = None,
 ) -> np.ndarray:
-    """Draws every quantity that all runs have, one line a group.
+    """Draws every quantity that all runs have, one line for each group.
 
     Pruning with a refitted readout has rings beside it, for the groups whose runs all have it.
 

@@ -30,7 +30,7 @@ def save_figure(
     """
     import matplotlib
 
-    # It tells of every glyph, wherever the program's own notices go.
+    # fontTools logs a line for every glyph, wherever the program's own notices go.
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     paths = [path] if formats is None else [path.with_suffix(f".{name}") for name in formats]
     for file in paths:

@@ -34,7 +34,7 @@ def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tup
         The index of an item and its finished future, in the order in which calls end. If a process
         dies (no memory left, or a crash in a library), its call raises `RuntimeError`.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # it is being started
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # while it is started
         raise RuntimeError(f"expected no new process while one starts, received one. {_GUARD}")
     own, executors = threading.local(), []
 

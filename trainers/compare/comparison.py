@@ -108,7 +108,7 @@ def _points(table: str, ours: MeanCurve, theirs: MeanCurve) -> Iterator[float]:
 
 
 def table(rows: Sequence[Comparison]) -> list[str]:
-    """A Markdown table of comparisons, and how many agree; plain where a terminal is narrower.
+    """A Markdown table of comparisons, and how many agree; plain if the terminal is too narrow.
 
     It has a last column, with the readout refitted, if a row has such a number.
     """

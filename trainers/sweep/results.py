@@ -51,7 +51,7 @@ def best_record(config: Config, records: list[dict]) -> dict | None:
 
 
 def write_trials(config: Config, folder: SweepFolder) -> None:
-    """Writes `trials.csv`: a row each trial that has ended."""
+    """Writes `trials.csv`: one row for each trial that has ended."""
     records = folder.records()
     names = dict.fromkeys(name for record in records for name in record["metrics"])
     rows = [

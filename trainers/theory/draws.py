@@ -12,7 +12,7 @@ from trainers.theory.numbers import Float64Array, Theory
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
-    """One number a draw, float64 (draws,).
+    """Numbers of each draw, float64 (draws,).
 
     Attributes:
         deviations: squares of `||Theta_0 - Theta*||_F`.

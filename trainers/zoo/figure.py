@@ -15,7 +15,7 @@ _WORDS = {"test_accuracy": "test accuracy", "test_risk": "test risk"}
 
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
-    """Draws a panel a task: test accuracy, or of a regression test risk, over kilobytes.
+    """Draws one panel for each task: test accuracy, or a regression's test risk, over kilobytes.
 
     A preset's kilobytes are those of its file; those of the network it was cut from are its
     weights alone, in float32.

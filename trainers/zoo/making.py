@@ -127,7 +127,7 @@ def _run(module: str, flags: list[str], config: Config) -> str:
 
 
 def _table(made: list[tuple[Choice, Path]]) -> str:
-    """A line each preset, with the metrics of its card."""
+    """One line for each preset, with the metrics of its card."""
     lines: list[tuple[str, ...]] = [
         ("preset", "keep", "gamma", "alpha", "metric", "held out", "full", "pruned", "refit")
     ]
