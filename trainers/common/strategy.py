@@ -108,7 +108,7 @@ def make_strategy(name: str, task: Task):
     )
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:
-        logger.info("--strategy mirrored: there is one device, so it is no faster than none")
+        logger.info("--strategy mirrored: one replica only, on one device: no faster than none")
     else:
         logger.info("%d replicas", replicas)
     return strategy
