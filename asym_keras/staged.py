@@ -28,7 +28,7 @@ class Anytime:
     Attributes:
         model: the nested model.
         widths: of its networks.
-        threshold: the probability that is sure enough.
+        threshold: the least probability that is sure enough.
         from_logits: whether its outputs are logits.
         trunk: what all widths share, computed once; None: nothing.
         heads: for each width the model that goes on from there, (n, K).
@@ -71,7 +71,7 @@ class Anytime:
         return outputs, used
 
     def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, Any]:
-        """`accuracy`, `mean_width`, and `shares`: of the examples, by the width that answered.
+        """`accuracy`, `mean_width`, and `shares`: the share of examples that each width answered.
 
         Args:
             x: examples (n, ...). y: labels (n,) or one-hot targets (n, K).
@@ -88,7 +88,8 @@ class Anytime:
     def as_model(self) -> keras.Model:
         """One `keras.Model`, with outputs `outputs` and `width`, to be saved or exported.
 
-        It computes all widths and chooses: for where a graph has to be one, such as a server.
+        It computes all widths and then chooses. Use it where a single graph is needed, such as on a
+        server.
         """
         sure = FirstSure(self.widths, self.threshold, from_logits=self.from_logits, name="anytime")
         return keras.Model(
@@ -109,15 +110,15 @@ def anytime(
 
     Args:
         model: a nested model (`asym_keras.nested`) of classes, trained: (n, ...) -> (n, P, K).
-        threshold: the largest probability that is sure enough, in [0, 1]. None: it is chosen on
-            `held_out`, by one of the next two.
+        threshold: the least probability that is sure enough, in [0, 1]. None: it is chosen on
+            `held_out`, by `accuracy` or `mean_width`.
         held_out: `(x, y)`, examples that the model was not trained on, and their labels (n,) or
             one-hot targets.
         accuracy: the accuracy wanted on them; the threshold is the smallest that has it, so that
             the fewest nodes are used.
         mean_width: the mean width wanted on them; the threshold is the largest that needs no more.
-        from_logits: whether the outputs are logits. None: by what stands at the end of the model;
-            no activation means logits.
+        from_logits: whether the outputs are logits. None: the end of the model tells; no activation
+            means logits.
 
     Returns:
         An `Anytime`.
@@ -172,7 +173,8 @@ def stages(model: keras.Model) -> tuple[keras.Model | None, tuple[keras.Model, .
         model: a nested model with one output.
 
     Returns:
-        The model of the former, None if there is nothing; and one for each width, (n, K).
+        The model of what they share, None if that is nothing, and for each width the model of the
+        rest, (n, K).
     """
     readout = find_readout(model)
     assert readout is not None
@@ -207,7 +209,8 @@ def _chosen(
     sure = ops.convert_to_numpy(sureness(outputs, from_logits)).astype("float64")
     grid = np.zeros(1)
     if len(readout.widths) > 1:
-        # The last width answers in any case. Beyond the largest of the others it always does.
+        # The last width answers what no other is sure of. With a threshold above all that the
+        # others reach, it answers everything.
         seen = np.unique(np.quantile(sure[:, :-1], np.linspace(0.0, 1.0, CANDIDATES)))
         grid = np.concatenate([grid, seen, [min(np.nextafter(seen[-1], 2.0), 1.0)]])
     rows, widths = np.arange(len(sure)), np.array(readout.widths)
@@ -229,7 +232,7 @@ def _chosen(
 
 
 def _ends_in_logits(model: keras.Model, readout: NestedReadout) -> bool:
-    """Whether nothing but a linear end follows the sums; False: softmax or sigmoid does."""
+    """Whether the model is linear after the readout's sums; False: softmax or sigmoid follows."""
     functions = [readout.activation]
     graphs = [model, *(s.operation for s in steps_of(model) if is_graph(s.operation))]
     steps = [step for graph in graphs for step in steps_of(graph)]

@@ -4,9 +4,10 @@
     python -m trainers.cifar10 --features features.npz --pairs all --seeds 5
     python -m trainers.cifar10 --backbone ResNet50 --augment
 
-A frozen ImageNet network makes a vector of each image, once; the vectors are kept on disk.
-Cross-entropy, mini-batches of 64, SGD at rate 5. The run folder holds the configuration, the
-history (risks are cross-entropies), per-node weight changes, the model and the figures.
+A frozen ImageNet network turns each image into a vector, once; the vectors are kept on disk. SGD
+at rate 5, with mini-batches of 64, minimises the cross-entropy. The run folder holds the
+configuration, the history (risks are cross-entropies), per-node weight changes, the model and the
+figures.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MODULE = "trainers.cifar10"
 
 BATCH_SIZE = 64
 EPOCHS = 100
-STEPS = 78_200  # the same of 50,000 images
+STEPS = 78_200  # these epochs of 50,000 images
 VIEWS = 10
 
 
@@ -36,14 +37,19 @@ class Config(TrainerConfig):
 
     solver: str = knob("descent", "gradient descent or gradient flow", choices=["flow", "descent"])
     batch_size: int | None = knob(
-        None, f"mini-batch of --solver descent (default: {BATCH_SIZE}); a flow has none", least=1
+        None, f"size of mini-batches for --solver descent (default: {BATCH_SIZE})", least=1
     )
     learning_rate: float = shared("learning_rate", 5.0)
-    steps: int = knob(STEPS, f"steps N; the default is {EPOCHS} epochs of 50,000 images", least=1)
+    steps: int = knob(
+        STEPS,
+        f"steps N, of which --resume may take more; the default is {EPOCHS} epochs of 50,000 "
+        "images",
+        least=1,
+    )
     epochs: int | None = knob(None, "passes over the training images, instead of --steps", least=1)
     features: str | None = knob(
         None,
-        "ready features x_train, x_test with labels y_train, y_test in 0..9, for no --backbone",
+        "ready features x_train, x_test with labels y_train, y_test in 0..9; no --backbone then",
         metavar="FILE.npz",
         file="an .npz file",
     )
@@ -109,7 +115,7 @@ class Config(TrainerConfig):
 
     @classmethod
     def leaving_out(cls, features: str, *, epochs: bool) -> dict:
-        """Options of runs on nine tenths of the rows in a file: there is nothing else to choose by.
+        """Options of runs on nine tenths of the rows in a file; the last tenth is to choose by.
 
         Args:
             features: the file.
@@ -137,7 +143,7 @@ class Config(TrainerConfig):
         return keras.losses.CategoricalCrossentropy(from_logits=True)
 
     def end_step(self, examples: int) -> int:
-        """Steps of a run on so many training examples, views counted."""
+        """The number of steps of a run on `examples` training examples, each view counted."""
         if self.epochs is None or self.batch_size is None:
             return self.steps
         images = examples // max(1, self.augment)

@@ -5,8 +5,9 @@
     python -m trainers.mnist --source tfds --dataset fashion_mnist
     python -m trainers.mnist --data my.npz
 
-5,000 images train, 5,000 test; one-hot targets, mean squared error. The run folder holds the
-configuration, the history, per-node weight changes, the model and the figures.
+5,000 images are for training, 5,000 for tests. Targets are one-hot, and the loss is the mean
+squared error. The run folder holds the configuration, the history, per-node weight changes, the
+model and the figures.
 """
 
 from __future__ import annotations

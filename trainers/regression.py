@@ -5,11 +5,12 @@
     python -m trainers.regression --data my.csv --target column
     python -m trainers.regression --data my.npz
 
-40 % of the rows of a table train, 20 % test, the others are for --transfer; features and target
-have mean 0 and variance 1 over the training rows. A target of text holds classes: the targets are
-then one-hot. An .npz file holds x_train, y_train, x_test, y_test, which are taken as they are. A
-UCI set is read from uci/ in the folder that ASYM_KERAS_DATA_DIR names, or downloaded once. The run
-folder holds the configuration, the history, per-node weight changes, the model and the figures.
+Of the rows of a table, 40 % are for training, 20 % for tests, the others for --transfer. Features
+and target are scaled to mean 0 and variance 1 over the training rows. A target of text holds
+classes: the targets are then one-hot. An .npz file holds x_train, y_train, x_test, y_test, which
+are taken as they are. A UCI set is read from uci/ in the folder that ASYM_KERAS_DATA_DIR names, or
+downloaded once. The run folder holds the configuration, the history, per-node weight changes, the
+model and the figures.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class Config(TrainerConfig):
     dataset: str | None = knob(None, "a UCI set", choices=[*UCI])
     data: str | None = knob(
         None,
-        "your own table, a header line, then numbers (FILE.csv), or your own arrays x_train, "
+        "your own table (FILE.csv: a header line, then numbers), or your own arrays x_train, "
         "y_train, x_test, y_test (FILE.npz)",
         metavar="FILE",
         file="a CSV or .npz file",
     )
     target: str | None = knob(None, "column of --data FILE.csv to predict", metavar="COLUMN")
-    classes: bool = knob(False, "numbers of --target are classes; text always is", later=True)
+    classes: bool = knob(False, "take numbers of --target for classes, as text is", later=True)
 
     def __post_init__(self):
         super().__post_init__()

@@ -3,9 +3,9 @@
     python -m trainers.simulated --gamma 0
     python -m trainers.simulated --protocol authors --pairs all --seeds 5 --out-dir runs/simulated
 
-100 inputs uniform on the unit sphere of 50 dimensions, targets 5/d sum_j sin(pi x_j) plus noise.
-The run folder holds the configuration, the history, per-node weight changes, the model and
-the figures.
+The data are 100 inputs, uniform on the unit sphere in d = 50 dimensions, with the targets
+5/d sum_j sin(pi x_j) plus noise. The run folder holds the configuration, the history, per-node
+weight changes, the model and the figures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Config(TrainerConfig):
     """Flags of this trainer: the shared ones, and what the data are drawn from."""
 
     steps: int = shared("steps", 50_000)
-    data_seed: int = knob(0, "seed of the data, one draw for all runs", least=0)
+    data_seed: int = knob(0, "seed of the data, which are the same in all runs", least=0)
     examples: int = knob(100, "training examples n, and as many test examples", least=1)
     input_dim: int = knob(50, "input dimension d", least=1)
     noise: float | None = knob(

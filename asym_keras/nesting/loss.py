@@ -61,7 +61,7 @@ class NestedLoss(keras.losses.Loss):
             raise ValueError(
                 "NestedLoss: expected predictions of shape (..., prefixes, outputs) with "
                 f"{wanted} prefixes, received {tuple(y_pred.shape)}. Use it on a NestedReadout, "
-                "and for each of its widths a weight."
+                "and give it a weight for each width."
             )
         shares = np.full(count, 1.0 / count) if self.weights is None else self.weights
         function = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
@@ -84,17 +84,17 @@ class NestedLoss(keras.losses.Loss):
 def prefix_weights(widths: Sequence[int], scalings: npt.ArrayLike) -> np.ndarray:
     """Weights of prefixes under which nested training scales nodes as `scalings` do.
 
-    Where a width K is drawn with the chances q, and residuals are equal, node j has `P(K >= j)`
-    times the gradient that it has in the whole network, as a node with the scaling
-    `lambda_j ~ P(K >= j)` has. So the weights are the steps by which the scalings fall from one
-    block of nodes, between two widths, to the next: `q_p ~ l_p - l_(p+1)`, `l_p` the mean of
-    `lambda_j` over `w_(p-1) < j <= w_p`.
+    Draw a width K with probabilities q, and let the residuals of all widths be equal. Then node j
+    has `P(K >= j)` times the gradient that it has in the whole network, just as a node with the
+    scaling `lambda_j ~ P(K >= j)` has. So the weights are the steps by which the scalings fall from
+    one block of nodes, between two widths, to the next: `q_p ~ l_p - l_(p+1)`, where `l_p` is the
+    mean of `lambda_j` over `w_(p-1) < j <= w_p`.
 
     Args:
         widths: ints, increasing.
         scalings: lambda, at least as many as the largest width, that do not increase:
-            `node_scalings(m, gamma, alpha)`, for example. With gamma = 1 all of the weight is the
-            whole network's: plain training.
+            `node_scalings(m, gamma, alpha)`, for example. With gamma = 1 the whole network gets all
+            of the weight, which is plain training.
 
     Returns:
         float64 (P,), with sum 1.

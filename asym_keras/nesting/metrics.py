@@ -46,15 +46,15 @@ def prefix_metrics(metrics: Any, widths: Sequence[int]) -> list[PrefixMetric]:
 
     Args:
         metrics: as `model.compile` takes them for one output: one or several names, functions
-            `(y_true, y_pred)` or `keras.metrics.Metric`s. `"accuracy"` is what Keras takes it for,
-            by the shapes of targets and outputs.
+            `(y_true, y_pred)` or `keras.metrics.Metric`s. As in Keras, the shapes of targets and
+            outputs decide which accuracy `"accuracy"` is.
         widths: of the `NestedReadout`.
 
     Returns:
         A list, by metric and width.
 
     Raises:
-        ValueError: What is no metric.
+        ValueError: One of `metrics` is no metric.
     """
     several = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
     widths = check_widths(widths, "prefix_metrics")
@@ -68,7 +68,7 @@ def prefix_metrics(metrics: Any, widths: Sequence[int]) -> list[PrefixMetric]:
 
 @keras.saving.register_keras_serializable(package="asym_keras")
 def accuracy(y_true: Any, y_pred: Any) -> Any:
-    """Whether each prediction is right: of one score, of labels, or of one-hot targets."""
+    """Whether each prediction is right, for one score, for labels or for one-hot targets."""
     if y_pred.shape[-1] == 1:
         return keras.metrics.binary_accuracy(y_true, y_pred)
     labels = len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1

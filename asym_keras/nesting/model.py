@@ -19,7 +19,7 @@ from asym_keras.nesting.metrics import PrefixMetric, prefix_metrics
 from asym_keras.nesting.readout import NestedReadout, check_widths
 from asym_keras.same_outputs import probe_inputs, require_same_outputs
 
-SMALLEST = 16  # of the widths that are chosen by themselves
+SMALLEST = 16  # the first of the widths that "auto" chooses
 
 
 def nested(
@@ -34,8 +34,9 @@ def nested(
     The features that the `Dense` takes count as nodes, in their order: the first `w` of them and
     their readout are a network of that width, and `asym_keras.prune(nested, keep=w)` cuts it out.
     The outputs (..., K) become (..., P, K), one for each width. All other weights are those of
-    `model`, and the largest width's readout is the `Dense` of it, if that width is all features;
-    other readouts are drawn as a `Dense` of their width is.
+    `model`. A shared readout begins with the weights of the `Dense`, and so does the readout of the
+    largest width if that width is all features; other readouts are drawn as a `Dense` of their
+    width is.
 
     If `model` is compiled, so is the result: with a `NestedLoss` of the loss, and each metric for
     each width (`accuracy_50`). Otherwise compile it yourself:
@@ -52,11 +53,12 @@ def nested(
         weights: of the widths in the loss, see `NestedLoss`. None: equal.
 
     Returns:
-        `keras.Model` of the same kind, with the names of its layers.
+        `keras.Model` of the same kind, whose layers have the same names.
 
     Raises:
         ValueError: A model with another end, or one that can't be copied; widths that do not
-            increase or are above m; weights of a model that is not compiled, or not one a width.
+            increase or are above m; weights for a model that is not compiled, or not one for each
+            width.
 
     Example:
         >>> import keras
@@ -114,10 +116,10 @@ def auto_widths(features: int) -> tuple[int, ...]:
 
 
 def find_readout(model: keras.Model) -> NestedReadout | None:
-    """The `NestedReadout` of `model`; nested models are opened. None: it has none.
+    """The `NestedReadout` of `model`, or of a model inside it. None: there is none.
 
     Raises:
-        ValueError: It has several.
+        ValueError: There are several.
     """
     found = [la for la in layers_of(model) if isinstance(la, NestedReadout)]
     if len(found) > 1:
@@ -143,7 +145,7 @@ def of_one_prefix(model: keras.Model, index: int) -> dict[str, Any]:
 
 
 def _last_dense(model: Any) -> Any:
-    """The plain `Dense` that `model` ends in, but for layers without weights."""
+    """The plain `Dense` that `model` ends in; layers without weights may follow it."""
     if not isinstance(model, keras.Model) or not is_graph(model):
         raise ValueError(
             "nested: expected a built functional or Sequential model, received "
@@ -228,7 +230,7 @@ def _require_same(model: keras.Model, many: keras.Model) -> None:
     try:
         x = probe_inputs(model)
         expected = call(model, x)
-    except Exception:  # no such category or range: nothing can be compared
+    except Exception:  # the layers refuse made-up inputs, so nothing can be compared
         return
     received = call(many, x)
     if len(received.shape) != len(expected.shape) + 1:

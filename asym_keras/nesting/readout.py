@@ -16,12 +16,12 @@ class NestedReadout(keras.layers.Layer):
     """Readouts of the first `w_1`, the first `w_2`, ... features, `w_p` in `widths`.
 
     `f_pk(x) = sigma(sum over j <= w_p of x_j v_jpk + b_pk)`: each prefix has a readout of its own.
-    With `shared=True` all have the same one, `v_jk` and `b_k`, for outputs so many (a thousand
-    classes) that a readout a width is too large.
+    With `shared=True` all have the same one, `v_jk` and `b_k`. Use it for so many outputs (a
+    thousand classes) that one readout per width is too large.
 
     The readouts are one kernel whose entries beyond a prefix are masked, so that all outputs are
-    one matrix product. Each prefix is drawn as a `Dense` of its width is. The shared readout is
-    applied block by block, from one width to the next, and the blocks are summed up.
+    one matrix product. The readout of each prefix is drawn as a `Dense` of its width is. The shared
+    readout is applied block by block, from one width to the next, and the blocks are summed up.
 
     Weights: `kernel` (d, P, outputs), or (d, outputs) if shared; `bias` (P, outputs), or
     (outputs,).
@@ -175,7 +175,7 @@ def check_widths(widths: Any, who: str) -> tuple[int, ...]:
     """`widths` as a tuple of ints that increase.
 
     Raises:
-        ValueError: They are none, or not such.
+        ValueError: There are none, or they are not integers of at least 1 that increase.
     """
     several = isinstance(widths, (Sequence, np.ndarray)) and not isinstance(widths, str)
     values = list(widths) if several else []

@@ -14,9 +14,9 @@ from asym_keras.nesting.readout import check_widths
 
 @keras.saving.register_keras_serializable(package="asym_keras")
 class FirstSure(keras.layers.Layer):
-    """Of the outputs (..., P, K) of each width, those of the first that is sure enough.
+    """Takes the outputs (..., P, K) of all widths; gives those of the first that is sure enough.
 
-    Sure is a width whose largest probability is at least `threshold`, and the last one.
+    A width is sure if its largest probability is at least `threshold`. The last width always is.
 
     Args:
         widths: ints, increasing: those of the `NestedReadout`.
@@ -60,7 +60,7 @@ class FirstSure(keras.layers.Layer):
 
 
 def sureness(outputs: Any, from_logits: bool) -> Any:
-    """The largest probability of outputs (..., K), of one output that or its complement; (...)."""
+    """The largest probability of outputs (..., K): (...). For a single output, p or 1 - p."""
     if outputs.shape[-1] == 1:
         p = ops.sigmoid(outputs) if from_logits else outputs
         return ops.squeeze(ops.maximum(p, 1.0 - p), -1)

@@ -24,13 +24,13 @@ def theory_bounds(
 ) -> np.ndarray:
     """Draws a run beside bounds (a) to (d) of Theorem 4.1 or 4.2.
 
-    From `history.csv`, `nodes.npz` (with `weight_change_bound`) and `theory.json` (with
-    `bounds`), as `python -m trainers.theory` writes them. The start, t = 0, is left out: axes are
-    logarithmic where what they show is positive.
+    It reads `history.csv`, `nodes.npz` (with `weight_change_bound`) and `theory.json` (with
+    `bounds`), as `python -m trainers.theory` writes them. It leaves out the start, t = 0, since the
+    time is on a logarithmic axis; values that are positive are on one, too.
 
     Args:
         folder: a run folder.
-        formats: of the file, `figures/theory.png` and others.
+        formats: of the file `figures/theory.png`, one file for each.
         ax: four axes to draw into; no file is written then.
 
     Returns:

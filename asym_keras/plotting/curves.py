@@ -37,16 +37,16 @@ class Quantity:
 
     @property
     def x_column(self) -> str:
-        """Column that its curve is over. Pruning is drawn over the nodes that are left of them."""
+        """The column of x. For pruning these are the pruned nodes; figures show the nodes kept."""
         return _X[self.table][0]
 
     @property
     def x_text(self) -> str:
-        """What the other axis says."""
+        """The label of the x axis."""
         return _X[self.table][1]
 
     def drawn(self, x: np.ndarray, *values: np.ndarray, width: int) -> tuple[np.ndarray, ...]:
-        """A curve as it is drawn: pruning over the nodes kept of `width`, one or more of them."""
+        """A curve as it is drawn: pruning over the nodes kept of `width`, where any are kept."""
         if self.table != "pruning":
             return (x, *values)
         kept = width - x
@@ -58,7 +58,7 @@ class Quantity:
         return self.column.endswith("risk")
 
     def column_of(self, *, refit: bool) -> str:
-        """`column`, or the one beside it where the readout of the kept nodes is fitted anew."""
+        """`column`, or with `refit` the one for which the readout of the kept nodes is refitted."""
         return f"{self.column}_refit" if refit else self.column
 
     def text_for(self, protocol: str) -> str:

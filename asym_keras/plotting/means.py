@@ -21,7 +21,7 @@ class MeanCurve:
     Attributes:
         x: float64 (points,).
         mean, std: float64 (points,); `std` of the sample (ddof 1), nan for a single run.
-        runs: how many.
+        runs: number of runs.
     """
 
     x: np.ndarray
@@ -64,8 +64,8 @@ def sample_std(values: np.ndarray) -> np.ndarray:
 def by_seed(runs: Iterable[Run], *, ignore: Collection[str] = ()) -> list[list[Run]]:
     """Groups runs of the same data and settings, whatever their seed.
 
-    What says how a run was carried out, `asym_keras.runs.OPERATIONAL`, may differ within a group:
-    `resume`, `out_dir`, `jobs` and their kind.
+    Settings that only say how a run was carried out (`asym_keras.runs.OPERATIONAL`), such as
+    `resume`, `out_dir` and `jobs`, may differ within a group.
 
     Args:
         runs: in any order.
@@ -96,6 +96,6 @@ def by_seed(runs: Iterable[Run], *, ignore: Collection[str] = ()) -> list[list[R
 
 
 def _seed(run: Run) -> int:
-    """The seed of a run; -1 of one that was saved without."""
+    """The seed of a run; -1 if it was saved without one."""
     seed = run.config.get("seed")
     return -1 if seed is None else seed

@@ -22,13 +22,12 @@ def learning_curves(
 ) -> np.ndarray:
     """Draws the curves of Figure 10 that a run folder has.
 
-    From `history.csv` and `nodes.npz`, and from `pruning.csv` and `transfer.csv` where they are.
+    It reads `history.csv` and `nodes.npz`, and `pruning.csv` and `transfer.csv` if there are any.
     The weight change is that of the node which moves most by the end, as in the paper. Pruning is
-    drawn over the nodes kept; with a refitted readout, where the run has it, with rings.
+    drawn over the nodes kept. Where the run has refitted readouts, they are drawn, too, with rings.
 
     Args:
         folder: a run folder, or one that a run is about to finish.
-
         formats: of the files in its `figures/`: one each curve, and `learning_curves` with all.
         ax: axes to draw into, one each curve; no file is written then.
 

@@ -18,7 +18,7 @@ PANEL_SIZE = (3.4, 2.6)
 _LOG_RATIO = 20.0
 _ENTRY_WIDTH = 1.9  # inches of an entry in the legend
 _MARKED = 25  # points of a curve that are shown as such, at most
-# The kinds of line; their dashes tell what they are of.
+# The kinds of line. They leave colour and dashes free, which tell the network.
 _OWN: dict[str, Any] = {"linewidth": 1.6}
 _PUBLISHED: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.7, "marker": "x", "markersize": 4}
 _REFITTED: dict[str, Any] = {"linewidth": 0.9, "marker": "o", "markersize": 4, "mfc": "white"}
@@ -78,8 +78,9 @@ def draw_panels(
 ) -> np.ndarray:
     """Draws panels row by row into one file; where there is need, one legend serves them all.
 
-    A panel None leaves its place free. The legend stands in the first free place, else below. A
-    row has at most `columns` places; fewer where that fills the rows better.
+    None in place of a panel leaves its place free. The legend stands in the first free place, or
+    below all rows if there is none. A row has at most `columns` places, and fewer where that fills
+    the rows better.
 
     Args:
         path: the file. None: none is written, and the figure is one of pyplot.

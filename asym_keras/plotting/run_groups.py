@@ -29,7 +29,7 @@ def several_runs(
     formats: Sequence[str] | None = None,
     ax: Any = None,
 ) -> np.ndarray:
-    """Draws every quantity that all runs have, one line a group.
+    """Draws every quantity that all runs have, one line for each group.
 
     Pruning with a refitted readout has rings beside it, for the groups whose runs all have it.
 
@@ -104,7 +104,7 @@ def plot_curve(
 
 
 def _grouped(groups: Sequence[Sequence[Run]] | Sequence[Run]) -> list[list[Run]]:
-    """The groups of runs; runs that are none yet by what differs in seed alone."""
+    """The groups as they are given; runs without groups are put together by `by_seed`."""
     alone = [run for run in groups if isinstance(run, Run)]
     return by_seed(alone) or [list(group) for group in groups if not isinstance(group, Run)]
 
@@ -120,7 +120,8 @@ def runs_panel(
 ) -> tuple[Panel, list[MeanCurve], list[MeanCurve | None]]:
     """The panel of one quantity, and the mean curve of each group.
 
-    With `refit` also that of the refitted readout, None for a group that lacks it.
+    With `refit`, it also gives the mean curves of the refitted readout; None for a group that lacks
+    one.
     """
     of, lines, means = QUANTITIES[quantity], [], []
     refits: list[MeanCurve | None] = []
@@ -139,7 +140,7 @@ def runs_panel(
         refits.append(fit)
         config = group[0].config
         theirs = published and published(group[0].task, quantity, config["gamma"], config["alpha"])
-        if theirs:  # whose last point has all nodes pruned
+        if theirs:  # in its last point all nodes are pruned
             x, y = of.drawn(theirs.x, theirs.mean, width=int(theirs.x[-1]))
             lines.append(Line(x, y, style, published=True))
     protocols = {str(run.config.get("protocol")) for group in groups for run in group}
@@ -149,7 +150,7 @@ def runs_panel(
 
 
 def _width(of: Quantity, run: Run) -> int:
-    """The width that a pruning curve counts from; 0 where it is not asked for."""
+    """The width from which a pruning curve counts the nodes kept; 0 for other curves."""
     return run.width if of.table == "pruning" else 0
 
 

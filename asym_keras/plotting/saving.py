@@ -9,7 +9,8 @@ from typing import Any
 
 from asym_keras.files import atomic_path
 
-# Fonts go into the file, so that journals take it and words can be searched for and edited.
+# Text stays text, so that words can be searched for and edited; PDF and PostScript files hold
+# their fonts, as journals demand.
 _AS_TEXT: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
 
 
@@ -22,14 +23,14 @@ def save_figure(
         figure: what to write.
         path: the file; its suffix names the format.
         formats: several, such as `("pdf", "svg")`, a file each beside `path`. None: that of `path`.
-        dpi: dots an inch, of a PNG file.
+        dpi: dots per inch of a PNG file.
 
     Returns:
         The files.
     """
     import matplotlib
 
-    # Which tells of every glyph, wherever the program's own notices go.
+    # fontTools logs a line for every glyph, wherever the program's own notices go.
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     paths = [path] if formats is None else [path.with_suffix(f".{name}") for name in formats]
     for file in paths:

@@ -10,10 +10,10 @@ from typing import Any
 
 from asym_keras.runs import Run
 
-# M. Okabe and K. Ito, "Color universal design" (2008), without the yellow that paper swallows:
-# told apart with every kind of colour vision.
+# M. Okabe and K. Ito, "Color universal design" (2008), without the yellow, which is too pale on
+# paper. They can be told apart with every kind of colour vision.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-# Told apart without any colour.
+# These can be told apart without any colour.
 DASHES: tuple[Any, ...] = (
     "-",
     (0, (6, 2)),
@@ -61,14 +61,14 @@ def style_of_pair(gamma: float | None, alpha: float | None, law: str = "zipf") -
     if gamma is None:
         return Style("#555555", DASHES[0])
     red, green, blue = colorsys.hls_to_rgb(0.7 * gamma, 0.25 + 0.4 * (alpha or 0.5), 0.7)
-    # Of the digits of a pair, and not of Python's hash, which differs from run to run.
+    # Made of the pair's digits, since Python's hash differs from process to process.
     place = sum(map(ord, f"{gamma:g} {alpha} {law}")) % len(DASHES)
     colour = "".join(f"{round(255 * part):02X}" for part in (red, green, blue))
     return Style(f"#{colour}", DASHES[place])
 
 
 def colour_in(folder: Path) -> str:
-    """The colour of the run in a folder, which may be about to finish; its only line is solid."""
+    """The colour of the run in a folder, finished or not; its only line is solid."""
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))["config"] if path.is_file() else {}
     if config.get("gamma") is None:

@@ -33,9 +33,9 @@ def list_presets() -> dict[str, str]:
 def from_preset(name: str, width: int | None = None) -> keras.Model:
     """The pruned or nested network of a preset, with its weights.
 
-    Raw values go in: pixels 0 to 255, columns in their own units; scaling is in the model. Scores
-    come out, one each class, without softmax; or a regression's answer in the target's unit.
-    `preset_card` tells what inputs and outputs are.
+    Inputs are raw values, which the model scales: pixels 0 to 255, or columns in their own units.
+    Outputs are one score for each class, without softmax, or the answer of a regression in the
+    target's unit. `preset_card` tells what the inputs and outputs mean.
 
     Args:
         name: one of `list_presets()`.
@@ -47,8 +47,8 @@ def from_preset(name: str, width: int | None = None) -> keras.Model:
         answer for each of the card's `widths`.
 
     Raises:
-        ValueError: No such preset (names those that are near), or a damaged file; a width of a
-            preset that is not nested, or out of range.
+        ValueError: No such preset (the message names similar ones), or a damaged file; a width for
+            a preset that is not nested, or one out of range.
 
     Example:
         >>> model = asym_keras.from_preset("mnist_gamma0_k20")
@@ -89,7 +89,7 @@ def preset_card(name: str) -> dict[str, Any]:
         `widths` and `anytime`.
 
     Raises:
-        ValueError: No such preset (names those that are near), or a damaged file.
+        ValueError: No such preset (the message names similar ones), or a damaged file.
 
     Example:
         >>> asym_keras.preset_card("mnist_gamma0_k100")["kept"]

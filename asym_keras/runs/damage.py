@@ -1,4 +1,4 @@
-"""What is said of a file in a run folder that is damaged."""
+"""Errors about damaged files in a run folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ CURE = "Put back a good copy, or run it again with --overwrite"
 
 
 def unreadable(expected: str, path: Path, error: Exception) -> ValueError:
-    """Of a file that another library could not read."""
+    """The error about a file that another library could not read."""
     return damaged(expected, path, f"a file that can't be read ({type(error).__name__})")
 
 
 def damaged(expected: str, path: Path, received: str) -> ValueError:
-    """Of a file that holds something else."""
+    """The error about a file that holds something else."""
     return ValueError(f"expected {expected} in {path}, received {received}. {CURE}.")

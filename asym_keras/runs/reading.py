@@ -34,7 +34,7 @@ def load_run(folder: str | os.PathLike) -> Run:
 
     Raises:
         FileNotFoundError: No such folder, or not a run's; or a finished run lacks its history.
-        ValueError: A file is damaged; names the file and, of a table, the line.
+        ValueError: A file is damaged; the message names it and, for a table, the line.
 
     Example:
         >>> run = asym_keras.load_run("runs/simulated-paper-g0-a0.4-m2000-flow-s0")
@@ -165,7 +165,7 @@ def _arrays(path: Path, records: int) -> dict[str, np.ndarray] | None:
         raise unreadable("arrays", path, error) from error
     changes = arrays.get("node_weight_change")
     if changes is None and all(len(a) == records for a in arrays.values() if a.ndim):
-        return arrays  # of a run of the user's own, whose probes follow something else
+        return arrays  # a run of the user's own, whose probes record something else
     if changes is None or changes.ndim != 2 or len(changes) != records:
         shape = "none" if changes is None else f"shape {changes.shape}"
         raise ValueError(

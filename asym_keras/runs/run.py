@@ -29,7 +29,7 @@ class Run:
         path: the folder.
         config: the flags, resolved, from `config.json`.
         facts: the rest of `config.json`: `command`, `dataset`, `device`, versions.
-        history: the records; of none before the first was written.
+        history: the records; empty before the first is written.
         nodes: arrays of `nodes.npz`: `step` and `time` (records,), `node_weight_change`
             (records, m), float64. None where there is no such file.
         pruning: rows by number of nodes `pruned`, or None.
@@ -80,10 +80,10 @@ class Run:
 
     @property
     def width(self) -> int:
-        """Hidden nodes m; of a network that does not say, all nodes of its pruning curve.
+        """Hidden nodes m; where the settings don't say, those of the pruning curve.
 
         Raises:
-            ValueError: Nothing tells.
+            ValueError: There is no such curve, either.
         """
         if "width" in self.config:
             return int(self.config["width"])
@@ -123,7 +123,7 @@ class Run:
             table: `"history"`, `"pruning"` or `"transfer"`.
 
         Raises:
-            ImportError: pandas is not installed; names the command.
+            ImportError: pandas is not installed; the message names the command.
             ValueError: The run has no such table.
         """
         if table not in TABLES or getattr(self, table) is None:

@@ -51,16 +51,16 @@ def save_run(
         folder: where; new or empty.
         model: the trained model.
         history: what `training.train` returned: columns `step`, `time`, `train_risk` and others.
-        data: the `datasets.Dataset` that it was trained on. Arrays in a tuple,
-            `(x_train, y_train)` or `(x_train, y_train, x_test, y_test)`, will do where the run is
-            not to be exported: of them the folder keeps a fingerprint alone.
+        data: the `datasets.Dataset` that it was trained on. A tuple of arrays,
+            `(x_train, y_train)` or `(x_train, y_train, x_test, y_test)`, is enough for a run that
+            you will not export: the folder keeps only their fingerprint.
         loss: what was minimised, as `train` takes it.
         pruning, transfer: rows of `pruning.pruning_curve` and `transfer.transfer_curve`.
-        store_data: keep the data of a `Dataset` in the folder, from which an export measures.
+        store_data: keep the data of a `Dataset` in the folder; an export measures the model on it.
         overwrite: replace a run that was saved there before.
         **facts: settings of the run, values that JSON holds, or a method such as
-            `GradientFlow()`: `method=...`, `seed=...`, `note=...`. Runs are one mean over seeds
-            where all settings but `seed` agree. Gamma, alpha, width, activation, seed and
+            `GradientFlow()`: `method=...`, `seed=...`, `note=...`. Runs whose settings agree in all
+            but `seed` count as one mean over seeds. Gamma, alpha, width, activation, seed and
             precision are read off the model's `AsymScaledDense`, if it has one. `protocol` is
             `"paper"` unless it is given, `task` the name of the data.
 
@@ -137,8 +137,8 @@ def _checked(history: History) -> list[dict]:
         received = "no record" if isinstance(history, History) else type(history).__name__
         raise ValueError(
             "save_run: expected the history that training.train returned, received "
-            f"{received}. Of another training, fill a training.History: history.append({{'step': "
-            "..., 'time': ..., 'train_risk': ...}, {})."
+            f"{received}. After another training, fill a training.History: "
+            "history.append({'step': ..., 'time': ..., 'train_risk': ...}, {})."
         )
     missing = [name for name in _COLUMNS if name not in history[0]]
     if missing:
@@ -155,7 +155,7 @@ def _settings(model: keras.Model, facts: dict[str, Any], loss: Any) -> dict[str,
 
     told = _of_layer(model)
     for name, value in told.items():
-        # A seed of None was drawn anew, and a law may have a name.
+        # A model's seed of None contradicts no seed, and a law may be given a name.
         if name in facts and facts[name] != value and name != "law" and value is not None:
             raise ValueError(
                 f"save_run: expected {name} = {value!r}, that of the model, received "
@@ -174,7 +174,7 @@ def _settings(model: keras.Model, facts: dict[str, Any], loss: Any) -> dict[str,
 
 
 def _of_layer(model: keras.Model) -> dict[str, Any]:
-    """What the one `AsymScaledDense` of a model tells; of others the precision alone."""
+    """What a model's only `AsymScaledDense` tells; without one, or with several, the precision."""
     import keras
 
     from asym_keras.importance import find_layer

@@ -60,12 +60,12 @@ class Runs(Sequence[Run]):
         """The runs as a pandas data frame.
 
         Args:
-            table: None: a row a run, with its settings, its last record and its folder.
+            table: None: one row for each run, with its settings, its last record and its folder.
                 `"history"`, `"pruning"` or `"transfer"`: the rows of that table of all runs, each
                 with the settings and the folder of its run.
 
         Raises:
-            ImportError: pandas is not installed; names the command.
+            ImportError: pandas is not installed; the message names the command.
             ValueError: A run has no such table.
         """
         settings = self.settings()

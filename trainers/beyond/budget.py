@@ -33,7 +33,7 @@ class Config(mnist.Config):
         return {"pruned": PrunedAccuracy(dataset)}
 
     def methods(self) -> dict[str, str]:
-        """Of the accuracies in the history."""
+        """How the refitted accuracies in the history are computed."""
         return REFITS
 
 

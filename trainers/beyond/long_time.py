@@ -14,9 +14,9 @@ from trainers.common.batch import run_all, run_paths
 from trainers.common.pictures import blank, save
 
 STEPS = 10_000_000
-# Tight enough that what is left of the risk is the flow's and not the solver's.
+# Tight enough that the risk that is left at the end is the flow's, and no error of the solver.
 TOLERANCE = 1e-4
-# The rate is read between these shares of the first risk; less is left by the solver's tolerance.
+# The rate is read between these shares of the first risk. Below them, the solver's errors count.
 BEND, FLOOR = 1e-4, 1e-9
 LEVELS = (1e-2, 1e-4, 1e-6)
 
@@ -56,9 +56,10 @@ def run(config, command: str) -> list[dict]:
 
 
 def late_rate(time, risk) -> float:
-    """`-d log(risk) / dt` by least squares, where the risk is small and still a number.
+    """`-d log(risk) / dt` by least squares, late in training but above the solver's errors.
 
-    Between 1e-4 and 1e-9 of its first value; NaN where fewer than three records lie there.
+    That is where the risk is between 1e-4 and 1e-9 of its first value; NaN if fewer than three
+    records lie there.
     """
     share = np.asarray(risk) / risk[0]
     late = (share < BEND) & (share > FLOOR)

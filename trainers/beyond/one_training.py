@@ -39,7 +39,7 @@ BATCH = 128
 def run(config, command: str) -> list[dict]:
     """Trains every network, prunes and refits, writes table and figure; returns the rows.
 
-    A network that the study's `cells/` folder has already is not trained again.
+    A network whose rows are in the folder `one-training-cells/` is not trained again.
     """
     environment.prepare_device(config.device)
     images = load_images(config.examples)
@@ -50,7 +50,8 @@ def run(config, command: str) -> list[dict]:
     cells = [*networks(config, kept)]
     for place, cell in enumerate(cells, start=1):
         settings = f"n{config.examples}-m{config.width}-e{config.epochs}"
-        # Without the last words, refits were by ridge regression, or rates the same for all.
+        # Earlier versions refitted by ridge regression, or gave all networks the same rate. Their
+        # files lack the last words.
         path = folder / f"{cell.name}-{settings}-logits-tuned.json"
         if not path.is_file():
             logger.info("network %d of %d: %s", place, len(cells), cell.name)
@@ -91,13 +92,13 @@ class _Cell:
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """The beginning of its file's name."""
         if self.gamma is None:
             return f"{self.body}-dense{self.width}-s{self.seed}"
         return f"{self.body}-g{self.gamma:g}-a{self.alpha:g}-{self.readout}-s{self.seed}"
 
     def rows(self, config, images: Dataset, kept: Sequence[int]) -> list[dict]:
-        """Trains it at the rate that is best unpruned; a row for each number of nodes kept."""
+        """Trains it at the rate that is best unpruned; returns a row for each number of nodes."""
         train, judges = split(images, TUNED_ON)
         assert judges is not None  # of 100 images or more
         accuracies = {}
@@ -120,7 +121,7 @@ class _Cell:
         return [(r["kept"], r["test_accuracy"], r["test_accuracy_refit"]) for r in rows]
 
     def _dense(self, images: Dataset, model, kept) -> list[tuple[int, float, float]]:
-        """The same of a plain network, pruned by magnitude where `kept` is less than its width."""
+        """The same for a plain network, pruned by magnitude to widths below its own."""
         hidden, last = model.layers[-2:]
         features = keras.Model(model.inputs[0], hidden.output)
         train, test = (answers(features, x) for x in (images.x_train, images.x_test))

@@ -28,14 +28,15 @@ class RunsFailed(RuntimeError):
 def run_all(config, command: str) -> list[dict]:
     """Runs every (gamma, alpha) and seed of `config`, each in its folder; returns their metrics.
 
-    Folders and extras are checked before anything is loaded, the data before the first run.
+    It checks folders and extras before it loads anything, and the data before the first run, so
+    that a mistake shows before hours of training.
 
     Args:
         config: a `TrainerConfig`.
-        command: what `config.json` says of how the runs were made.
+        command: the command as the user typed it, which `config.json` keeps.
 
     Raises:
-        RunsFailed: A run of several failed. Those that did not are complete.
+        RunsFailed: At least one of several runs failed. The others are complete.
     """
     task = read_task(config.strategy)
     runs = config.runs()
@@ -77,7 +78,8 @@ def run_all(config, command: str) -> list[dict]:
 
 def _prepare(config, task: Task):
     """The device's name, the strategy, and the dataset of `config`."""
-    # In this order: backbones and TFDS run TensorFlow, and after that no device can be chosen.
+    # The data come last: to load them may run TensorFlow (backbones, TFDS), and once TensorFlow
+    # has run, no device can be chosen.
     device = environment.prepare_device(config.device)
     strategy = make_strategy(config.strategy, task)
     return device, strategy, config.load()
@@ -98,8 +100,9 @@ def _one_after_another(runs, folders, dataset, facts, strategy) -> list[tuple[Ru
             with workers.loss_told():
                 future.set_result(experiment.run(run, dataset, folder, facts, workers))
         except Exception as error:
-            # All workers meet a divergence at the same step. Any other error may be this worker's
-            # alone, and the others would wait for it in the next run: so it ends the command.
+            # A divergence stops all workers at the same step, so all go on to the next run. Any
+            # other error may be this worker's alone. The others would then wait for it in the next
+            # run, so it ends the command.
             alike = isinstance(error, TrainingError) and not isinstance(error, WorkerLostError)
             if workers.count > 1 and not alike:
                 raise
@@ -112,7 +115,10 @@ def _one_after_another(runs, folders, dataset, facts, strategy) -> list[tuple[Ru
 
 
 def _leave_together(workers) -> None:
-    """Makes workers wait for the curves of worker 0, which takes one that ends early for lost."""
+    """Makes all workers wait until worker 0 has computed its curves.
+
+    Worker 0 would report a worker that ends earlier as lost.
+    """
     from asym_keras.training.errors import WorkerLostError
 
     try:
@@ -121,7 +127,7 @@ def _leave_together(workers) -> None:
     except WorkerLostError:
         if not workers.is_first:
             raise
-        logger.warning("a worker was lost when all runs were complete")
+        logger.warning("a worker was lost after all runs were complete")
 
 
 def _several_at_once(runs, folders, command: str, jobs: int) -> list[tuple[RunFolder, Future]]:
@@ -145,7 +151,8 @@ def _run_in_process(item) -> dict:
     from trainers.common import experiment
 
     run, folder, command = item
-    # All runs of a process are of one batch: they differ in scalings and seed alone.
+    # All runs of a process are of one batch: they differ in gamma, alpha and seed alone, on which
+    # the data do not depend. With these three fixed, the process loads the data once.
     same = dataclasses.replace(run, gamma=0.0, alpha=0.5, seed=0)
     device, _, dataset = _prepare_once(same, Task())
     return experiment.run(run, dataset, folder, {"command": command, "device": device})
@@ -155,7 +162,7 @@ _prepare_once = functools.lru_cache(maxsize=1)(_prepare)
 
 
 def run_paths(config, runs=None) -> list[Path]:
-    """The folder of each of `runs`, which are runs of `config`, or of all its runs."""
+    """The folder of each of `runs`, which are some runs of `config`; None: of all its runs."""
     several = config.pairs is not None or config.seeds is not None
     if config.out_dir is not None and not several:
         return [Path(config.out_dir)]

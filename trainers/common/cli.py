@@ -1,4 +1,4 @@
-"""The command line of a program: makes flags of a dataclass, and exit codes of errors."""
+"""The command line of a program: fields of a dataclass become flags, errors become exit codes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parse_config(config_class, argv: Sequence[str] | None, *, module: str, descr
         parser.add_argument(flag_of(field.name), **options)
     namespace = parser.parse_args(argv)
     for name, value in vars(namespace).items():
-        if value == []:  # argparse takes "--" out of `--flag=--`
+        if value == []:  # argparse drops the "--" of `--flag=--`, and an empty list is left
             parser.error(f"{flag_of(name)}: expected a value, received --.")
     try:
         return config_class(**vars(namespace))
@@ -68,12 +68,13 @@ def run_main(
 ):
     """What a program's `main` does: parses `argv`, and returns `body(config, command)`.
 
-    Errors become a message and an exit code; Ctrl-C says how to go on. A command without --resume
-    takes what is complete whenever it is repeated.
+    An error ends the program with a message and an exit code. Ctrl-C prints the command that goes
+    on, with --resume where the program has this flag. A program without it uses what is complete
+    whenever its command is repeated.
 
     Args:
         config_class: the class of the flags.
-        body: takes them, and the command as one types it.
+        body: called with the flags, and with the command as the user types it.
         argv: words of the command line; None: this process's.
         module: what `python -m` takes.
         description: of the program, for `--help`.
@@ -96,7 +97,7 @@ def run_main(
 
 
 def command_of(module: str, flags: Sequence[str]) -> str:
-    """The command as one types it."""
+    """The command as the user types it."""
     return shlex.join(["python", "-m", module, *flags])
 
 

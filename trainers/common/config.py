@@ -40,7 +40,7 @@ def knob(
         most: the largest one.
         positive: whether it takes any finite number above 0.
         file: what must lie at the path that it names, in words such as "an .npz file".
-        later: whether there are folders from before it: they, and new ones, go without its default.
+        later: whether older folders lack this flag; to match them, new ones leave its default out.
         **options: argparse's own, such as `choices`.
     """
     limits = {"least": least, "most": most, "positive": positive, "file": file}
@@ -51,7 +51,7 @@ def knob(
 
 
 def shared(name: str, default=dataclasses.MISSING) -> Any:
-    """The flag `name` of the trainers in another program, with a default of its own if given."""
+    """The trainers' flag `name`, for another program, which may give it another default."""
     field = TrainerConfig.__dataclass_fields__[name]
     if default is dataclasses.MISSING:
         default = field.default
@@ -72,10 +72,10 @@ def flag_of(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """What every program's flags are checked for: the limits of each `knob`.
+    """Checks the flags of a program against the limits of each `knob`.
 
     Attributes:
-        growing: flags that may be larger where a run goes on: it goes on from its end.
+        growing: flags that `--resume` may raise; a complete run then goes on from its end.
     """
 
     growing: ClassVar[tuple[str, ...]] = ()
@@ -91,7 +91,7 @@ class Flags:
             raise ValueError("expected --resume or --overwrite, received both.")
 
     def methods(self) -> dict[str, str]:
-        """How numbers are computed that earlier versions computed otherwise; folders keep it."""
+        """How this version computes what earlier versions computed otherwise; folders keep it."""
         return {}
 
 
@@ -108,13 +108,13 @@ def _check(flag: str, value, least, most, positive: bool, file: str | None) -> N
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Rows to choose networks by: neither trained on, nor those that are reported.
+    """Rows on which networks are measured, to choose among them or to report them.
 
     Attributes:
         x: float32 (n, d).
         y: float32 (n, K).
         labels: int64 (n,); None for a regression.
-        words: where they are from.
+        words: which rows of the dataset they are, for messages.
     """
 
     x: np.ndarray
@@ -141,26 +141,28 @@ class TrainerConfig(Flags):
     )
     law: str = knob(
         "zipf",
-        "law of the node weights: zipf; geometric, each node with the share alpha of the one "
-        "before; finite:K, equal for the first K nodes; file:weights.csv, a number a line",
+        "law of the node weights: zipf; geometric, each node's weight alpha times that of the one "
+        "before; finite:K, equal for the first K nodes; file:weights.csv, one number a line",
         metavar="LAW",
         later=True,
     )
     width: int = knob(2000, "hidden nodes, m", least=1)
-    protocol: str = knob("paper", "what the paper says or what its figures show", choices=[*PAIRS])
+    protocol: str = knob(
+        "paper", "settings of the paper's text, or of its figures (authors)", choices=[*PAIRS]
+    )
     solver: str = knob("flow", "gradient flow or gradient descent", choices=["flow", "descent"])
     steps: int = knob(
-        200_000, "steps N; the time reached is t = learning rate x N, also by flow", least=1
+        200_000, "steps N, to time t = learning rate x N; --resume may take more", least=1
     )
     learning_rate: float = knob(
         1.0, "step of gradient descent, and unit of --steps under flow", positive=True
     )
     batch_size: int | None = knob(
-        None, "mini-batches for --solver descent (default: full batch)", least=1
+        None, "examples of a mini-batch, for --solver descent (default: all)", least=1
     )
     rtol: float = knob(1e-2, "relative tolerance of --solver flow", positive=True)
     atol: float = knob(1e-2, "absolute tolerance of --solver flow", positive=True)
-    target_risk: float | None = knob(None, "stop where the training risk is at or below this")
+    target_risk: float | None = knob(None, "stop when the training risk is at or below this")
     seed: int = knob(0, "seed of initial weights, readout and mini-batches", least=0)
     seeds: int | None = knob(
         None, "run seeds 0 to N-1, one folder each in --out-dir", metavar="N", least=1
@@ -168,12 +170,10 @@ class TrainerConfig(Flags):
     pairs: str | None = knob(
         None, "'all': the protocol's four (gamma, alpha); or a list such as 1:0.4,0:0.4"
     )
-    jobs: int = knob(
-        1, "runs of --pairs and --seeds at once, in processes that share the cores", least=1
-    )
+    jobs: int = knob(1, "runs at once, in processes that share the cores", least=1)
     records: int = knob(50, "rows of the history", least=2)
     record_spacing: str = knob(
-        "cubic", "records at cubes, or even on a log axis", choices=["cubic", "log"], later=True
+        "cubic", "spaced like cubes, or evenly on a log axis", choices=["cubic", "log"], later=True
     )
     ntg_examples: str | None = knob(
         None, "examples of the NTG: a number, 'all', or 0 for none (default: the protocol's)"
@@ -194,7 +194,7 @@ class TrainerConfig(Flags):
     format: str = knob("png", "formats of figures, such as pdf,svg", metavar="NAMES", later=True)
     out_dir: str | None = knob(None, "run folder (default: runs/<task>-<settings>)")
     overwrite: bool = knob(False, "replace a run that is in the folder")
-    resume: bool = knob(False, "go on with an interrupted run, or to larger --steps")
+    resume: bool = knob(False, "go on with an interrupted run")
     tensorboard: bool = knob(False, "write TensorBoard summaries too (extra: tensorboard)")
     quiet: bool = knob(False, "no progress bar")
     debug: bool = knob(False, "show tracebacks")
@@ -275,7 +275,7 @@ class TrainerConfig(Flags):
         return HeldOut(x, y, labels[0] if labels else None, "the part for transfer")
 
     def end_step(self, examples: int) -> int:
-        """Steps of a run on so many training examples."""
+        """The number of steps of a run on `examples` training examples."""
         return self.steps
 
     def runs(self) -> list[TrainerConfig]:

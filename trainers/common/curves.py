@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trainers")
 
 PRUNING, TRANSFER = "pruning.csv", "transfer.csv"
-# How readouts of classes are refitted: an earlier version did so by ridge regression.
+# How this version refits readouts for classes. An earlier version did so by ridge regression.
 REFITS = {"refits": "by cross-entropy"}
 
 
 def missing_curves(config, folder: RunFolder) -> list[str]:
     """Names of the files that `config` asks for and `folder` lacks.
 
-    A pruning curve of classes whose refits an earlier version made lacks refits.
+    For classes, refits of an earlier version count as missing, since it refitted in another way.
     """
     columns = _head(folder.path / PRUNING).split(",")
     refits = "train_risk_refit" in columns
@@ -53,7 +53,7 @@ def write_curves(config, dataset, folder: RunFolder) -> None:
         )
         if config.refit and widest < config.width:
             logger.info(
-                "networks of more than %d nodes are not refitted, which would take more than "
+                "networks of more than %d nodes are not refitted, since that would take more than "
                 "%.1f GB: their columns in %s are nan",
                 widest,
                 ak.pruning.REFIT_BYTES / 1e9,
@@ -89,15 +89,15 @@ def test_rows(dataset: Dataset) -> HeldOut:
 def measured(
     config: TrainerConfig, model, dataset: Dataset, rows: HeldOut, *, importance=None, **options
 ) -> list[dict]:
-    """The `pruning_curve` of a model, from the training rows of `dataset` to `rows`.
+    """The `pruning_curve` of a model: refitted on the training rows, measured on `rows`.
 
     Args:
-        config: of the run, which names the loss, the seed and the precision.
+        config: the run's, which names the loss, the seed and the precision.
         model: the run's network, or a cut of it.
         dataset: gives the training rows, to which readouts are refitted.
-        rows: to measure on.
+        rows: the rows to measure on.
         importance: as `pruning_curve` takes it; None: the rule of the run's protocol.
-        **options: further ones of `pruning_curve`.
+        **options: further arguments of `pruning_curve`.
     """
     if importance is None:
         importance = ak.importance.PROTOCOL_RULES[config.protocol]
@@ -122,7 +122,7 @@ def refit_of(dataset: Dataset) -> dict[str, str]:
 
 
 def pruned_on(dataset: Dataset, model, **options) -> list[dict]:
-    """The `pruning_curve` of a model, with its `options`, on the rows of `dataset` as they are."""
+    """The `pruning_curve` of a model on `dataset`, whose arrays keep their dtype."""
     arrays = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
     options |= {"labels_train": dataset.labels_train, "labels_test": dataset.labels_test}
     options = {**refit_of(dataset), **options}

@@ -31,7 +31,7 @@ def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
         workers: the `Workers` that train together; None: this process alone.
 
     Returns:
-        The content of `metrics.json`. Workers other than the first write and return nothing.
+        The content of `metrics.json`. Workers other than the first write nothing and return {}.
 
     Raises:
         FolderInUse: Another command works in the folder.
@@ -109,7 +109,7 @@ def train(config, dataset, folder: RunFolder, facts: dict, *, workers=None) -> N
 
 
 def _train_along(config, dataset, folder: RunFolder, workers) -> None:
-    """Trains on a worker other than the first, which computes its part of each gradient alone."""
+    """Trains on a worker other than the first: it computes its part of each gradient, no more."""
     x, y = _tensors(config, dataset)
     options = {"checkpoint": folder.checkpoint, "resume": True} if config.resume else {}
     quiet = {"train_risk": False, "progress": False}

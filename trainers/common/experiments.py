@@ -48,7 +48,7 @@ class Experiment:
         return [path for path in paths if self.lacking(path)]
 
     def lacking(self, path: Path) -> list[str]:
-        """Which of `files` a run folder lacks; a pruning curve may lack its refits alone."""
+        """Which of `files` a run folder lacks; "... with refits" for a curve without them."""
         names = [name for name in self.files if not (path / name).is_file()]
         if self.config.refit and PRUNING not in names:
             wanted = missing_curves(self.config, RunFolder(path))
@@ -60,7 +60,7 @@ class Experiment:
         return to_flags(self.config, without=("quiet", "debug"))
 
     def text(self) -> str:
-        """`command` as one types it."""
+        """`command` as the user types it."""
         return command_of(TASKS[self.task].module, self.command())
 
     def run(self) -> None:
@@ -73,18 +73,18 @@ def configuration(task: str, settings, **options: Any) -> TrainerConfig:
 
     Args:
         task: one of `TASKS`.
-        settings: flags of the program that asks, which go to the trainer as `passed_on` has them.
+        settings: flags of the calling program; the trainer gets those of `passed_on`.
         **options: further flags of the trainer.
 
     Raises:
-        ValueError: A flag has no sense for the trainer.
+        ValueError: The trainer refuses a flag.
     """
     of = importlib.import_module(TASKS[task].module).Config
     return of(**passed_on(settings) | TASKS[task].options | options)
 
 
 def passed_on(settings) -> dict[str, Any]:
-    """The flags of a program that go to the trainers as they are, where they are given."""
+    """The flags that a program passes on to the trainers unchanged, where they are given."""
     names = ("width", "steps", "device", "quiet", "debug")
     return {name: value for name in names if (value := getattr(settings, name)) is not None}
 

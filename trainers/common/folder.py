@@ -1,4 +1,4 @@
-"""Folders that know their settings: a run's, and what it shares with a sweep's."""
+"""Folders that know their settings: a run's folder, and what it shares with a sweep's."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class SettingsFolder:
     Attributes:
         kind: what is kept in it.
         file: its JSON file with the flags, as `config`.
-        keys: what this file must hold, or another program made it.
-        operational: flags in which a command that goes on may differ.
+        keys: what this file must hold; if it lacks one of them, another program made it.
+        operational: flags that may differ when a command resumes.
     """
 
     kind: ClassVar[str]
@@ -44,12 +44,11 @@ class SettingsFolder:
 
         Args:
             config: the flags.
-            may_grow: whether `--resume` takes larger values of the flags that may grow, `--steps`
-                first of all.
+            may_grow: whether `--resume` takes larger values of `config.growing`, such as `--steps`.
 
         Raises:
             FileExistsError: Something is there, and neither `--resume` nor `--overwrite` fits.
-            ValueError: What is to go on has other settings.
+            ValueError: `--resume` finds other settings or methods in the folder.
         """
         there = self.settings()
         if is_free(self.path) or (config.overwrite and there is not None):
@@ -80,7 +79,7 @@ class SettingsFolder:
             )
 
     def make(self, config) -> None:
-        """Makes the folder, empty with `--overwrite`."""
+        """Makes the folder; `--overwrite` empties it first."""
         self.check(config)
         if config.overwrite and self.path.exists():
             clear(self.path)
@@ -117,13 +116,13 @@ class SettingsFolder:
 
 
 def _completed(there: dict, config) -> dict:
-    """The settings of a folder, with the defaults of those that came after it."""
+    """The settings of a folder, with the defaults of flags that are newer than it."""
     later = {f.name: f.default for f in dataclasses.fields(config) if f.metadata["later"]}
     return {**later, **there}
 
 
 def _grows(there: dict, ours: dict, differing: list[str], growing: tuple[str, ...]) -> bool:
-    """Whether settings differ in that some of `growing` are larger than they were, and no more."""
+    """Whether all settings that differ are among `growing` and larger than they were."""
     return all(
         name in growing and None not in (there.get(name), ours[name]) and there[name] < ours[name]
         for name in differing
@@ -158,7 +157,7 @@ class RunFolder(SettingsFolder):
             self._reopen(content)
 
     def _reopen(self, content: dict) -> None:
-        """Makes a run unfinished again: it goes on from its end to a later one."""
+        """Makes a finished run unfinished, so that it goes on from its end to a later one."""
         if not self.checkpoint.is_dir():
             raise ValueError(
                 f"--resume: expected the checkpoint of the run in {self.checkpoint} to go on from "
@@ -168,25 +167,26 @@ class RunFolder(SettingsFolder):
             now = content["config"].get(name)
             if name not in self.operational and now != was:
                 logger.info("%s: goes on from %s %s to %s", self.path, name, was, now)
-        # The first says that the run is finished; what follows is of its former end.
+        # metrics.json goes first: it marks the run as finished. The others tell of its former end.
         for name in ("metrics.json", "pruning.csv", "transfer.csv", "nodes.npz", "model.keras"):
             (self.path / name).unlink(missing_ok=True)
         self.write(self.file, content)
 
     def note(self, methods: dict[str, str]) -> None:
-        """Adds to what the folder says of how its numbers were computed."""
+        """Adds `methods` to the folder's record of how its numbers were computed."""
         content = self.read(self.file)
         self.write(self.file, {**content, "methods": {**self.methods(), **methods}})
 
     def is_behind(self, config) -> bool:
-        """Whether the run in the folder ends before that of `config`, as `--steps` has it."""
+        """Whether the run in the folder ends before that of `config`, which has more `--steps`."""
         there = self.settings() or {}
         pairs = [(there.get(name), getattr(config, name)) for name in config.growing]
         return any(None not in pair and pair[0] < pair[1] for pair in pairs)
 
     def require_space(self, model, dtype: str) -> None:
         """Raises OSError unless a run's checkpoint and model have room where the folder is."""
-        # A flow's checkpoint holds five sets of weights; while one is replaced there are two.
+        # A flow's checkpoint holds five sets of weights. There are two checkpoints while a new one
+        # replaces the old one.
         size = 12 * model.count_params() * (8 if dtype == "float64" else 4) + 2**20
         free = shutil.disk_usage(self.path).free
         if free < size:

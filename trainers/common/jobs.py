@@ -1,4 +1,4 @@
-"""Makes calls in several processes at once; the death of a process costs its own call only."""
+"""Makes calls in several processes at once; if a process dies, only its own call fails."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from concurrent.futures.process import BrokenProcessPool
 from trainers.common.process import follow_parent, prepare_process, share_of_threads
 
 _GUARD = (
-    "Each process first runs the program's file (standard input is none), which has to guard what "
-    'the program alone is to do: if __name__ == "__main__": main(...). Or give --jobs 1'
+    "Each process first imports the program's file: it must be a file, not standard input, and "
+    'start its work under: if __name__ == "__main__": main(...). Or give --jobs 1'
 )
 
 
@@ -23,17 +23,18 @@ def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tup
     """Calls `function(item)` for each item, `jobs` at a time, each with its share of the cores.
 
     A process serves one call after the other, so TensorFlow is loaded `jobs` times in all. On
-    Ctrl-C and SIGTERM the calls are interrupted and waited for; they end with this process.
+    Ctrl-C and SIGTERM, this process interrupts the calls and waits for them. If it is killed, they
+    end, too.
 
     Args:
-        function, items: what can be pickled.
+        function, items: both must be picklable.
         jobs: number of processes.
 
     Yields:
-        The place of an item and its ended future, as they end. A process that dies (of memory,
-        or of a fault in a library) makes a `RuntimeError` of its call.
+        The index of an item and its finished future, in the order in which calls end. If a process
+        dies (no memory left, or a crash in a library), its call raises `RuntimeError`.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # it is being started
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # while it is started
         raise RuntimeError(f"expected no new process while one starts, received one. {_GUARD}")
     own, executors = threading.local(), []
 
@@ -56,7 +57,7 @@ def in_processes(function: Callable, items: Sequence, jobs: int) -> Iterator[tup
                 "crash. Try fewer --jobs"
             ) from error
 
-    # Each thread has a process: a pool of several would break as a whole when one of them dies.
+    # Each thread has a pool of one process: a pool of several breaks as a whole when one dies.
     threads = ThreadPoolExecutor(min(jobs, len(items)) or 1)
     try:
         places = {threads.submit(call, item): place for place, item in enumerate(items)}

@@ -1,4 +1,4 @@
-"""One command at a time in a folder: a lock that ends with its process, however that ends."""
+"""Keeps a folder for one command at a time, by a lock that ends with its process in any case."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class FolderInUse(RuntimeError):
 def folder_lock(folder: str | Path) -> Iterator[None]:
     """Keeps other commands out of a folder while a `with` block lasts; makes the folder.
 
-    The operating system locks a file in the folder, which says who has the lock. A killed process
-    leaves the file without a lock, and so it keeps nobody out. Where the file system has no locks,
+    The operating system locks a file in the folder, which says who has the lock. If a process is
+    killed, its file stays without a lock and keeps nobody out. Where the file system has no locks,
     a warning says so, and nobody is kept out.
 
     Raises:
@@ -39,7 +39,7 @@ def folder_lock(folder: str | Path) -> Iterator[None]:
     made = not path.exists()
     make_folder(path)
     file = _locked(path / LOCK)
-    # Who had the lock may have removed its file between our opening and our locking it.
+    # The former holder may have removed the file after we opened it and before we locked it.
     while not _is_there(file, path / LOCK):
         os.close(file)
         file = _locked(path / LOCK)
@@ -51,13 +51,13 @@ def folder_lock(folder: str | Path) -> Iterator[None]:
         os.fsync(file)  # for readers on other machines
         yield
     finally:
-        # While it is locked: afterwards the file may be another command's.
+        # Remove the file while it is locked: afterwards it may be another command's.
         with contextlib.suppress(OSError):  # Windows keeps files that are open
             (path / LOCK).unlink()
         os.close(file)
-        if made:  # a command that was refused leaves nothing
+        if made:  # a command that was refused leaves no folder behind
             with contextlib.suppress(OSError):
-                path.rmdir()  # not where there is something in it
+                path.rmdir()  # fails if there is something in it
 
 
 def _locked(path: Path) -> int:
@@ -124,7 +124,7 @@ def is_free(path: Path) -> bool:
 
 
 def clear(path: Path) -> None:
-    """Removes all that is in a folder, but not its lock: that would be another file for others."""
+    """Empties a folder, but keeps its lock file: without it, others would lock a new one."""
     for item in path.iterdir():
         if item.is_dir() and not item.is_symlink():
             shutil.rmtree(item)

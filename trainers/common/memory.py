@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psutil
 
-# A run that needs less is never refused: what a process needs beside it varies by as much.
+# A run that needs less is never refused: the rest of its process needs memory, too, and that
+# varies by as much.
 LEAST_BYTES = 2 * 10**9
 
 
@@ -15,7 +16,7 @@ def require_memory(config, dataset) -> None:
     """Refuses a run on the CPU that expects more memory than there is.
 
     Raises:
-        ValueError: It does. The message says what would need less.
+        ValueError: There is not enough. The message says what would need less.
     """
     import tensorflow as tf
 
@@ -27,7 +28,7 @@ def require_memory(config, dataset) -> None:
     sizes = examples, dataset.input_dim, config.width, dataset.outputs
     needed = peak_bytes(*sizes, dtype=config.dtype, solver=config.solver)
     free = available_bytes()
-    # This process holds some of it already.
+    # This process already holds some of what `needed` counts, such as the data.
     if needed < LEAST_BYTES or needed <= free + _resident_bytes():
         return
     ways = ["--solver descent"] * (config.solver == "flow") + ["a smaller --width"]
@@ -40,7 +41,7 @@ def require_memory(config, dataset) -> None:
 
 
 def available_bytes(root: Path = Path("/")) -> int:
-    """Bytes that programs can still take: of the machine, and of this process's cgroups.
+    """Bytes that this process can still take, of the machine and within its cgroups.
 
     Args:
         root: where the `proc` and `sys` of the cgroups lie.
@@ -58,7 +59,7 @@ def available_bytes(root: Path = Path("/")) -> int:
 
 
 def _left(group: Path, limit: str, usage: str) -> list[int]:
-    """What a cgroup's limit leaves, without files that can be dropped; empty without a limit."""
+    """Bytes that a cgroup's limit leaves, if it drops cached files; empty without a limit."""
     with contextlib.suppress(OSError, ValueError):  # no such group, or its limit is "max"
         most, used = (int((group / name).read_text(encoding="ascii")) for name in (limit, usage))
         return [max(0, most - used + _droppable(group / "memory.stat"))]

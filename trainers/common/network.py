@@ -20,18 +20,18 @@ ACTIVATIONS = (
     *("log_sigmoid", "mish", "relu6", "selu", "silu", "soft_shrink", "softsign", "sparse_plus"),
     *("sparse_sigmoid", "squareplus", "swish", "tanh_shrink"),
 )
-# Of these the risk has no gradient that a flow could follow.
+# These jump, so the risk has no gradient that a flow could follow.
 JUMPING = ("hard_shrink",)
 LAWS = "zipf, geometric, finite:K or file:weights.csv"
-# Of the content of a weights file, which stands behind its name once the file has been read.
+# The digest of a weights file's content, which `resolved` puts behind the file's name.
 _DIGEST = re.compile(r"#[0-9a-f]{8}$")
 
 
 def check_activation(name: str, *, solver: str) -> None:
-    """Refuses what is no elementwise activation of Keras, or has no gradient flow.
+    """Refuses a name that is no elementwise activation of Keras, or that has no gradient flow.
 
     Raises:
-        ValueError: Such a name.
+        ValueError: The name is refused.
     """
     if name not in ACTIVATIONS:
         near = difflib.get_close_matches(name, ACTIVATIONS, n=1)
@@ -53,9 +53,9 @@ def depends_on_alpha(law: str) -> bool:
 
 
 def resolved(law: str) -> str:
-    """A law as a run keeps it: a file's name with a digest of its content behind.
+    """A law as a run keeps it: for a file, its name followed by a digest of its content.
 
-    A run that goes on, or is compared with others, is thereby known by the weights themselves.
+    So runs that go on, or are compared, have the same weights and not only the same file name.
 
     Raises:
         ValueError: An unknown law, no such file, or other weights than those of the digest.
@@ -111,19 +111,19 @@ def scalings(law: str, width: int, gamma: float, alpha: float) -> np.ndarray:
 def options(config) -> dict[str, Any]:
     """What `shallow_network` takes of a configuration for its activation and its law."""
     given: dict[str, Any] = {"activation": config.activation}
-    if config.law != "zipf":  # whose scalings the layer has of gamma and alpha itself
+    if config.law != "zipf":  # for zipf, the layer computes them from gamma and alpha
         given["scalings"] = scalings(config.law, config.width, config.gamma, config.alpha)
     return given
 
 
 def in_names(config) -> str:
-    """What the name of a run's folder says of its network; nothing of the paper's own."""
+    """The part of a run folder's name that tells its network; empty for the paper's."""
     activation = "" if config.activation == "relu" else f"-{config.activation}"
     return activation + law_in_names(config.law)
 
 
 def law_in_names(law: str) -> str:
-    """What the name of a run's folder says of its law; nothing of Zipf's."""
+    """The part of a run folder's name that tells its law; empty for Zipf's."""
     if law.startswith("file:"):
         return "-" + re.sub(r"[^\w.-]+", "_", _path(law).stem) + f"-{law[-8:]}"
     return "" if law == "zipf" else f"-{law.replace(':', '')}"
@@ -134,7 +134,7 @@ def _path(law: str) -> Path:
 
 
 def _read(path: Path) -> np.ndarray:
-    """The numbers of a CSV file, a line each, below a header or without one."""
+    """The numbers of a CSV file, one a line, with or without a header."""
     import numpy as np
 
     lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -2,9 +2,9 @@
 
     python peers.py PID SECONDS INDEX HOST:PORT...
 
-TensorFlow waits for other workers for good, holding the interpreter's lock: no thread of the
-waiting process runs, no signal is heeded. So a process of its own watches over it, until its
-standard input is closed, which the end of the wait or of the process does.
+TensorFlow waits for other workers without a limit and holds the interpreter's lock meanwhile: in
+the waiting process no thread runs, and no signal is handled. So this process watches over it. It
+ends when its standard input closes, which is when the wait or the waiting process ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 
-# A peer that waits as well answers at once.
+# This is enough: a peer that waits, too, answers at once.
 _ANSWER_SECONDS = 2.0
 # Where TensorFlow's gRPC looks for a proxy, in this order.
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
@@ -24,10 +24,10 @@ _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 def watch(pid: int, seconds: float, index: int, addresses: list[str]) -> None:
     """Kills `pid` after `seconds`, and says which of `addresses` don't answer.
 
-    It does so at once at Ctrl-C, and at a SIGTERM or SIGHUP, which `pid` can't heed either.
+    Ctrl-C, SIGTERM and SIGHUP kill `pid` at once, since it can't handle them while it waits.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, signal.default_int_handler)
     try:
         if select.select([sys.stdin], [], [], seconds)[0]:

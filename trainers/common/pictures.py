@@ -9,10 +9,10 @@ from asym_keras.run_settings import FORMATS
 
 
 def formats_of(text: str) -> tuple[str, ...]:
-    """What `--format` names.
+    """The formats that `--format` names.
 
     Raises:
-        ValueError: Another format than `FORMATS`, or one that stands there twice.
+        ValueError: A format that is not in `FORMATS`, or one that is named twice.
     """
     names = tuple(name.strip().lower() for name in text.split(","))
     if not {*names} <= {*FORMATS} or len({*names}) < len(names):
@@ -24,17 +24,17 @@ def formats_of(text: str) -> tuple[str, ...]:
 
 
 def blank(width: float, height: float):
-    """An empty figure of so many inches."""
+    """An empty figure of `width` by `height` inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def save(figure, path: Path, *, dpi: int = 120, formats: Sequence[str] | None = None) -> list[Path]:
-    """Writes a figure, whole or not at all; in several formats beside `path` where they are given.
+    """Writes a figure, whole or not at all, as `path` or in each of `formats` beside it.
 
     Returns:
-        The files.
+        The files that it wrote.
     """
     from asym_keras.plotting.saving import save_figure
 

@@ -1,4 +1,4 @@
-"""What a process does first: threads, logging, and which signals and which end it follows."""
+"""What a process does first: sets up threads, logging and signals, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS
 
 
 def prepare_process() -> None:
-    """Logging to stderr, little of it from TensorFlow; SIGTERM acts as Ctrl-C does.
+    """Logs to stderr, with TensorFlow's warnings only, and makes SIGTERM act as Ctrl-C does.
 
-    This machine is asked without a proxy.
+    Requests to this machine go past proxies.
     """
     open_closed_streams()
     _spare_loopback_the_proxy()
@@ -31,7 +31,7 @@ def prepare_process() -> None:
 
 
 def _spare_loopback_the_proxy() -> None:
-    """Sees to it that KerasTuner's and TensorFlow's gRPC don't ask this machine through a proxy.
+    """Keeps KerasTuner's and TensorFlow's gRPC from calling this machine through a proxy.
 
     They read `no_grpc_proxy` or `no_proxy`, in lower case, when they connect.
     """
@@ -59,16 +59,16 @@ class BesideBars(logging.StreamHandler):
 
 
 def share_of_threads(processes: int) -> dict[str, str]:
-    """Environment variables that give a process its share of the cores; what is set stays."""
+    """Environment variables that give a process its share of the cores; those set already stay."""
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     return {name: os.environ.get(name, threads) for name in _THREADS}
 
 
 def follow_parent(wait: Callable[[], object]) -> None:
-    """Ends this process as soon as `wait`, for the end of the process that started it, returns.
+    """Ends this process as soon as `wait` returns, which waits for the end of its parent.
 
-    Another command may then take up the folder. Ctrl-C is left to that process, too: it reaches
-    every process of the terminal, and the first one tells the others by SIGTERM.
+    The folder is then free for another command. This process ignores Ctrl-C, which reaches every
+    process of the terminal: the parent handles it, and tells the others by SIGTERM.
     """
 
     def watch() -> None:

@@ -24,7 +24,7 @@ def config_class(run: Run) -> type[TrainerConfig]:
     """
     words = shlex.split(run.facts["command"])
     module = words[words.index("-m") + 1] if "-m" in words[:-1] else None
-    # A config.json comes from anywhere: no other module is imported at its word.
+    # A config.json may come from anywhere, so it must not make us import any other module.
     if module not in TRAINERS:
         raise ValueError(
             f"{run.path / 'config.json'}: expected the command of one of {', '.join(TRAINERS)}, "
@@ -79,7 +79,7 @@ def reload_data(run: Run, **changes: Any) -> Dataset:
 
     Args:
         run: from `asym_keras.load_run`.
-        **changes: as of `reload_config`.
+        **changes: as for `reload_config`.
 
     Raises:
         ValueError: As `reload_config`; or the data are not the run's: another fingerprint.
@@ -89,14 +89,14 @@ def reload_data(run: Run, **changes: Any) -> Dataset:
         dataset = _saved_data(run)
         check_data(run, dataset)
         return dataset
-    # The run's device may not be here, and loading needs none.
+    # This machine may lack the run's device, and loading data needs none.
     dataset = reload_config(run, **{"device": "auto", "quiet": True, **changes}).load()
     check_data(run, dataset)
     return dataset
 
 
 def _saved_data(run: Run) -> Dataset:
-    """The data that lie in the folder of a run of the user's own."""
+    """The data in the folder of a run that the user saved."""
     from asym_keras.datasets import load_dataset
 
     if not (run.path / DATA).is_file():

@@ -97,7 +97,7 @@ def make_strategy(name: str, task: Task):
         handler = signal.getsignal(signal.SIGTERM)
         with _watched(task):
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        # TensorFlow has put a handler of its own there, which lets the run go on.
+        # TensorFlow has put its own handler there, under which SIGTERM would not end the run.
         signal.signal(signal.SIGTERM, handler)
         replicas = strategy.num_replicas_in_sync
         logger.info("worker %d of %d, %d replicas", task.index, len(task.addresses), replicas)
@@ -108,14 +108,14 @@ def make_strategy(name: str, task: Task):
     )
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:
-        logger.info("--strategy mirrored: one replica only, as there is one device; it gains none")
+        logger.info("--strategy mirrored: one replica only, on one device: no faster than none")
     else:
         logger.info("%d replicas", replicas)
     return strategy
 
 
 def _require_own_address(task: Task, patience: float = _NAME_SECONDS) -> None:
-    """Checks what TensorFlow would tell late or not at all.
+    """Checks this worker's address, since TensorFlow tells of a bad one late or not at all.
 
     Raises:
         OSError: This worker's own host has no address, or its port is in use.
@@ -128,11 +128,11 @@ def _require_own_address(task: Task, patience: float = _NAME_SECONDS) -> None:
         try:
             socket.getaddrinfo(host.strip("[]"), int(port))
             break
-        except socket.gaierror as error:  # the name of a container may come a moment after it
+        except socket.gaierror as error:  # a container's name may be known only after its start
             if time.monotonic() >= end:
                 raise OSError(
-                    f"{own} to have a host name that is known, received: {error.strerror}. Mend "
-                    "the name, or give the number of the host."
+                    f"{own} to have a host name that is known, received: {error.strerror}. "
+                    "Correct the name, or give the IP address of the host."
                 ) from error
         time.sleep(1.0)
     with socket.socket() as probe:

@@ -8,16 +8,16 @@ import sys
 from collections.abc import Iterator, Sequence
 
 _GAP = 2  # between columns
-_LEAST = 20  # characters of a line that is left for a long cell, however narrow the terminal
+_LEAST = 20  # characters that a long cell gets in a line, however narrow the terminal is
 
 
 def aligned(rows: Sequence[Sequence[str]], signs: str = "<") -> list[str]:
     """Lines with the cells in columns of equal width.
 
     Args:
-        rows: the cells, as many in each row.
-        signs: `<` or `>` for each column, to which side its cells go; the last sign is that of
-            all further columns.
+        rows: the cells, the same number in each row.
+        signs: `<` (left) or `>` (right) for each column; the last sign also serves all further
+            columns.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     signs = signs.ljust(len(widths), signs[-1])
@@ -32,14 +32,14 @@ def aligned(rows: Sequence[Sequence[str]], signs: str = "<") -> list[str]:
 def fitted(rows: Sequence[Sequence[str]], signs: str = "<", *, keys: int = 1) -> list[str]:
     """Lines as of `aligned`, which fit the terminal that they are printed on.
 
-    A table that is too wide is shown in parts, one below the other, each of which begins with the
-    first columns. A cell that is longer than a line goes on in the next. Into files and pipes
-    tables go whole.
+    A table that is too wide becomes parts, one below the other, each of which begins with the
+    first columns. A cell that is longer than a line goes on in the next. Files and pipes get
+    whole tables.
 
     Args:
-        rows: the cells, as many in each row.
+        rows: the cells, the same number in each row.
         signs: as for `aligned`.
-        keys: number of the first columns, which tell the rows apart.
+        keys: how many of the first columns tell the rows apart.
     """
     lines, width = aligned(rows, signs), _terminal_width()
     if width is None or max(map(len, lines), default=0) <= width:
@@ -56,20 +56,20 @@ def fitted(rows: Sequence[Sequence[str]], signs: str = "<", *, keys: int = 1) ->
 
 
 def fits(lines: Sequence[str]) -> bool:
-    """Whether lines fit the terminal; outside of one they do."""
+    """Whether lines fit the terminal; where none is, they always do."""
     width = _terminal_width()
     return width is None or max(map(len, lines), default=0) <= width
 
 
 def _terminal_width() -> int | None:
-    """Columns of the terminal that standard output is, or of `COLUMNS`; None: neither."""
+    """The width of the terminal that standard output is, or what `COLUMNS` says; None: neither."""
     if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
         return None
     return shutil.get_terminal_size().columns
 
 
 def _parts(widths: list[int], keys: int, width: int) -> Iterator[list[int]]:
-    """Places of the columns of each part: the first ones, and as many others as there is room."""
+    """Indices of the columns of each part: the first ones, and as many others as have room."""
     first = [*range(keys)]
     part = list(first)
     for place in range(keys, len(widths)):

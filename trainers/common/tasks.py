@@ -1,4 +1,4 @@
-"""The tasks of the paper, in its order: the one list of them. It holds names and loads nothing."""
+"""The only list of the paper's tasks, in the paper's order. It holds names and loads nothing."""
 
 from __future__ import annotations
 

@@ -5,11 +5,11 @@
     python -m trainers.compare runs/authors --reference published_curves.json --strict
 
 A folder of runs stands for all runs in it. Runs that differ in their seed alone are summarised
-as mean ± standard deviation (of the sample). Two of the same seed and settings are shown in the
-table, and nothing is made of them: in a mean they would count as two seeds. With --reference the
-means are compared with the published curves, Markdown: they agree where they are within three
-published deviations plus 1 % of the mean; pruning with a refitted readout (--refit of the
-trainers) stands beside.
+as mean ± standard deviation (of the sample). Two runs of the same seed and settings are shown in
+the table; then the command ends with an error, since a mean would count them as two seeds. With
+--reference, a table in Markdown compares the means with the published curves. They agree where
+they are within three published deviations plus 1 % of the published mean. Pruning with a refitted
+readout (--refit of the trainers) has a column of its own.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from trainers.common.published import PublishedCurves
 from trainers.common.tables import fits, fitted, markdown
 
 WIDTH = 2000
-# Where curves are compared: parts of the published steps, nodes pruned, features.
+# Where curves are compared: at these parts of the published steps, pruned nodes or features.
 _POINTS = {
     "history": lambda end: (end / 10, end / 2, end),
     "pruning": lambda end: (end / 4, end / 2, 3 * end / 4, 19 * end / 20),
@@ -29,8 +29,8 @@ class Comparison:
         task, gamma, alpha, runs: what was run, and how often.
         quantity, x: the curve, and where.
         measured, published, std: our mean, theirs, and their standard deviation.
-        refitted: our mean at the same pruned nodes, the readout of the others fitted anew; None
-            where there is none.
+        refitted: our mean with as many nodes pruned and the readout refitted; None where a run
+            lacks it.
     """
 
     task: str
@@ -51,7 +51,7 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether it is within three published deviations plus 1 % of the mean."""
+        """Whether our mean is within three published deviations plus 1 % of the published one."""
         difference = abs(self.measured - self.published)
         return difference <= 3.0 * self.std + 0.01 * abs(self.published)
 
@@ -62,7 +62,7 @@ def compare(group: Sequence[Run], published: PublishedCurves) -> list[Comparison
     The runs' records are interpolated to the published steps.
 
     Raises:
-        ValueError: The runs are not what was published; says why.
+        ValueError: The runs are not what was published; the message says why.
     """
     run = group[0]
     gamma, alpha = run.config["gamma"], run.config["alpha"]
@@ -108,9 +108,9 @@ def _points(table: str, ours: MeanCurve, theirs: MeanCurve) -> Iterator[float]:
 
 
 def table(rows: Sequence[Comparison]) -> list[str]:
-    """A Markdown table of comparisons, and how many agree; plain where a terminal is narrower.
+    """A Markdown table of comparisons, and how many agree; plain if the terminal is too narrow.
 
-    Its last column, the readout refitted, is there where a run has it.
+    It has a last column, with the readout refitted, if a row has such a number.
     """
     names = ["task", "gamma", "alpha", "runs", "quantity", "at", "measured", "published"]
     names += ["deviations", "agrees"]

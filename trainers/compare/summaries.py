@@ -15,7 +15,7 @@ from asym_keras.plotting import by_seed
 from asym_keras.runs import Run, Runs
 from trainers.common.tables import fitted
 
-# Part of the nodes that is gone in the columns `pruned95_...`.
+# Share of the nodes that are pruned in the columns `pruned95_...`.
 PRUNED = 0.95
 _IN_LABELS = ("gamma", "alpha", "seed", "law")
 _FINALS = (
@@ -25,7 +25,7 @@ _FINALS = (
 
 
 def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
-    """The finished runs, those that differ in seed alone together."""
+    """The finished runs in groups, each of runs that differ in seed alone."""
     return by_seed(run for run in runs if run.finished)
 
 
@@ -82,7 +82,7 @@ def table(runs: Sequence[Run], *, digits: int | None = 5) -> list[list[str]]:
 
 
 def seed_table(groups: Sequence[Sequence[Run]]) -> list[list[str]]:
-    """Mean +- standard deviation (ddof 1) over seeds: a row a quantity, a column a group."""
+    """Mean +- standard deviation (ddof 1) over seeds: quantities in rows, groups in columns."""
     several = [i for i, group in enumerate(groups) if len(group) > 1]
     if not several:
         return []

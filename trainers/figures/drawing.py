@@ -22,7 +22,7 @@ logger = logging.getLogger("trainers")
 
 
 def draw_all(config: Config, command: str) -> list[Path]:
-    """Draws each figure, or lists its runs; what fails is told, and ends in exit status 1."""
+    """Draws each figure, or lists its runs; exits with status 1 if a figure failed."""
     published = PublishedCurves(config.reference) if config.reference else None
     drawn: list[Path] = []
     failed: list[int] = []

@@ -22,7 +22,7 @@ def experiments(number: int, settings: Config) -> list[Experiment]:
 
     Raises:
         ImportError: There is no such trainer.
-        ValueError: A flag is missing, or has no sense for the trainer.
+        ValueError: A flag is missing, or the trainer refuses one.
     """
     tables: dict[str, set[str]] = {}
     for panel in ak.plotting.PAPER_FIGURES[number]:

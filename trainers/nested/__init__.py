@@ -5,11 +5,11 @@
     python -m trainers.nested --task cifar10 --features features.npz --widths auto --width 500
     python -m trainers.nested --data my.csv --target y --epochs 50
 
-The loss is the mean over the widths of that of the network cut to its first nodes, with a readout
-for each width; Adam, whose rate falls to zero along a cosine. MNIST has 10,000 images for training
-and for tests in the package; --examples asks for more. A run folder holds the configuration, the
-history, the model, `widths.csv` and a figure. Several seeds have a folder each in --out-dir, with
-the table and the figure of them all beside them.
+For each width, the network is cut to its first nodes and has a readout of its own. The loss is the
+mean of the losses of these networks; Adam minimises it, at a rate that falls to zero along a
+cosine. The package holds 10,000 training and 10,000 test images of MNIST; --examples asks for more.
+A run folder holds the configuration, the history, the model, `widths.csv` and a figure. Several
+seeds have a folder each in --out-dir, beside the table and the figure of them all.
 """
 
 from trainers.common.cli import run_main

@@ -78,7 +78,7 @@ def rows(config: Config, data: Dataset, folder: Path) -> list[dict[str, Any]]:
 def _one(
     config: Config, data: Dataset, width: int, rate: float, seed: int, train: Rows, test: Rows
 ) -> dict[str, Any]:
-    """Trains one network; its numbers, and its cost."""
+    """Trains one network; returns its numbers and its cost."""
     keras.utils.set_random_seed(seed)
     plain = dataclasses.replace(config, **PLAIN)
     steps = networks.steps_of(plain, train)

@@ -21,7 +21,7 @@ WIDTHS = "20,50,100,200,500,2000"
 RATES = "0.001,0.003,0.01,0.03"
 # No scaling: alpha has no effect, and stays its default.
 PLAIN: dict[str, Any] = {"gamma": 1.0, "alpha": 0.4}
-# What an earlier version did otherwise: random readouts at first, and the last rows left out.
+# An earlier version began with random readouts, and left out the last rows.
 READOUTS = {"first readouts": "zeros"}
 DRAWN = {"left-out rows": "drawn"}
 
@@ -43,20 +43,20 @@ class Config(Flags):
     )
     examples: int | None = knob(
         None,
-        "train on N examples: of MNIST the first, of other data N drawn ones, always the same "
+        "train on N examples: the first of MNIST, or N drawn from other data, the same in each run "
         "(default: all; of MNIST the 10,000 of the package)",
         least=10,
     )
     network: str = knob(
         "mlp",
-        "what is before the nodes: nothing, or two convolutions of 16 and 32 channels",
+        "layers before the hidden nodes: none, or two convolutions of 16 and 32 channels",
         choices=["mlp", "cnn"],
     )
     widths: str = knob(
-        WIDTHS, "widths to train for, the last one m; or 'auto': halves of --width down to 16"
+        WIDTHS, "widths to train for, increasing to m; or 'auto': halves of --width down to 16"
     )
     width: int | None = knob(None, "hidden nodes, m, with --widths auto (default: 2000)", least=1)
-    one_readout: bool = knob(False, "one readout for all widths: smaller, and half a point worse")
+    one_readout: bool = knob(False, "one readout for all widths: smaller, and a little worse")
     weights: str = knob(
         "equal",
         "weights of the widths in the loss: equal, or GAMMA:ALPHA for a law of node scalings",
@@ -69,8 +69,8 @@ class Config(Flags):
     learning_rate: float = knob(0.01, "Adam's first rate", positive=True)
     held_out: float = knob(
         0.0,
-        "share of the training examples to leave out, drawn, always the same: measured after each "
-        "epoch, and the threshold of anytime prediction is chosen on them",
+        "share of the training examples to draw and leave out, the same in each run: they are "
+        "measured after each epoch, and choose the threshold of anytime prediction",
         least=0,
         most=0.5,
     )
@@ -134,7 +134,7 @@ class Config(Flags):
                 )
 
     def is_table(self) -> bool:
-        """Whether the data are a table of one's own."""
+        """Whether the data are the user's own table."""
         return self.data is not None and self.data.endswith(".csv")
 
     def all_widths(self) -> tuple[int, ...]:
@@ -188,12 +188,12 @@ class Config(Flags):
         return [self.seed] if self.seeds is None else list(range(self.seeds))
 
     def methods(self) -> dict[str, str]:
-        """Of the training, and of the rows that are left out."""
+        """How readouts begin, and how the rows that are left out are chosen."""
         fewer = self.examples is not None and self.task != "mnist"
         return READOUTS | (DRAWN if self.held_out or fewer else {})
 
     def name(self) -> str:
-        """Of the task, in folder names."""
+        """The task's name in folder names."""
         return self.task or Path(str(self.data)).stem
 
     def home(self) -> Path:

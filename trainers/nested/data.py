@@ -15,7 +15,7 @@ from trainers.common.experiments import configuration
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rows:
-    """Examples and what they are to be taken for.
+    """Examples with their labels or targets.
 
     Attributes:
         x: float32 (n, d).
@@ -30,7 +30,7 @@ class Rows:
 
 
 def load(config: Any) -> Dataset:
-    """The `Dataset` of the flags, a `Config`."""
+    """The `Dataset` that the flags of `config` name."""
     if config.data is not None:
         data = (
             ak.datasets.load_table(config.data, target=str(config.target))
@@ -60,7 +60,7 @@ def load(config: Any) -> Dataset:
 
 
 class _Settings:
-    """No flag goes to the task's own trainer."""
+    """Settings of which no flag goes to the task's own trainer."""
 
     width = steps = device = quiet = debug = None
 
@@ -71,7 +71,7 @@ def test_rows(data: Dataset) -> Rows:
 
 
 def drawn(rows: int, count: int) -> np.ndarray:
-    """Which `count` of so many rows are taken, the same ones always: bool (rows,).
+    """Which `count` of `rows` rows are taken, always the same ones: bool (rows,).
 
     Files are often sorted by class: their first and last rows are no sample of the others.
     """
@@ -81,9 +81,9 @@ def drawn(rows: int, count: int) -> np.ndarray:
 
 
 def split(data: Dataset, share: float) -> tuple[Rows, Rows | None]:
-    """Training rows, and a drawn `share` of them, which are left out; None: none are.
+    """The training rows that are left when a `share` of them is drawn, and those drawn.
 
-    Both are in the order of the file.
+    Both are in the order of the file. The second is None if it has no rows.
     """
     targets = data.y_train if data.labels_train is None else data.labels_train
     left = round(share * len(targets))

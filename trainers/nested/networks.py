@@ -1,4 +1,4 @@
-"""The networks of a command, how they are trained, and what they are measured by."""
+"""The networks of a command: builds, trains and measures them."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def build(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True) if classes else "mse",
         metrics=["accuracy" if classes else keras.metrics.MeanSquaredError(name="risk")],
-        jit_compile=False,  # which would take longer to compile than a small network trains
+        jit_compile=False,  # to compile would take longer than a small network trains
     )
     return model
 
 
 def _body(config: Config, data: Dataset) -> list[keras.layers.Layer]:
-    """What is before the nodes."""
+    """The layers before the nodes."""
     if config.network == "mlp":
         return []
     layers: list[keras.layers.Layer] = [keras.layers.Reshape(image_shape(data))]
@@ -65,7 +65,7 @@ def image_shape(data: Dataset) -> tuple[int, ...]:
     """Height, width and channels of the images in `data`.
 
     Raises:
-        ValueError: They are none.
+        ValueError: The examples are no images.
     """
     record = data.preprocessing
     shape = None if record is None else record.shape
@@ -78,7 +78,7 @@ def image_shape(data: Dataset) -> tuple[int, ...]:
 
 
 class Costs(keras.callbacks.Callback):
-    """Processor seconds of each epoch, what is measured after it left out."""
+    """The processor seconds of each epoch, without the measurement after it."""
 
     def __init__(self):
         super().__init__()
@@ -94,7 +94,7 @@ class Costs(keras.callbacks.Callback):
         self.seconds.append((self._end or time.process_time()) - self._start)
 
     def median(self) -> float:
-        """Of an epoch: the first one compiles."""
+        """The median over the epochs, since the first one compiles, too."""
         return float(np.median(self.seconds)) if self.seconds else float("nan")
 
 
@@ -135,9 +135,9 @@ def answers(model: Any, x: np.ndarray, tile: int = 1000) -> np.ndarray:
 
 
 def measures(outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """`risk` and, of classes, `accuracy` of outputs (n, K).
+    """The `risk` of outputs (n, K), and for classes their `accuracy`.
 
-    The risk is the mean squared error, or of classes the cross-entropy of outputs as logits.
+    The risk is the mean squared error; for classes, the cross-entropy of the outputs as logits.
     """
     f = outputs.astype("float64")
     if y.ndim == 2:
@@ -149,5 +149,5 @@ def measures(outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
 
 def judge(numbers: dict[str, float]) -> float:
-    """More is better: the accuracy, or less of the risk."""
+    """How good they are, where more is better: the accuracy, or minus the risk."""
     return numbers.get("accuracy", -numbers["risk"])

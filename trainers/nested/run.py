@@ -85,7 +85,7 @@ def series(rows: Rows, network: str) -> dict[int, list[float]]:
 
 
 def costs(rows: Rows) -> dict[str, float]:
-    """Processor time beside the widest network alone, of one epoch; only with baselines."""
+    """Processor time of an epoch, over that of the widest Dense network; empty without it."""
     seconds: dict[tuple, list[float]] = {}
     for row in rows:
         seconds.setdefault((row["network"], row["width"]), []).append(row["epoch_seconds"])
@@ -99,7 +99,7 @@ def costs(rows: Rows) -> dict[str, float]:
 
 
 def table(rows: Rows) -> list[str]:
-    """Markdown: a line each network, mean ± standard deviation over seeds, and the cost."""
+    """Markdown: for each kind of network mean ± standard deviation over seeds, and the cost."""
     accuracy = measure_of(rows) == "test_accuracy"
     widths = sorted(series(rows, "nested"))
     head = "test accuracy, %" if accuracy else "test risk"
@@ -127,7 +127,7 @@ def _cell(values: list[float], accuracy: bool) -> str:
 
 
 def draw(path: Path, rows: Rows) -> None:
-    """Accuracy or risk by nodes, a line each kind of network, a point each seed."""
+    """Draws accuracy or risk by nodes: a line for each kind of network, a mark for each seed."""
     figure = blank(5.2, 3.9)
     axis = figure.subplots()
     for colour, (network, words) in zip(itertools.count(), WORDS.items(), strict=False):

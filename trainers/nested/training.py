@@ -32,7 +32,7 @@ logger = logging.getLogger("trainers")
 
 
 class NestedFolder(RunFolder):
-    """A run folder; what baselines it is compared with may change."""
+    """A run folder; on `--resume`, the baselines that it is compared with may change."""
 
     operational: ClassVar[tuple[str, ...]] = (*OPERATIONAL, "baselines", "rates")
 
@@ -50,7 +50,7 @@ def load(path: Path) -> Any:
 
 
 class Records(keras.callbacks.Callback):
-    """Writes `history.csv` after each epoch, in the columns of other runs, and each width's."""
+    """Writes `history.csv` after each epoch: the columns of other runs, and those of each width."""
 
     def __init__(self, path: Path, config: Config, steps: int):
         super().__init__()
@@ -68,7 +68,7 @@ class Records(keras.callbacks.Callback):
 
 
 class Backup(keras.callbacks.Callback):
-    """Keeps what training goes on from, after each epoch: one file, written whole or not at all.
+    """Saves after each epoch what training needs to go on, in one file, whole or not at all.
 
     Keras's own BackupAndRestore writes in place: a process that is killed meanwhile leaves a file
     that can't be read, or weights of one epoch beside the number of another.
@@ -81,7 +81,7 @@ class Backup(keras.callbacks.Callback):
         self._file = Checkpoint(folder, {"shapes": [[*v.shape] for v in self._variables]})
 
     def restore(self) -> int:
-        """Puts the last whole epoch back; returns how many are over, 0 where none is kept.
+        """Restores the last whole epoch; returns how many epochs are over, 0 if none is kept.
 
         Raises:
             CheckpointError: The file is damaged, or of another network.
@@ -105,7 +105,7 @@ def run(
 
     Args:
         config: the flags.
-        data: that they name.
+        data: the `Dataset` that they name.
         path: the folder.
         facts: `command` and `device`, for `config.json`.
         judged: the rows that the widths are measured on: `"test"`, or `"val"`, those held out.
@@ -171,7 +171,8 @@ def _train(
 def many(config: Config, data: Dataset, steps: int) -> keras.Model:
     """The nested network, compiled."""
     width = config.all_widths()[-1]
-    # Readouts of small widths, drawn for so few features, would outweigh the others at first.
+    # Readouts begin at zero. Drawn ones are larger the fewer nodes they read, so those of small
+    # widths would outweigh the others at first.
     one = networks.build(
         config, data, width, steps=steps, rate=config.learning_rate, readout="zeros"
     )
@@ -189,7 +190,8 @@ def measured(config: Config, model: Any, rows: Rows) -> dict[int, dict[str, floa
 
 def anytime(model: Any, held_out: Rows, test: Rows) -> dict[str, float]:
     """The threshold with which held-out rows lose no accuracy, and what it does to test rows."""
-    # By the outputs that the threshold is chosen on: those of `model(x)` may differ in a near-tie.
+    # `ak.anytime` chooses the threshold by outputs of `predict`, and so do we: those of `model(x)`
+    # may differ in a near-tie.
     whole = model.predict(held_out.x, verbose=0)[:, -1].argmax(axis=1) == held_out.y
     rows, logits = (held_out.x, held_out.y), {"from_logits": True}
     try:

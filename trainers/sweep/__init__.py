@@ -7,9 +7,10 @@
 
 A trial trains one network, prunes it to --keep nodes and measures it on validation rows: the part
 for transfer; for `simulated` fresh draws; for `cifar10` a tenth of the training rows. The test rows
-are asked once, at the end, for the best trial. Each trial is a run folder in OUT_DIR/trials; beside
-them lie trials.csv, best.json and figures/. Where KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and
-KERASTUNER_ORACLE_PORT are set, the command is the chief or a worker of a sweep on many machines.
+serve once, at the end, to measure the best trial and the pairs of --paper-first. Each trial has a
+run folder in OUT_DIR/trials; trials.csv, best.json and figures/ are in OUT_DIR. Where
+KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT are set, the command is the
+chief or a worker of a sweep on many machines.
 """
 
 from trainers.common.cli import run_main

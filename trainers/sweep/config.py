@@ -38,16 +38,18 @@ class Config(Flags):
     trials: int = knob(30, "trials in all, those of an interrupted sweep included", least=1)
     tuner: str = knob("bayesian", "how pairs are proposed", choices=["bayesian", "random"])
     objective: str | None = knob(
-        None, "what is best (default: accuracy where there are classes)", choices=[*OBJECTIVES]
+        None,
+        "number to judge by (default: accuracy where there are classes)",
+        choices=[*OBJECTIVES],
     )
-    no_refit: bool = knob(False, "judge by the readout as it is, not fitted anew to training rows")
+    no_refit: bool = knob(False, "judge by the readout as trained, not refitted to training rows")
     gammas: str = knob("0:1", "range of gamma, LOW:HIGH")
     alphas: str = knob("0.05:0.95", "range of alpha, LOW:HIGH, within (0, 1)")
     widths: str | None = knob(None, "search the width, too, in this range", metavar="LOW:HIGH")
     times: str | None = knob(
         None, "search the training time, too: --steps in this range", metavar="LOW:HIGH"
     )
-    paper_first: bool = knob(False, "the protocol's four pairs are the first trials")
+    paper_first: bool = knob(False, "begin with trials of the protocol's four pairs")
     early_stop: str = knob(
         "median", "end trials that are worse than half of the others", choices=["median", "none"]
     )
@@ -55,7 +57,7 @@ class Config(Flags):
         None, "begin no trial after so many seconds", metavar="SECONDS", positive=True
     )
     max_failures: int = knob(5, "end the sweep after so many failed trials in a row", least=1)
-    pareto: bool = knob(False, "the best accuracy or risk by nodes kept, too, over all trials")
+    pareto: bool = knob(False, "find the best of all trials for each number of nodes, too")
     width: int | None = knob(None, "hidden nodes, m (default: the trainer's)", least=1)
     steps: int | None = knob(None, "steps N (default: the trainer's)", least=1)
     solver: str | None = knob(
@@ -66,7 +68,7 @@ class Config(Flags):
     law: str = shared("law")
     records: int = knob(20, "rows of a trial's history", least=2)
     features: str | None = knob(
-        None, "features of CIFAR-10, for the task", metavar="FILE.npz", file="a file"
+        None, "features of CIFAR-10, for the task cifar10", metavar="FILE.npz", file="a file"
     )
     seed: int = knob(0, "seed of the networks, and of the search", least=0)
     device: str = shared("device")
@@ -74,17 +76,15 @@ class Config(Flags):
     workers: int | None = knob(
         None, "start a chief and N workers here, which share the cores", metavar="N", least=1
     )
-    jobs: int = knob(
-        1, "trials at once: 2 and more are --workers, as other trainers call them", least=1
-    )
+    jobs: int = knob(1, "trials at once; from 2 on, the same as --workers", least=1)
     max_restarts: int = knob(
-        3, "times in a row that each process of --workers is brought back", least=0
+        3, "how often in a row a process of --workers is started again after it died", least=0
     )
     format: str = shared("format")
     out_dir: str | None = knob(None, "the sweep's folder (default: runs/sweep-<settings>)")
     overwrite: bool = knob(False, "replace a sweep that is in the folder")
     resume: bool = knob(False, "go on with an interrupted sweep")
-    quiet: bool = knob(False, "no line a trial")
+    quiet: bool = knob(False, "print no line for each trial")
     debug: bool = shared("debug")
 
     def __post_init__(self):
@@ -189,7 +189,7 @@ class Config(Flags):
         return (1, 1) if self.times is None else _range("times", self.times, int)
 
     def measure(self) -> str:
-        """Name of the number that is searched for its best."""
+        """Name of the number by which the best trial is chosen."""
         accuracy = self.task in CLASSIFICATIONS
         if self.nested is not None:
             return "val_accuracy_mean" if accuracy else "val_risk_mean"
@@ -201,7 +201,7 @@ class Config(Flags):
         return "accuracy" in self.measure()
 
     def methods(self) -> dict[str, str]:
-        """Of the numbers that trials are judged by."""
+        """How the numbers are computed by which trials are judged."""
         if self.nested is not None:
             return {**READOUTS, **DRAWN}
         return REFITS if self.task in CLASSIFICATIONS else {}

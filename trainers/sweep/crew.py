@@ -12,7 +12,7 @@ from trainers.sweep.config import Config
 TUNER_ID = "KERASTUNER_TUNER_ID"
 ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
-# The process number of the launcher, which writes the results in the place of its chief.
+# The process number of the launcher, which writes the results instead of its chief.
 LAUNCHED = "ASYM_KERAS_SWEEP_LAUNCHED"
 
 _ALONE = "tuner0"  # the id that KerasTuner gives to a process that searches alone
@@ -25,7 +25,7 @@ def role(config: Config) -> str:
     As for KerasTuner, a process is a chief if its id contains "chief".
 
     Raises:
-        ValueError: Some of the variables are set and others not, or flags have no sense here.
+        ValueError: Some of the variables are set and others not, or flags don't fit the role.
     """
     names = (TUNER_ID, ORACLE_IP, ORACLE_PORT)
     missing = [name for name in names if not os.environ.get(name)]

@@ -58,7 +58,7 @@ class SweepFolder(SettingsFolder):
         """Reads all JSON files, KerasTuner's included, before a sweep goes on from them.
 
         Raises:
-            ValueError: One is damaged; names it.
+            ValueError: One is damaged; the message names it.
         """
         for path in sorted([*self.path.glob("tuner/**/*.json"), *self.trials.glob("*.json")]):
             try:
@@ -67,7 +67,7 @@ class SweepFolder(SettingsFolder):
                 content, fault = None, str(error)
             else:
                 fault = f"{type(content).__name__} of length {len(str(content))}"
-            # The state of a search that keeps all in its oracle is empty.
+            # The search keeps its state in oracle.json, so the other file beside it holds nothing.
             empty_too = path.parent.name == "tuner" and path.name != "oracle.json"
             if not (isinstance(content, dict) and (content or empty_too)):
                 raise ValueError(
@@ -76,10 +76,11 @@ class SweepFolder(SettingsFolder):
                 )
 
     def is_over(self, config: Config) -> bool:
-        """Whether a chief has no trial left to give or to wait for, whoever asks.
+        """Whether the chief has no trial left to give or to wait for.
 
-        That is so when all trials have ended in KerasTuner's own files, or the last ones failed.
-        A chief that is restarted then would wait for workers that have left.
+        That is so when all trials have ended in KerasTuner's own files, and there are `--trials` of
+        them or the last ones all failed. A chief that is restarted then would wait for workers that
+        have left.
         """
         paths = [*self.path.glob("tuner/trial_*/trial.json")]
         states = [json.loads(path.read_text(encoding="utf-8"))["status"] for path in paths]

@@ -28,7 +28,7 @@ _LOG_LINES = 8
 
 
 class CrewFailed(RuntimeError):
-    """A process of the crew died more often than it is brought back."""
+    """A process of the crew died more often than it may be started again."""
 
 
 @dataclasses.dataclass
@@ -134,7 +134,7 @@ def launch(config: Config, folder: SweepFolder) -> None:
         folder: its folder, open.
 
     Raises:
-        CrewFailed: A process died more often than it is brought back.
+        CrewFailed: A process died more often than it may be started again.
     """
     folder.logs.mkdir(exist_ok=True)
     deadline = None if config.max_time is None else time.monotonic() + config.max_time

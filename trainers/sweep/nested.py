@@ -1,7 +1,7 @@
 """Sweeps of nested networks: which rate, weights of the widths and scalings are best.
 
-A trial trains a network of several widths on nine tenths of the training rows and is judged by the
-others: by the mean over the widths. The best one is measured on the test rows, once.
+A trial trains a network of several widths on nine tenths of the training rows. It is judged by the
+mean over its widths, measured on the other rows. The best trial is measured on the test rows, once.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from asym_keras.files import write_text
 from trainers.common.config import PAIRS
 
-# Proposals that differ by less in every coordinate, each scaled to [0, 1], are one.
+# Two proposals are the same point if they differ by less in every coordinate, scaled to [0, 1].
 SAME = 0.01
 _DRAWS = 100
 
@@ -32,8 +32,8 @@ class _Proposals(kt.Oracle):
 
     Args:
         config: flags of the sweep.
-        crew: ids of the tuners that there are; None: not known.
-        **options: KerasTuner's.
+        crew: ids of all tuners of the sweep; None: not known.
+        **options: those of KerasTuner's oracle.
     """
 
     def __init__(self, config, crew: set[str] | None, **options: Any):
@@ -93,7 +93,8 @@ class _Proposals(kt.Oracle):
 
     def reload(self) -> None:
         super().reload()
-        # KerasTuner saves a trial that ends before it removes it from the list of running ones.
+        # When a trial ends, KerasTuner first saves it and then takes it off the list of running
+        # ones. A process that dies between the two leaves an ended trial there.
         for trial_id in {*self._retry_queue} & {*self.end_order}:
             self._retry_queue.remove(trial_id)
         for tuner, trial in self._ongoing_there.items():
@@ -118,4 +119,4 @@ class RandomOracle(_Proposals, kt.oracles.RandomSearchOracle):
 
 
 class BayesianOracle(_Proposals, kt.oracles.BayesianOptimizationOracle):
-    """The points that a Gaussian process of the trials finds best or least known."""
+    """The points that are best or least known, by a Gaussian process fitted to the trials."""

@@ -51,7 +51,7 @@ def best_record(config: Config, records: list[dict]) -> dict | None:
 
 
 def write_trials(config: Config, folder: SweepFolder) -> None:
-    """Writes `trials.csv`: a row each trial that has ended."""
+    """Writes `trials.csv`: one row for each trial that has ended."""
     records = folder.records()
     names = dict.fromkeys(name for record in records for name in record["metrics"])
     rows = [
@@ -134,7 +134,7 @@ def _test_numbers(config: Config, folder: SweepFolder, record: dict, dataset) ->
 
 
 def write_pareto(config: Config, folder: SweepFolder) -> list[dict]:
-    """Writes `pareto.csv`: for each number of nodes the best trial, where no fewer do as well."""
+    """Writes `pareto.csv`: the best trial for each number of nodes, unless fewer do as well."""
     rows = envelope(points(config, folder), larger_is_better=config.larger_is_better())
     if rows:
         Table(rows).to_csv(folder.path / PARETO)

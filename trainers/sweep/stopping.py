@@ -79,7 +79,7 @@ def read_records(path: Path, name: str) -> Records:
 
 
 class Watch:
-    """Probe in the place of the test set's: it measures the pruned network on validation rows.
+    """The probe that replaces the test set's: it measures the pruned network on validation rows.
 
     Its columns are those of `Validation.of`. They have numbers at the first record at or after each
     of the `LOOKS`, shares of the whole time, and are nan elsewhere. The columns of the test set are

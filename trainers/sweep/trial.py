@@ -138,7 +138,7 @@ class Trials:
         shutil.rmtree(RunFolder(self._folder.run_path(trial)).checkpoint, ignore_errors=True)
 
     def _train(self, trial: str, config: Any):
-        """Status, numbers and reason of the end."""
+        """Trains and measures; returns the status, the numbers and why the trial ended early."""
         dataset, held_out = self._data
         run = RunFolder(self._folder.run_path(trial))
         try:
@@ -169,7 +169,7 @@ class Trials:
         return "completed", {**metrics, **_kept(final)}, None
 
     def _watch(self, trial: str, config: TrainerConfig, run: RunFolder, validation) -> Watch:
-        """The probe that a run calls in the place of the test set's."""
+        """The probe that a run calls instead of the test set's."""
         dataset, sweep = self._data[0], self._sweep
         end = config.end_step(len(dataset.x_train)) * config.learning_rate
         times = ak.training.record_times(end, config.records, time_step=config.learning_rate)
@@ -190,7 +190,7 @@ class Trials:
 
 
 def with_probe(config: TrainerConfig, name: str, probe) -> TrainerConfig:
-    """The same configuration, with one more probe, or another one of that name."""
+    """The same configuration with a probe of that name, in place of one that it may have."""
     of: Any = type(config)
 
     class Watched(of):

@@ -23,11 +23,12 @@ logger = logging.getLogger("trainers")
 
 
 class RunHyperModel(kt.HyperModel):
-    """A network as a function of gamma, alpha and, where they are searched, width and steps.
+    """A network as a function of what is searched.
 
-    With --nested one of several widths, and a function of the rate and the widths' weights, too.
-    `build` gives the configuration of a run, of which the run makes its network; `fit` makes the
-    run: trains by flow or descent, prunes, measures on validation rows.
+    That is gamma, alpha and, where they are searched, width and steps. With --nested it is a
+    network of several widths, and a function of the rate and the widths' weights, too. `build`
+    gives the configuration of a run, from which the run makes its network. `fit` makes the run: it
+    trains, prunes and measures on validation rows.
 
     Args:
         config: flags of the sweep.
@@ -54,7 +55,7 @@ class RunHyperModel(kt.HyperModel):
             declare(config, hp)
 
     def build(self, hp: kt.HyperParameters):
-        """The run's configuration, without a place of its own yet."""
+        """The run's configuration, which has no folder yet."""
         self.declare_hyperparameters(hp)
         return self.trials.config(hp.values, Path("unused"))
 
@@ -88,7 +89,7 @@ class RunTuner(BaseTuner):
             ),
             max_trials=config.trials,
             hyperparameters=space,
-            seed=config.seed + 1,  # KerasTuner takes 0 for "any"
+            seed=config.seed + 1,  # KerasTuner takes 0 for a random seed
         )
         self._config, self._folder = config, folder
         # Without KerasTuner's own overwriting, by which a worker would delete the others' results.
@@ -103,7 +104,7 @@ class RunTuner(BaseTuner):
     def _run_and_update_trial(self, trial) -> None:
         try:
             super()._run_and_update_trial(trial)
-        except grpc.RpcError as error:  # which KerasTuner would take for a failure of the trial
+        except grpc.RpcError as error:  # KerasTuner would take it for a failure of the trial
             raise _lost(error) from error
 
     def on_search_begin(self) -> None:

@@ -45,8 +45,8 @@ class Validation:
         return self._rows(model, sorted({*(k for k in KEPT if k <= self.config.width), self.keep}))
 
     def _rows(self, model, kept: list[int]) -> list[dict[str, float]]:
-        """Measures the widest of the cuts; the nodes beyond it would cost a whole forward pass."""
-        import scipy.linalg  # noqa: F401 - the limit is put on libraries that are loaded
+        """Measures all cuts on the widest of them, which spares a pass of the whole network."""
+        import scipy.linalg  # noqa: F401 - the limit below reaches only libraries that are loaded
         from threadpoolctl import threadpool_limits
 
         from asym_keras.importance import PROTOCOL_RULES, importance_order, node_importance
@@ -67,7 +67,7 @@ class Validation:
                 refit=True,
                 importance=np.extract(ranks >= len(ranks) - kept[-1], ranks),
             )
-        # Pruning curves call `val_risk_pruned_refit`, for example, `test_risk_refit`.
+        # Pruning curves have other names: `test_risk_refit` for `val_risk_pruned_refit`.
         columns = {n: n.replace("val_", "test_").replace("_pruned", "") for n in self.names()}
         return [
             {"kept": row["kept"], **{name: row[column] for name, column in columns.items()}}

@@ -8,7 +8,7 @@
     python -m trainers.theory --data my.csv --target column
 
 Trains by gradient flow from N(0, 1) weights, draws further initialisations, and prints a table.
-The theorems are on networks of one output: one column of the targets is taken.
+The theorems are about networks with one output, so one column of the targets is taken.
 """
 
 from trainers.common.cli import run_main

@@ -29,10 +29,13 @@ class Config(Flags):
     )
     data_seed: int = knob(0, "seed of the data of --dataset simulated and orthogonal", least=0)
     input_dim: int | None = knob(
-        None, "dimension of the same (default: 50, and 1000 for orthogonal)", metavar="D", least=1
+        None,
+        "dimension of the inputs of --dataset simulated (default: 50) and orthogonal (1000)",
+        metavar="D",
+        least=1,
     )
     examples: int | None = knob(
-        None, "the first N training examples, all if fewer (default: 100; orthogonal: 2)", least=1
+        None, "take at most the first N examples (default: 100; orthogonal: 2)", least=1
     )
     target: str | None = knob(
         None,
@@ -53,8 +56,8 @@ class Config(Flags):
     delta: float = knob(0.1, "probability with which the theorems may fail, in (0, 1)")
     steps: int | None = knob(
         None,
-        "time t to train to (default: where bound (b) is exp(-5), at most 1,000,000; "
-        "with gamma = 0 as for gamma = 1, with kappa_n = 0 by the least positive eigenvalue)",
+        "time t to train to (default: when bound (b) has fallen to exp(-5), at most 1,000,000; for "
+        "gamma = 0 as for 1, for kappa_n = 0 by the least positive eigenvalue)",
         metavar="T",
         least=1,
     )
@@ -67,7 +70,7 @@ class Config(Flags):
         positive=True,
     )
     atol: float | None = knob(
-        None, "absolute tolerance of the flow (default: the same)", positive=True
+        None, "absolute tolerance of the flow (default: as that of --rtol)", positive=True
     )
     draws: int = knob(100, "initialisations for the expectations at t = 0", least=2)
     seed: int = knob(0, "seed of initial weights, readout and draws", least=0)
@@ -112,7 +115,7 @@ class Config(Flags):
         return self.data is not None and Path(self.data).suffix.lower() == ".csv"
 
     def _table(self) -> regression.Config:
-        """The same table as `trainers.regression` has it, which checks file and column."""
+        """The flags of `trainers.regression` for the same table; it checks file and column."""
         if self._is_table():
             return regression.Config(data=self.data, target=self.target)
         return regression.Config(dataset=self.dataset)

@@ -12,7 +12,7 @@ from trainers.theory.numbers import Float64Array, Theory
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
-    """One number a draw, float64 (draws,).
+    """Numbers of each draw, float64 (draws,).
 
     Attributes:
         deviations: squares of `||Theta_0 - Theta*||_F`.
@@ -35,7 +35,7 @@ def draw_networks(
     seed: int,
     progress: bool = False,
 ) -> Draws:
-    """Draws `count` networks of Eq. (2) from Eq. (3) and (8), and follows the flow's start.
+    """Draws `count` networks of Eq. (2) from Eq. (3) and (8), and measures how the flow starts.
 
     With the residuals r, `z = X W / sqrt(d)` and our clock,
     `sum_j dw_j/dt = -2 / (n sqrt(d)) sum_i r_i x_i sum_j sqrt(lambda_j) a_j sigma'(z_ij)`, and
@@ -45,7 +45,7 @@ def draw_networks(
         x: inputs (n, d). y: targets (n,).
         theory: of the same network; gives the scalings, the mean NTG and the directions.
         activation: an `Activation`.
-        count: of draws. seed: int. progress: show a bar.
+        count: number of draws. seed: int. progress: show a bar.
     """
     (n, d), scalings = x.shape, theory.scalings
     gram, root = x @ x.T / d, np.sqrt(scalings)
@@ -73,8 +73,8 @@ def draw_networks(
 def weight_direction(x: Float64Array, velocity: Float64Array | None) -> Float64Array:
     """Unit vector along `velocity` (d,); along the sum of the inputs x where that is zero.
 
-    An odd activation, as tanh, has the expected velocity zero: the measured mean is then zero
-    along any direction, and this one is near that of other activations.
+    For an odd activation, such as tanh, the expected velocity is zero. The measured mean is then
+    zero along any direction; this one is near the direction of other activations.
     """
     if velocity is not None and velocity.any():
         return _unit(velocity)

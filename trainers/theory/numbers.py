@@ -23,7 +23,7 @@ from asym_keras.theory.assumptions import NORM_SLACK
 
 Float64Array = npt.NDArray[np.float64]
 
-# Relative to the value without it; quadratures and sums leave far less.
+# A relative error; those of quadratures and sums are far smaller.
 ROUND_OFF = 1e-9
 
 
@@ -69,7 +69,8 @@ class Theory:
     def end_time(self, decay: float, longest: int) -> int:
         """Time of our clock at which bound (b) is exp(-decay), at most `longest`.
 
-        Without a bound: as for gamma = 1, and by the smallest eigenvalue above round-off.
+        Where gamma is 0 there is no bound, and 1 takes its place; where kappa_n is 0, the smallest
+        eigenvalue above round-off does.
         """
         eigenvalues = np.linalg.eigvalsh(self.mean)
         n = len(eigenvalues)
@@ -78,7 +79,7 @@ class Theory:
         return max(1, math.ceil(min(decay / rate, longest)))
 
     def weight_scale(self, residuals: Float64Array, t: float) -> float:
-        """How far a weight of the most scaled node moves by time t, root mean square over it.
+        """Root mean square of how far the weights of the most scaled node move by time t.
 
         In the kernel regime the residuals (n,) decay by `exp(-2 Theta* t / n)`, the squared
         change of all weights is `sum_k (u_k . r)^2 (1 - exp(-2 mu_k t / n))^2 / mu_k` over the
@@ -101,7 +102,7 @@ def theory_of(
     activation: Activation,
     seed: int,
 ) -> Theory:
-    """The theory for inputs x (n, d) and targets y (n,); `seed` is of the Monte Carlo in it."""
+    """The theory for inputs x (n, d) and targets y (n,); `seed` is for its Monte Carlo estimate."""
     assumptions = check_assumptions(x, y, activation=activation)
     mean = mean_ntg(x, activation=activation)
     kappa = float(np.linalg.eigvalsh(mean)[0])
@@ -122,7 +123,7 @@ def theory_of(
     weights = ntg = None
     if activation.violation is None:
         weights = expected_weight_velocity(x, scalings, activation=activation).sum(axis=1)
-        # An odd activation has the value zero, of which the quadrature leaves round-off.
+        # For an odd activation this is zero, but the quadrature leaves round-off.
         if np.linalg.norm(weights) < ROUND_OFF * 2.0 / x.shape[1] * np.mean(x**2):
             weights = np.zeros_like(weights)
         if activation.assumption == "smooth":

@@ -12,7 +12,7 @@ from trainers.common.tables import aligned, fitted
 from trainers.theory.draws import Draws
 from trainers.theory.numbers import ROUND_OFF, Float64Array, Theory
 
-# A mean of draws that is more standard errors away from its expectation is a fault.
+# It is a fault if a mean of draws is more standard errors than this away from its expectation.
 LARGEST_DEVIATION = 4.0
 
 
@@ -192,7 +192,7 @@ def _agreement(
 
     Args:
         expected: the expectation. values: the draws.
-        floor: up to here both count as zero.
+        floor: a gap up to this counts as none.
         theory_error: standard error of the expectation itself.
     """
     mean, own = _mean_and_error(values)

@@ -117,7 +117,7 @@ def take_examples(config, dataset) -> Examples:
             "received none. Take more with --examples, or repair the data."
         )
     divisor = largest if config.scale == "max" else 1.0
-    # The theory is on the very numbers that the network sees.
+    # The theory gets exactly the numbers that the network sees.
     return Examples((x / divisor).astype(config.dtype).astype("float64"), y, divisor)
 
 
@@ -172,7 +172,8 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
     options = {name: getattr(config, name) for name in names} | network_options(config)
     model = ak.shallow_network(x.shape[1], **options)
     folder.require_space(model, config.dtype)
-    # The symmetric part depends on the kernel, which one seed draws alike, and not on the law.
+    # The symmetric part of the NTG depends on the kernel and not on the law; the same seed draws
+    # the same kernel under any law.
     scaled = {name: value for name, value in options.items() if name != "scalings"}
     zipf = model if config.law == "zipf" else ak.shallow_network(x.shape[1], **scaled)
     layer = zipf.get_layer("asym_scaled_dense")
@@ -180,7 +181,7 @@ def _train(config, folder: RunFolder, examples: Examples, theory, end: float):
     residuals = model.predict(x, verbose=0)[:, 0].astype("float64") - examples.y
     tightest = 20.0 * float(np.finfo(config.dtype).eps)
     tolerance = max(min(TOLERANCE * theory.weight_scale(residuals, end), LOOSEST), tightest)
-    tolerance = float(f"{tolerance:.1e}")  # a resumed run has the same one, whatever the rounding
+    tolerance = float(f"{tolerance:.1e}")  # so that round-off gives a resumed run no other one
     probes: list[Callable] = [
         ak.training.RiskProbe("train", x, y),
         ak.training.WeightChange(),

@@ -6,10 +6,11 @@
     python -m trainers.zoo --tasks simulated --steps 200 --presets-dir quick --no-export
 
 Each task is trained with the four (gamma, alpha) of the protocol `paper`, seed 0; runs that are in
---runs are taken from there. For each number of nodes the best pair, with the readout refitted or
-not, is chosen by rows that are neither trained on nor tested on: the part for transfer; for
-`simulated` fresh draws; for `cifar10` a tenth of the training rows, which its runs leave out. Its
-preset replaces the one of that task and size. A task that fails is told, and the others go on.
+--runs are taken from there. For each number of nodes, the program chooses the best pair, with the
+readout refitted or not, by rows that are neither trained on nor tested on: the part for transfer;
+for `simulated` fresh draws; for `cifar10` a tenth of the training rows, which its runs leave out.
+Its preset replaces the one of that task and size. If a task fails, its error is printed, and the
+others go on.
 """
 
 from pathlib import Path

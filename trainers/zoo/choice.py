@@ -14,7 +14,7 @@ from trainers.common.reload import check_data, reload_config, reload_data
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The best network of a task with so many nodes.
+    """The best network of a task with `keep` nodes.
 
     Attributes:
         run: folder of the run.
@@ -22,7 +22,7 @@ class Choice:
         keep: nodes that stay.
         refit: whether the readout is fitted anew.
         risk: on the held-out rows.
-        accuracy: the same; None for a regression.
+        accuracy: on the held-out rows; None for a regression.
     """
 
     run: Path
@@ -46,11 +46,11 @@ def choose(experiment: Experiment, keeps: Sequence[int]) -> list[Choice]:
     training that are not the test rows. Readouts are refitted to the training rows alone.
 
     Args:
-        experiment: runs that are there.
+        experiment: the runs, all of which must be there.
         keeps: numbers of nodes.
 
     Returns:
-        One choice each of `keeps`, in their order.
+        One choice for each of `keeps`, in their order.
     """
     candidates = _candidates(experiment, keeps)
     return [min((c for c in candidates if c.keep == k), key=lambda c: c.rank) for k in keeps]

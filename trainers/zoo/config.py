@@ -22,7 +22,7 @@ class Config(Flags):
     saved_models: str = knob("saved_models", "where SavedModels go")
     no_export: bool = knob(False, "write presets only")
     features: str | None = knob(
-        None, "features of CIFAR-10, for the task", metavar="FILE.npz", file="a file"
+        None, "features of CIFAR-10, for the task cifar10", metavar="FILE.npz", file="a file"
     )
     jobs: int = knob(1, "runs at once, in processes that share the cores", least=1)
     width: int | None = knob(

@@ -1,4 +1,4 @@
-"""The zoo as a figure: what a network answers, over its size on disk."""
+"""The zoo as a figure: how well each network answers, over its size on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORDS = {"test_accuracy": "test accuracy", "test_risk": "test risk"}
 
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
-    """Draws a panel a task: test accuracy, or of a regression test risk, over kilobytes.
+    """Draws one panel for each task: test accuracy, or a regression's test risk, over kilobytes.
 
     A preset's kilobytes are those of its file; those of the network it was cut from are its
     weights alone, in float32.
@@ -67,10 +67,10 @@ def _draw_task(axis, task: str, entries: Sequence[Entry]) -> None:
 
 
 def _ticks(sizes: Sequence[float]):
-    """Few enough that their numbers have room."""
+    """Ticks so few that their numbers have room."""
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     span = max(sizes) / min(sizes)
-    if span < 4.0:  # one decade of a logarithmic axis may be all
+    if span < 4.0:  # logarithmic ticks may leave a single one in so short a span
         return MaxNLocator(4)
     return LogLocator(subs=(1, 2, 5) if span < 40.0 else (1,))

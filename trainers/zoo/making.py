@@ -22,9 +22,10 @@ logger = logging.getLogger("trainers")
 
 
 def make(config: Config, command: str) -> list[Path]:
-    """Makes each task's presets, or lists its runs; what fails is told, and ends in status 1."""
+    """Makes each task's presets, or lists its runs; exits with status 1 if a task failed."""
     if not config.dry_run:
-        # Before any network is loaded: the programs of `serving` need a part of a GPU's memory.
+        # This comes before any network is loaded, and lets the GPU's memory grow: the programs of
+        # `serving` need a part of it.
         environment.prepare_device(config.device)
     made: list[tuple[Choice, Path]] = []
     failed: list[str] = []
@@ -75,7 +76,7 @@ def _task(name: str, config: Config) -> list[tuple[Choice, Path]]:
 
 
 def _preset_name(task: str, choice: Choice) -> str:
-    """With alpha where the protocol has several for this gamma."""
+    """A preset's name, with alpha where the protocol has several for this gamma."""
     alphas = {alpha for gamma, alpha in PAIRS["paper"] if gamma == choice.gamma}
     alpha = f"_alpha{choice.alpha:g}" if len(alphas) > 1 else ""
     return f"{task}_gamma{choice.gamma:g}{alpha}_k{choice.keep}"
@@ -109,7 +110,7 @@ def _run(module: str, flags: list[str], config: Config) -> str:
         What it printed.
 
     Raises:
-        RuntimeError: It failed; the last line of what it said.
+        RuntimeError: It failed. The message ends with the last line that it printed.
     """
     hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if config.device == "cpu" else {}
     command = [sys.executable, "-m", module, *flags]
@@ -126,7 +127,7 @@ def _run(module: str, flags: list[str], config: Config) -> str:
 
 
 def _table(made: list[tuple[Choice, Path]]) -> str:
-    """A line each preset, with the metrics of its card."""
+    """One line for each preset, with the metrics of its card."""
     lines: list[tuple[str, ...]] = [
         ("preset", "keep", "gamma", "alpha", "metric", "held out", "full", "pruned", "refit")
     ]

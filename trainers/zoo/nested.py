@@ -1,4 +1,4 @@
-"""Nested presets in the gallery: a line each, with what every width answers."""
+"""Nested presets in the gallery: one line for each, with the accuracy or risk of every width."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def task(self) -> str:
-        """What the trainers call it."""
+        """The task's name, as the trainers have it."""
         return self.card["data"]["name"]
 
     @property

@@ -19,7 +19,7 @@ def experiment(name: str, settings: Config) -> Experiment:
 
     Raises:
         ImportError: There is no such trainer.
-        ValueError: A flag is missing, or has no sense for the trainer.
+        ValueError: A flag is missing, or the trainer refuses one.
     """
     options, folder = {}, name
     if TASKS[name].features:
