@@ -162,7 +162,7 @@ def test_a_run_goes_on_and_is_not_repeated(trained, capsys):
     assert "epochs (6 there, 7 here)" in capsys.readouterr().err
 
 
-def test_readouts_begin_at_zero_and_nodes_do_not():
+def test_readouts_of_classes_begin_at_zero_and_nodes_do_not():
     from trainers.common.cli import parse_config
     from trainers.nested import training
     from trainers.nested.config import Config
@@ -174,6 +174,8 @@ def test_readouts_begin_at_zero_and_nodes_do_not():
     model = training.many(config, data, steps=1)
     assert not model.get_layer("readout").kernel.numpy().any()
     assert model.get_layer("nodes").kernel.numpy().all()
+    line = ak.datasets.from_arrays(x, x[:, :1], x, x[:, :1], name="line")
+    assert training.many(config, line, steps=1).get_layer("readout").kernel.numpy().any()
 
 
 @pytest.mark.slow

@@ -17,12 +17,12 @@ def test_a_run_of_other_rows_and_readouts_does_not_go_on(tmp_path):
     from trainers.nested import training
 
     plain = nested.Config(task="mnist", resume=True)
-    assert plain.methods() == {"first readouts": "zeros"}
+    assert plain.methods() == {"first readouts": "zeros for classes"}
     fewer = nested.Config(task="energy", examples=100)
     for config in (fewer, dataclasses.replace(plain, held_out=0.1)):
-        assert config.methods() == {"first readouts": "zeros", "left-out rows": "drawn"}
+        assert config.methods() == {"first readouts": "zeros for classes", "left-out rows": "drawn"}
     folder = training.NestedFolder(tmp_path / "r")
-    refuses_an_earlier_version(folder, plain, r"other first readouts \(zeros here\)")
+    refuses_an_earlier_version(folder, plain, r"other first readouts \(zeros for classes here\)")
 
 
 def test_a_kill_while_a_backup_is_written_leaves_the_epoch_before(tmp_path, monkeypatch):

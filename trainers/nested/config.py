@@ -22,7 +22,7 @@ RATES = "0.001,0.003,0.01,0.03"
 # No scaling: alpha has no effect, and stays its default.
 PLAIN: dict[str, Any] = {"gamma": 1.0, "alpha": 0.4}
 # An earlier version began with random readouts, and left out the last rows.
-READOUTS = {"first readouts": "zeros"}
+READOUTS = {"first readouts": "zeros for classes"}
 DRAWN = {"left-out rows": "drawn"}
 
 

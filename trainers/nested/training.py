@@ -171,11 +171,11 @@ def _train(
 def many(config: Config, data: Dataset, steps: int) -> keras.Model:
     """The nested network, compiled."""
     width = config.all_widths()[-1]
-    # Readouts begin at zero. Drawn ones are larger the fewer nodes they read, so those of small
-    # widths would outweigh the others at first.
-    one = networks.build(
-        config, data, width, steps=steps, rate=config.learning_rate, readout="zeros"
-    )
+    # Readouts of classes begin at zero. Drawn ones are larger the fewer nodes they read, so those
+    # of small widths would outweigh the others at first. Regressions end lower from drawn ones
+    # (plant: by 3 % at 20 and 50 nodes, over three seeds).
+    readout = {"readout": "zeros"} if data.is_classification else {}
+    one = networks.build(config, data, width, steps=steps, rate=config.learning_rate, **readout)
     return nested(one, config.all_widths(), shared=config.one_readout, weights=config.law())
 
 
