@@ -64,6 +64,9 @@ class Panel:
     def is_log(self) -> bool:
         """Whether the y axis is logarithmic."""
         values = np.concatenate([line.y for line in self.lines])
+        values = values[~np.isnan(values)]  # NaN: no number, as of a network too wide to refit
+        if not values.size:
+            return False
         return self.may_be_log and 0.0 < values.min() * _LOG_RATIO < values.max()
 
 

@@ -44,6 +44,8 @@ def entries(legend):
         ([1.0, 0.1, 0.01, 0.001], False, "linear"),
         ([1.0, 0.9, 0.8, 0.1], True, "linear"),  # less than two decades
         ([1.0, 0.1, 0.01, 0.0], True, "linear"),  # zero has no logarithm
+        ([np.nan, 0.1, 0.01, 0.001], True, "log"),  # a width that was not refitted
+        ([np.nan] * 4, True, "linear"),
     ],
 )
 def test_scale_is_logarithmic_where_risks_span_decades(figure, values, may_be_log, scale):

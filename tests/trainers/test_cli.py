@@ -79,6 +79,8 @@ def test_help_is_complete_and_loads_nothing_heavy():
         assert f"--{flag.replace('_', '-')}" in done.stdout
     assert "python -m trainers.mnist --gamma 0" in done.stdout
     assert "(default: 200000)" in done.stdout
+    seed = done.stdout.split("\n  --seed SEED")[1].split("\n  --")[0]
+    assert "(default: 0)" in seed
 
 
 @pytest.mark.parametrize(("argv", "message"), BAD_FLAGS, ids=[" ".join(a) for a, _ in BAD_FLAGS])

@@ -85,7 +85,8 @@ def test_network_without_the_flags_is_the_layers_own():
         (["--law", "finite:13"], "--law finite:13: .*at most width = 12, received 13"),
         (["--law", "file:none.csv"], "no such file: none.csv"),
         (["--law", "file:{weights}", "--width", "13"], "expected 13 weights.*received 12"),
-        (["--law", "finite:3", "--pairs", "0:0.4,0:0.5"], "pairs of different gamma"),
+        (["--law", "finite:3", "--pairs", "0:0.4,0:0.5"], "different gammas, since --law finite:3"),
+        (["--pairs", "0:0.4,1:0.4,0:0.4000001"], "expected different pairs, received 0:0.4,1"),
     ],
 )
 def test_bad_values_are_refused_before_anything_is_loaded(flags, message, weights, capsys):

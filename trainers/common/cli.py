@@ -105,7 +105,8 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
     """Shows the default of each flag that has one."""
 
     def _get_help_string(self, action):
-        if action.default in (None, False, argparse.SUPPRESS):
+        # Not `in`, for which a default of 0 is False.
+        if any(action.default is none for none in (None, False, argparse.SUPPRESS)):
             return action.help
         return super()._get_help_string(action)
 

@@ -207,11 +207,10 @@ class TrainerConfig(Flags):
         for gamma, alpha in [(self.gamma, self.alpha), *pairs]:
             network.scalings("zipf", self.width, gamma, alpha)  # checks both, whatever the law
             network.scalings(self.law, self.width, gamma, alpha)
-        if len(dict(pairs)) < len(pairs) and not network.depends_on_alpha(self.law):
-            raise ValueError(
-                f"--pairs: expected pairs of different gamma with --law {self.law}, on which alpha "
-                f"has no effect, received {self.pairs}. Name each gamma once: --pairs 0:0.4,1:0.4."
-            )
+        by_alpha = network.depends_on_alpha(self.law)
+        if len({f"{g:g}:{a:g}" if by_alpha else f"{g:g}" for g, a in pairs}) < len(pairs):
+            kind = "pairs" if by_alpha else f"gammas, since --law {self.law} has no alpha"
+            raise ValueError(f"--pairs: expected different {kind}, received {self.pairs}.")
         if self.target_risk is not None and math.isnan(self.target_risk):
             raise ValueError("--target-risk: expected a number, received nan.")
         if self.solver == "flow" and self.batch_size is not None:

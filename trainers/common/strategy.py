@@ -61,13 +61,17 @@ def read_task(strategy: str) -> Task:
     if not (
         isinstance(workers, list)
         and workers
-        and all(isinstance(a, str) and a.rpartition(":")[2].isdecimal() for a in workers)
+        and all(isinstance(a, str) and _is_port(a.rpartition(":")[2]) for a in workers)
         and len(set(workers)) == len(workers)
     ):
         raise _unusable("a list of different addresses host:port", repr(workers))
-    if not (isinstance(index, int) and 0 <= index < len(workers)):
+    if not (type(index) is int and 0 <= index < len(workers)):
         raise _unusable(f"a task index from 0 to {len(workers) - 1}", repr(index))
     return Task(index, tuple(workers))
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and 0 < int(text) < 65536
 
 
 def _unusable(expected: str, received: str) -> ValueError:
