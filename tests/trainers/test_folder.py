@@ -5,15 +5,21 @@ from __future__ import annotations
 import collections
 import dataclasses
 import importlib.util
+import types
 from pathlib import Path
 
 import pytest
 from trainer_runs import SMALL, parse, read_json, small_data, write_run
 
+from asym_keras.datasets import load_npz
 from asym_keras.extras import install_command
 from trainers import mnist
 from trainers.common import batch, experiment, folder
 from trainers.common.folder import RunFolder
+
+
+def fingerprint(data):
+    return load_npz(data).fingerprint()
 
 
 @pytest.fixture
@@ -98,12 +104,13 @@ def test_new_or_empty_folder_is_fine(tmp_path, exists, flags):
     run = write_run(folder, *flags, "--width", "9")
     assert run.read("config.json")["config"]["width"] == 9
     assert (folder / "figures").is_dir()
-    assert not run.finished(parse())
+    assert not run.finished(parse(), None)
 
 
 def test_overwrite_replaces_the_whole_run(tmp_path):
     run = write_run(tmp_path / "run", "--width", "9", metrics={}, old={})
-    assert run.finished(parse())
+    there = run.read("config.json")["dataset"]["fingerprint"]
+    assert run.finished(parse(), types.SimpleNamespace(fingerprint=lambda: there))
     write_run(tmp_path / "run", "--width", "11", "--overwrite")
     assert run.read("config.json")["config"]["width"] == 11
     assert sorted(content(tmp_path / "run")) == ["config.json"]
@@ -126,9 +133,10 @@ def test_resume_with_other_settings_lists_them(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("no_training")
-def test_resume_with_other_data_is_refused(tmp_path, data, capsys):
+@pytest.mark.parametrize("files", [{}, {"metrics": {"seed": 0}}], ids=["begun", "finished"])
+def test_resume_with_other_data_is_refused(tmp_path, data, capsys, files):
     flags = ["--data", data, "--out-dir", str(tmp_path / "run")]
-    write_run(tmp_path / "run", *SMALL, *flags, fingerprint="0123")
+    write_run(tmp_path / "run", *SMALL, *flags, fingerprint="0123", **files)
     message = error_of(capsys, *flags, "--resume")
     assert "expected the data of the run in" in message
     assert "(fingerprint 0123), received others" in message
@@ -138,7 +146,7 @@ def test_resume_with_other_data_is_refused(tmp_path, data, capsys):
 def test_resume_of_a_finished_run_returns_its_metrics(tmp_path, data, capsys):
     flags = ["--data", data, "--out-dir", str(tmp_path / "run")]
     metrics = {"gamma": 0.0, "test_risk": 0.125, "seed": 0}
-    write_run(tmp_path / "run", *SMALL, *flags, metrics=metrics)
+    write_run(tmp_path / "run", *SMALL, *flags, metrics=metrics, fingerprint=fingerprint(data))
     (tmp_path / "run" / "pruning.csv").write_text("pruned,kept,train_risk,test_risk\n")
     before = content(tmp_path / "run")
     assert mnist.main([*SMALL, *flags, "--resume"]) == [metrics]
@@ -175,11 +183,8 @@ def test_missing_tensorboard_names_the_extra(tmp_path, capsys, monkeypatch):
 
 
 def test_damaged_checkpoint_is_told(tmp_path, data, capsys):
-    from asym_keras.datasets import load_npz
-
     flags = ["--data", data, "--out-dir", str(tmp_path / "run")]
-    fingerprint = load_npz(data).fingerprint()
-    run = write_run(tmp_path / "run", *SMALL, *flags, fingerprint=fingerprint)
+    run = write_run(tmp_path / "run", *SMALL, *flags, fingerprint=fingerprint(data))
     run.checkpoint.mkdir()
     (run.checkpoint / "state.npz").write_bytes(b"PK\x03\x04 half of a check")
     message = error_of(capsys, *flags, "--resume")

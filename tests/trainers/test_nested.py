@@ -98,6 +98,7 @@ def test_rows_are_drawn_from_a_file_that_is_sorted_by_class(tmp_path):
             assert (np.diff(rows.x[:, 0]) > 0).all()  # in the order of the file
             assert all(whole[a] == b for a, b in zip(rows.x[:, 0], rows.y, strict=True))
         assert {*kept.x[:, 0]} | {*out.x[:, 0]} == {*whole}
+        assert len(split(data, 0.001)[1]) == 1  # a share that is asked for is never nothing
         assert len(kept) + len(out) == len(whole)
         np.testing.assert_array_equal(split(data, 0.2)[1].x, out.x)
         assert split(data, 0.0)[1] is None

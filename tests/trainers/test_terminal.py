@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from source_files import ROOT
 from synthetic_runs import write_run
 from tqdm import tqdm
 
@@ -158,3 +160,17 @@ if os.environ["ENDS"]:
             lines.remove("E0000 00:00:3 cuda_platform.cc:52] failed call to cuInit: ...")
         assert lines[: len(expected)] == expected
         assert bool(done.returncode) == bool(ends)
+
+
+@pytest.mark.slow
+def test_a_program_that_imports_keras_itself_shows_no_notices(tmp_path):
+    x, y = np.eye(4, dtype="float32"), np.arange(4) % 2
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    command = [sys.executable, "-m", "trainers.nested", "--data", str(tmp_path / "own.npz")]
+    command += ["--widths", "2,4", "--epochs", "1", "--quiet", "--out-dir", str(tmp_path / "run")]
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert not [
+        line for line in done.stderr.splitlines() if line[:5] in ("I0000", "W0000", "WARNI")
+    ]

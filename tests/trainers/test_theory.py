@@ -158,7 +158,7 @@ def test_figure_shows_run_and_bounds(tanh, monkeypatch):
 
 def test_finished_run_is_shown_again_on_resume(tanh, capsys, monkeypatch):
     _, content, argv, printed = tanh
-    monkeypatch.setattr(theory.Config, "load", lambda self: pytest.fail("loaded"))
+    monkeypatch.setattr("trainers.theory.run._train", lambda *_: pytest.fail("trained"))
     assert theory.main([*argv, "--resume"]) == content
     assert capsys.readouterr().out == printed
     with pytest.raises(SystemExit):

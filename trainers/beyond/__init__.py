@@ -13,6 +13,7 @@ one-training  the layer in an ordinary Keras model under Adam and cross-entropy:
 Each study writes a table, `<study>.csv`, and a figure, `<study>.png`, and goes on where it stopped.
 """
 
+from asym_keras.startup import import_tensorflow
 from trainers.beyond.config import STUDIES
 from trainers.beyond.config import Config as Config
 from trainers.common.cli import run_main
@@ -24,7 +25,8 @@ def main(argv=None) -> list[dict]:
     """Runs the command line; returns the rows of the study's table."""
 
     def body(config: Config, command: str) -> list[dict]:
-        from trainers.beyond import budget, long_time, one_training  # which load NumPy
+        import_tensorflow()  # before a study imports Keras, which would show its notices
+        from trainers.beyond import budget, long_time, one_training
 
         study = dict(zip(STUDIES, (long_time, budget, one_training), strict=True))
         return study[str(config.study)].run(config, command)

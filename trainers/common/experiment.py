@@ -43,12 +43,13 @@ def run(config, dataset, folder: RunFolder, facts: dict, workers=None) -> dict:
         if not workers.agreed(False):
             _train_along(config, dataset, folder, workers)
         return {}
-    if config.resume and folder.finished(config) and not curves.missing_curves(config, folder):
+    trained = config.resume and folder.finished(config, dataset)
+    if trained and not curves.missing_curves(config, folder):
         workers.agreed(True)
         logger.info("%s is finished", folder.path)
         return folder.read("metrics.json")
     with folder_lock(folder.path):
-        if not workers.agreed(config.resume and folder.finished(config)):
+        if not workers.agreed(config.resume and folder.finished(config, dataset)):
             train(config, dataset, folder, facts, workers=workers)
         curves.write_curves(config, dataset, folder)
     return folder.read("metrics.json")

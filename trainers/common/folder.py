@@ -146,13 +146,7 @@ class RunFolder(SettingsFolder):
         if not (config.resume and self.settings() is not None):
             self.write(self.file, content)
             return
-        ours, theirs = (f["dataset"]["fingerprint"] for f in (facts, self.read(self.file)))
-        if theirs != ours:
-            raise ValueError(
-                f"--resume: expected the data of the run in {self.path} (fingerprint {theirs})"
-                f", received others ({ours}). Put the data back, or start anew in another "
-                "--out-dir."
-            )
+        self.require_data(facts["dataset"]["fingerprint"])
         if self.is_behind(config):
             self._reopen(content)
 
@@ -201,6 +195,23 @@ class RunFolder(SettingsFolder):
         with atomic_path(self.path / "model.keras") as temporary:
             model.save(temporary)
 
-    def finished(self, config) -> bool:
-        """Whether training is complete, to the end that `config` has."""
-        return (self.path / "metrics.json").is_file() and not self.is_behind(config)
+    def finished(self, config, dataset) -> bool:
+        """Whether training is complete, to the end that `config` has.
+
+        Raises:
+            ValueError: It is, but `dataset` holds other data than the run's.
+        """
+        if not (self.path / "metrics.json").is_file() or self.is_behind(config):
+            return False
+        self.require_data(dataset.fingerprint())
+        return True
+
+    def require_data(self, fingerprint: str) -> None:
+        """Raises ValueError unless the run in the folder had data of this fingerprint."""
+        there = self.read(self.file)["dataset"]["fingerprint"]
+        if there != fingerprint:
+            raise ValueError(
+                f"--resume: expected the data of the run in {self.path} (fingerprint {there}), "
+                f"received others ({fingerprint}). Put the data back, or start anew in another "
+                "--out-dir."
+            )

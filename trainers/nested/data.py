@@ -86,8 +86,8 @@ def split(data: Dataset, share: float) -> tuple[Rows, Rows | None]:
     Both are in the order of the file. The second is None if it has no rows.
     """
     targets = data.y_train if data.labels_train is None else data.labels_train
-    left = round(share * len(targets))
-    if not left:
+    if not share:
         return Rows(data.x_train, targets), None
+    left = max(1, round(share * len(targets)))
     out = drawn(len(targets), left)
     return Rows(data.x_train[~out], targets[~out]), Rows(data.x_train[out], targets[out])

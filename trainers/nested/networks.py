@@ -95,7 +95,7 @@ class Costs(keras.callbacks.Callback):
 
     def median(self) -> float:
         """The median over the epochs, since the first one compiles, too."""
-        return float(np.median(self.seconds)) if self.seconds else float("nan")
+        return float(np.median(self.seconds))
 
 
 def fit(
@@ -104,17 +104,17 @@ def fit(
     rows: Rows,
     *,
     held_out: Rows | None = None,
-    done: int = 0,
+    costs: Costs | None = None,
     callbacks: Any = (),
     verbose: Any = 0,
 ) -> float:
-    """Trains, from the epoch after `done`; returns the processor seconds of an epoch."""
-    costs = Costs()
+    """Trains, after the epochs that `costs` has; returns the processor seconds of an epoch."""
+    costs = costs or Costs()
     model.fit(
         rows.x,
         rows.y,
         batch_size=config.batch_size,
-        initial_epoch=done,
+        initial_epoch=len(costs.seconds),
         epochs=config.epochs,
         validation_data=None if held_out is None else (held_out.x, held_out.y),
         callbacks=[costs, *callbacks],

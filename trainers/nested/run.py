@@ -24,6 +24,7 @@ Rows = list[dict[str, Any]]
 
 def carry_out(config: Config, command: str) -> Rows:
     """Trains what is missing, and writes `widths.csv` and the figure; returns the table's rows."""
+    device = environment.prepare_device(config.device)  # first: it hides TensorFlow's notices
     import keras
 
     from trainers.nested import baselines, networks, training
@@ -35,7 +36,7 @@ def carry_out(config: Config, command: str) -> Rows:
             "--tensorboard: expected the package tensorboard, received none. "
             f"Install it with: {install_command('tensorboard')}"
         )
-    facts = {"command": command, "device": environment.prepare_device(config.device)}
+    facts = {"command": command, "device": device}
     data = config.load()
     if config.network == "cnn":
         networks.image_shape(data)

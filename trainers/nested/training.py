@@ -74,8 +74,9 @@ class Backup(keras.callbacks.Callback):
     that can't be read, or weights of one epoch beside the number of another.
     """
 
-    def __init__(self, folder: Path, model: keras.Model):
+    def __init__(self, folder: Path, model: keras.Model, costs: networks.Costs):
         super().__init__()
+        self._costs = costs
         model.optimizer.build(model.trainable_variables)
         self._variables = [*model.variables, *model.optimizer.variables]
         self._file = Checkpoint(folder, {"shapes": [[*v.shape] for v in self._variables]})
@@ -91,11 +92,12 @@ class Backup(keras.callbacks.Callback):
         arrays, values = self._file.load()
         for place, variable in enumerate(self._variables):
             variable.assign(arrays[str(place)])
+        self._costs.seconds = values["seconds"]
         return values["epochs"]
 
     def on_epoch_end(self, epoch, logs=None):
         arrays = {str(i): v.numpy() for i, v in enumerate(self._variables)}
-        self._file.save(arrays, {"epochs": epoch + 1})
+        self._file.save(arrays, {"epochs": epoch + 1, "seconds": self._costs.seconds})
 
 
 def run(
@@ -111,7 +113,7 @@ def run(
         judged: the rows that the widths are measured on: `"test"`, or `"val"`, those held out.
     """
     folder = NestedFolder(path)
-    if config.resume and folder.finished(config):
+    if config.resume and folder.finished(config, data):
         return folder.read("metrics.json")
     with folder_lock(folder.path):
         return _train(config, data, folder, facts, judged)
@@ -133,14 +135,15 @@ def _train(
     if config.tensorboard:
         log_dir = str(folder.path / "tensorboard")
         callbacks.append(keras.callbacks.TensorBoard(log_dir))
-    backup = Backup(folder.checkpoint, model)
-    done = backup.restore()
+    costs = networks.Costs()
+    backup = Backup(folder.checkpoint, model, costs)
+    backup.restore()
     seconds = networks.fit(
         config,
         model,
         rows,
         held_out=held_out,
-        done=done,
+        costs=costs,
         callbacks=[*callbacks, backup],
         verbose=fit_verbosity(config.quiet),
     )

@@ -147,7 +147,7 @@ class Trials:
             shutil.rmtree(run.path)
         validation = Validation(dataset, held_out, config, self._sweep.keep)
         try:
-            if not run.finished(config):
+            if not run.finished(config, dataset):
                 watch = self._watch(trial, config, run, validation)
                 facts = {"command": run_command(self._sweep, config), "device": self._device}
                 began = time.monotonic()

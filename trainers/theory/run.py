@@ -55,13 +55,14 @@ def run(config, command: str) -> dict:
     folder = RunFolder(config.path())
     folder.check(config)
     text = folder.path / "theory.txt"  # the last file that is written
-    if config.resume and text.is_file():
-        logger.info("%s is finished", folder.path)
-        print(text.read_text(encoding="utf-8"), folder.path, sep="")
-        return folder.read("theory.json")
     device = environment.prepare_device(config.device)
     activation = _activation(config.activation)
     dataset = config.load()
+    if config.resume and text.is_file():
+        folder.require_data(dataset.fingerprint())
+        logger.info("%s is finished", folder.path)
+        print(text.read_text(encoding="utf-8"), folder.path, sep="")
+        return folder.read("theory.json")
     examples = take_examples(config, dataset)
 
     from trainers.theory import report
