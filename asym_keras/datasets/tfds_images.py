@@ -191,7 +191,7 @@ def prepare(builder: tfds.core.DatasetBuilder) -> None:
 
 def _silent_hosts(builder: tfds.core.DatasetBuilder) -> list[str]:
     """The set's download hosts if none of them answers, else none."""
-    if urllib.request.getproxies():
+    if urllib.request.getproxies().keys() - {"no"}:
         return []  # behind a proxy a direct connection says nothing
     urls = [urllib.parse.urlsplit(url) for url in builder.url_infos]
     hosts = {url.hostname: 443 if url.scheme == "https" else 80 for url in urls if url.hostname}

@@ -204,7 +204,7 @@ def test_without_network_or_images_the_error_says_what_to_do(saved, tmp_path, mo
         raise OSError("no network in this test")
 
     monkeypatch.setattr(tfds_images.socket, "create_connection", refuse)
-    monkeypatch.setattr(tfds_images.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(tfds_images.urllib.request, "getproxies", lambda: {"no": "localhost"})
     with pytest.raises(ConnectionError, match=r"cifar10: expected a prepared set .*TFDS_DATA_DIR"):
         load_cifar10(saved, data_dir=tmp_path)
 

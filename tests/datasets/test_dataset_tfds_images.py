@@ -26,7 +26,7 @@ def no_network(monkeypatch):
         raise OSError("no network in this test")
 
     monkeypatch.setattr(tfds_images.socket, "create_connection", refuse)
-    monkeypatch.setattr(tfds_images.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(tfds_images.urllib.request, "getproxies", lambda: {"no": "localhost"})
 
 
 def known_images(*, train: bool) -> dict[bytes, int]:
