@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from asym_keras.graphs import input_structure, is_graph, layers_of, output_structure, steps_of
 from asym_keras.inputs import call
+from serving.texts import array_of
 
 logger = logging.getLogger("serving.export")
 
@@ -234,7 +235,7 @@ def _valid(names: list, what: str) -> list[str]:
 
 def numbers_of(tensor: Any) -> np.ndarray:
     """A tensor as an array; strings as bytes."""
-    return np.asarray(keras.ops.convert_to_numpy(tensor) if hasattr(tensor, "numpy") else tensor)
+    return array_of(tensor.numpy() if hasattr(tensor, "numpy") else tensor)
 
 
 class Unfit(ValueError):
