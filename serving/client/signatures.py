@@ -146,8 +146,10 @@ def _fitted(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.NDA
 
 def _of_dtype(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.NDArray:
     array = array_of(value)
-    if spec is None or spec.dtype is None:
-        return array
+    if spec is None:
+        return _sendable(name, array, "the signature has no such input")
+    if spec.dtype is None:
+        return _sendable(name, array, "convert them")
     if spec.dtype == "object":
         if array.dtype.kind in "SUO":
             return _texts(name, array)
@@ -168,14 +170,26 @@ def _of_dtype(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.N
     )
 
 
-def _texts(name: str, array: npt.NDArray) -> npt.NDArray:
+def _sendable(name: str, array: npt.NDArray, cure: str) -> npt.NDArray:
+    """An array that no spec describes, if a request can hold it. The server judges it."""
+    if array.dtype.kind in "SUO":
+        return _texts(name, array, cure)
+    if array.dtype.name not in NUMPY_DTYPES.values():
+        expected = "expected numbers, booleans or texts"
+        raise ValueError(f"input {name!r}: {expected}, received {array.dtype}; {cure}")
+    return array
+
+
+def _texts(
+    name: str,
+    array: npt.NDArray,
+    cure: str = "a missing value needs a text in its place, such as ''",
+) -> npt.NDArray:
     """An array of str or bytes as one of bytes, object."""
     values = array.ravel().tolist()
     for place, value in enumerate(values):
         if not isinstance(value, (str, bytes)):
             where = f"{value!r} ({type(value).__name__}), entry {place}"
-            raise ValueError(
-                f"input {name!r}: expected texts, each str or bytes, received {where}; a missing "
-                "value needs a text in its place, such as ''"
-            )
+            expected = "expected texts, each str or bytes"
+            raise ValueError(f"input {name!r}: {expected}, received {where}; {cure}")
     return np.array(list(map(as_bytes, values)), dtype=object).reshape(array.shape)
