@@ -198,6 +198,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     ):
         if not value >= 0:
             parser.error(f"{flag}: expected a number from 0 on, received {value}")
+    most = commands.LONGEST_SECONDS
+    for flag, value in (("--timeout", flags.timeout), ("--poll-seconds", flags.poll_seconds)):
+        if value > most:
+            expected = f"at most {most} seconds, which are 24 days"
+            parser.error(f"{flag}: expected {expected}, received {value}")
     return flags
 
 

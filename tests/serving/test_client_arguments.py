@@ -27,6 +27,9 @@ from serving.client.endpoint import parse_endpoint
         ({"version": -1}, "nonnegative"),
         ({"label": ""}, "label"),
         ({"timeout": 0}, "positive number of seconds"),
+        ({"timeout": float("inf")}, r"at most 2147483 \(24 days\), received inf"),
+        ({"timeout": float("nan")}, "positive number of seconds"),
+        ({"timeout": 1e10}, r"received 10000000000\.0"),  # an OverflowError, or late at once
         ({"retries": -1}, "nonnegative"),
         ({"token": "a\r\nb: c"}, "one line of ASCII"),
         ({"headers": {"a": "b\nc"}}, "'a': expected one line of ASCII"),
