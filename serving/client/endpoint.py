@@ -176,7 +176,11 @@ def _split(url: str) -> dict[str, Any]:
     prefix = parts.path.rstrip("/")
     if parts.query or parts.fragment or (prefix and parts.scheme in ("grpc", "grpcs")):
         raise ValueError(f"url: expected an address alone, {example}, received {url!r}")
-    port = port or _PORTS[parts.scheme]
+    if port == 0:
+        received = f"received {url!r}; give the port that the server told when it started"
+        raise ValueError(f"url: expected a port from 1 to 65535, {received}")
+    if port is None:
+        port = _PORTS[parts.scheme]
     return {"scheme": parts.scheme, "host": parts.hostname, "port": port, "prefix": prefix}
 
 

@@ -87,7 +87,9 @@ def test_grpc_passes_over_other_proxies(environment, url):
     assert proxy_of("http", "a.org", 1).endswith("://p:1")
 
 
-@pytest.mark.parametrize("url", ["http://", "http://u:pw@p:x", "ftp://p", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["http://", "http://u:pw@p:x", "http://p:0", "ftp://p", "http://[::1"]
+)
 def test_a_proxy_that_is_none_is_told_without_its_password(environment, url):
     environment(http_proxy=url)
     with pytest.raises(ValueError, match="expected a proxy's URL") as error:

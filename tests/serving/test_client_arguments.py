@@ -19,6 +19,8 @@ from serving.client.endpoint import parse_endpoint
         ({"url": "ftp://a"}, "received ftp://"),
         ({"url": "http://user:pw@a"}, "no user or password"),
         ({"url": "http://a:x"}, "expected a port"),
+        ({"url": "http://a:0"}, "expected a port from 1 to 65535, received 'http://a:0'"),
+        ({"url": "grpc://[::1]:0"}, "expected a port from 1 to 65535"),
         ({"url": "http://"}, "expected a host"),
         ({"url": "http://a/?b=1"}, "an address alone"),
         ({"url": "grpc://a:1/b"}, "an address alone"),
