@@ -164,6 +164,15 @@ def test_batching_warns_of_what_it_merges(models, fake):
         (["--timeout", "1e10"], "--timeout: expected at most 2147483 seconds"),
         (["--start-timeout", "nan"], "--start-timeout: expected a number above 0"),
         (["--max-batch-size", "128"], "--max-batch-size: expected --batching beside it"),
+        (
+            ["--batching", "--max-batch-size", "100000"],
+            "--max-batch-size: expected 1 to 65536 rows, the most of one request, received 100000",
+        ),
+        (["--batching", "--max-batch-size", "0"], "--max-batch-size: expected 1 to 65536 rows"),
+        (
+            ["--batching", "--batch-timeout-micros", "-1"],
+            "--batch-timeout-micros: expected a number from 0 on, received -1",
+        ),
         (["--batch-timeout-micros", "0"], "--batch-timeout-micros: expected --batching beside it"),
     ],
 )
