@@ -100,6 +100,18 @@ def test_python_refuses_them_too(model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("flag", ["--half", "--refit"])
+def test_flags_that_replace_a_card_are_named(flag, tmp_path, capsys):
+    file = tmp_path / "my.keras"
+    file.with_suffix(".json").write_text("{}")
+    with pytest.raises(SystemExit):
+        export.main([str(file), flag, "--labels", "l.txt", "--task", "classify"])
+    own = "--labels, --task in place of its card. Leave one out."
+    assert f"{flag}: expected a run or a packaged model, received {file} with {own}" in (
+        capsys.readouterr().err
+    )
+
+
 def test_what_is_no_keras_file_is_named(tmp_path, capsys):
     (tmp_path / "my.keras").write_bytes(b"nothing")
     with pytest.raises(SystemExit):
