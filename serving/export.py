@@ -64,7 +64,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--task", choices=_TASKS, help="signature beside serving_default (by the outputs)")
     add("--labels", metavar="FILE", help="names of the classes, one a line")
     add("--warm-up", metavar="FILE.npz", help="rows for warm-up requests, arrays by input name; "
-        "a subclassed model takes its dtypes from them (drawn from the inputs' specs)")  # fmt: skip
+        "a subclassed model takes its dtypes from them (zeros and 'a')")  # fmt: skip
     many: dict[str, Any] = {"action": "append", "default": []}
     add("--card", **many, dest="facts", metavar="KEY=VALUE", help="a fact for the card; repeatable")
     add("--import", **many, dest="modules", metavar="MODULE",
