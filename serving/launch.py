@@ -236,10 +236,14 @@ def _wait_until_available(
 
 def _problem(url: str, name: str) -> str:
     """Why the server at `url` does not serve the model yet; empty if it does."""
-    from serving.client import ServingError, connect
+    from serving.client import ServingError
+    from serving.client.client import Client
+    from serving.client.endpoint import parse_endpoint
 
+    # The server is this machine's own, at whatever address: no proxy of the environment is asked.
+    endpoint = dataclasses.replace(parse_endpoint(url, name), direct=True)
     try:
-        with connect(url, model=name, timeout=5.0, retries=0) as client:
+        with Client(endpoint, timeout=5.0, retries=0) as client:
             versions = client.status()
     except ServingError as error:
         return f"no status ({error.code}: {error.message})"

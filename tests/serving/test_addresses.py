@@ -130,6 +130,18 @@ def test_a_token_for_loopback_reaches_no_proxy(environment, scheme):
     assert "proxy" not in str(error.value)
 
 
+def test_the_launcher_asks_its_own_server_without_a_proxy(environment, monkeypatch):
+    """At an address of this machine that is no loopback, too, such as --host 192.168.1.5."""
+    monkeypatch.setattr("serving.client.proxies.is_loopback", lambda host: False)
+    answer = b'{"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}'
+    head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(answer)
+    with listening() as (proxy, heard), listening(head + answer) as (port, asked):
+        environment(http_proxy=f"http://127.0.0.1:{proxy}", ALL_PROXY="no proxy at all")
+        assert launch._problem(f"http://127.0.0.1:{port}", "m") == ""
+    assert asked[0].startswith(b"GET /v1/models/m ")
+    assert not heard
+
+
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_an_error_names_the_proxy_and_not_its_password(environment, scheme):
     with listening() as (proxy, heard):
