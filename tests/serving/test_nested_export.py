@@ -68,6 +68,14 @@ def agree(got, expected):
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+def test_more_weights_than_a_file_holds_are_refused(tmp_path, monkeypatch):
+    model, _ = nested_model("pixels")
+    monkeypatch.setattr("serving.exporting.network.MAX_BYTES", 400)
+    with pytest.raises(ValueError, match=r"constants\. Train a narrower network"):
+        export_model(model, card_of("pixels", model), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", some_slow(["pixels"], ["cnn", "none"]))
 def test_each_width_answers_the_same_whoever_is_asked(kind, tmp_path):
     """The cut Keras model, the signature, REST and gRPC; `anytime` is the first that is sure."""
