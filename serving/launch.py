@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import itertools
 import logging
 import math
 import os
@@ -86,8 +87,9 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     """
     config = _config(settings)
     ports = settings.rest_port, settings.grpc_port
-    for port in ports:
-        require_free(settings.host, port)
+    listening = [settings.host] if program.image else [settings.host, "0.0.0.0"]
+    for port, host in itertools.product(ports, listening):
+        require_free(host, port)
     if not program.image and bare(settings.host) not in ("0.0.0.0", "::"):
         listens = f"{BINARY} listens on every address of this machine, not on {settings.host} only"
         logger.warning("%s: close ports %d and %d to others, or use Docker", listens, *ports)

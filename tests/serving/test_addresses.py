@@ -172,6 +172,42 @@ def test_a_port_in_use_is_found_on_every_kind_of_host(host):
     addresses.require_free(host, port)
 
 
+TWO = ("::1", "127.0.0.1")
+
+
+def found_as(monkeypatch, *hosts):
+    """A name that stands for these addresses."""
+    families = [socket.AF_INET6 if ":" in host else socket.AF_INET for host in hosts]
+
+    def found(host, port, **_):
+        kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(f, *kind, (h, port)) for f, h in zip(families, hosts, strict=True)]
+
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", found)
+
+
+@pytest.mark.parametrize("hosts", [TWO, TWO[::-1]])
+@pytest.mark.parametrize("taken", TWO)
+def test_a_port_is_free_only_if_it_is_on_all_addresses_of_a_host(monkeypatch, hosts, taken):
+    family = socket.AF_INET6 if ":" in taken else socket.AF_INET
+    with socket.create_server((taken, 0), family=family) as other:
+        port = other.getsockname()[1]
+        found_as(monkeypatch, *hosts)
+        told = f"port {port}: .* can't be bound on localhost, which is {taken} .*--rest-port"
+        with pytest.raises(OSError, match=told):
+            addresses.require_free("localhost", port)
+    addresses.require_free("localhost", port)
+
+
+def test_an_address_that_is_not_here_matters_only_if_there_is_no_other(monkeypatch):
+    """Such as ::1 of localhost on a machine without IPv6."""
+    found_as(monkeypatch, "192.0.2.1", "127.0.0.1")
+    addresses.require_free("localhost", 0)
+    found_as(monkeypatch, "192.0.2.1", "2001:db8::1")
+    with pytest.raises(OSError, match=r"on localhost, which is 192\.0\.2\.1 .*--host"):
+        addresses.require_free("localhost", 0)
+
+
 @pytest.mark.parametrize("host", ["no.such.invalid", "192.0.2.1"])
 def test_a_host_that_is_not_here_is_told(host):
     with pytest.raises(OSError, match="--host") as error:
