@@ -6,6 +6,8 @@ import errno
 import ipaddress
 import socket
 
+# The errors of binding an address that this machine does not have, such as ::1 without IPv6.
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _EVERY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -50,16 +52,17 @@ def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def free_port() -> int:
-    """A TCP port on which nothing listens at 127.0.0.1 now."""
+    """A TCP port on which nothing listens now, at any IPv4 address of this machine."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("0.0.0.0", 0))
         return probe.getsockname()[1]
 
 
 def require_free(host: str, port: int) -> None:
     """Checks that a port is free by binding it, so that the error comes before models are loaded.
 
-    Port 0 is always free.
+    Port 0 is always free. A name may stand for several addresses, as localhost does for ::1 and
+    127.0.0.1: a server listens on each that this machine has, so the port must be free on each.
 
     Raises:
         OSError: Another program listens on the port, or this machine has no such address.
@@ -71,17 +74,26 @@ def require_free(host: str, port: int) -> None:
     except socket.gaierror as error:
         received = f"received {host!r} ({error.strerror})"
         raise OSError(f"--host: expected an address of this machine, {received}") from error
-    family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    missing = []
+    for family, kind, protocol, _, address in found:
         try:
-            probe.bind(address)
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
         except OSError as error:
-            cure = "choose another with --rest-port or --grpc-port"
-            if error.errno == errno.EADDRNOTAVAIL:
-                cure = "give an address of this machine with --host"
-            raise OSError(
-                error.errno,
-                f"port {port}: expected a free one, received one that can't be bound on {host} "
-                f"({error.strerror}); {cure}",
-            ) from error
+            if error.errno not in _NOT_HERE:
+                cure = "choose another with --rest-port or --grpc-port"
+                raise _taken(port, host, str(address[0]), error, cure) from error
+            missing.append((str(address[0]), error))
+    if len(missing) == len(found):
+        cure = "give an address of this machine with --host"
+        raise _taken(port, host, *missing[0], cure) from missing[0][1]
+
+
+def _taken(port: int, host: str, address: str, error: OSError, cure: str) -> OSError:
+    where = host if address == bare(host) or not host else f"{host}, which is {address}"
+    return OSError(
+        error.errno,
+        f"port {port}: expected a free one, received one that can't be bound on "
+        f"{where or 'every address'} ({error.strerror}); {cure}",
+    )

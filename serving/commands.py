@@ -13,6 +13,10 @@ from typing import Any
 
 from asym_keras.streams import open_closed_streams
 
+# Most seconds of a time limit, 24 days. The model server holds milliseconds in 32 bits. Threads,
+# sockets and gRPC fail at times that are a few thousand times longer.
+LONGEST_SECONDS = (2**31 - 1) // 1000
+
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     """A parser for `python -m MODULE`; its help keeps the line breaks of `description`."""

@@ -64,7 +64,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--task", choices=_TASKS, help="signature beside serving_default (by the outputs)")
     add("--labels", metavar="FILE", help="names of the classes, one a line")
     add("--warm-up", metavar="FILE.npz", help="rows for warm-up requests, arrays by input name; "
-        "a subclassed model takes its dtypes from them (drawn from the inputs' specs)")  # fmt: skip
+        "a subclassed model takes its dtypes from them (zeros and 'a')")  # fmt: skip
     many: dict[str, Any] = {"action": "append", "default": []}
     add("--card", **many, dest="facts", metavar="KEY=VALUE", help="a fact for the card; repeatable")
     add("--import", **many, dest="modules", metavar="MODULE",
@@ -92,7 +92,11 @@ def _is_own(flags: argparse.Namespace) -> bool:
     """Whether SOURCE is exported as any Keras model: it has no card, or flags replace its card."""
     if flags.source is None or not flags.source.endswith(".keras"):
         return False
-    return not user_path(flags.source).with_suffix(".json").is_file() or bool(_own_flags(flags))
+    return not _card_of(flags.source).is_file() or bool(_own_flags(flags))
+
+
+def _card_of(source: str) -> Path:
+    return user_path(source).with_suffix(".json")
 
 
 def _own_flags(flags: argparse.Namespace) -> list[str]:
@@ -105,8 +109,12 @@ def _check_kind(flags: argparse.Namespace) -> None:
     if _is_own(flags):
         for name, text in (("refit", "--refit"), ("half", "--half")):
             if getattr(flags, name):
-                expected = f"{text}: expected a run or a packaged model"
-                raise ValueError(f"{expected}, received {source}, which has no card. Leave it out.")
+                received = f"received {source}, which has no card. Leave it out."
+                if _card_of(source).is_file():
+                    instead = ", ".join(_own_flags(flags))
+                    received = f"received {source} with {instead} in place of its card. "
+                    received += "Leave one out."
+                raise ValueError(f"{text}: expected a run or a packaged model, {received}")
         if flags.warm_up and flags.no_warmup:
             raise ValueError("--warm-up and --no-warmup: expected one of them, received both.")
         return

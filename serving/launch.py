@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import itertools
 import logging
 import math
 import os
@@ -86,8 +87,9 @@ def started(program: Program, settings: Settings) -> Iterator[subprocess.Popen]:
     """
     config = _config(settings)
     ports = settings.rest_port, settings.grpc_port
-    for port in ports:
-        require_free(settings.host, port)
+    listening = [settings.host] if program.image else [settings.host, "0.0.0.0"]
+    for port, host in itertools.product(ports, listening):
+        require_free(host, port)
     if not program.image and bare(settings.host) not in ("0.0.0.0", "::"):
         listens = f"{BINARY} listens on every address of this machine, not on {settings.host} only"
         logger.warning("%s: close ports %d and %d to others, or use Docker", listens, *ports)
@@ -236,10 +238,14 @@ def _wait_until_available(
 
 def _problem(url: str, name: str) -> str:
     """Why the server at `url` does not serve the model yet; empty if it does."""
-    from serving.client import ServingError, connect
+    from serving.client import ServingError
+    from serving.client.client import Client
+    from serving.client.endpoint import parse_endpoint
 
+    # The server is this machine's own, at whatever address: no proxy of the environment is asked.
+    endpoint = dataclasses.replace(parse_endpoint(url, name), direct=True)
     try:
-        with connect(url, model=name, timeout=5.0, retries=0) as client:
+        with Client(endpoint, timeout=5.0, retries=0) as client:
             versions = client.status()
     except ServingError as error:
         return f"no status ({error.code}: {error.message})"

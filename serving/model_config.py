@@ -51,7 +51,7 @@ class Batching:
                 raise ValueError(f"{name}: expected at least {least}, received {value}")
         if self.max_request_size < self.max_batch_size:
             bound = f"max_batch_size ({self.max_batch_size})"
-            received = f"received {self.max_request_size}"
+            received = f"received {self.max_request_size}; give one of the two another value"
             raise ValueError(f"max_request_size: expected at least {bound}, {received}")
 
 

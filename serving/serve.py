@@ -195,9 +195,18 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for flag, value in (
         ("--poll-seconds", flags.poll_seconds),
         ("--load-retries", flags.load_retries),
+        ("--batch-timeout-micros", flags.timeout_micros),
     ):
         if not value >= 0:
             parser.error(f"{flag}: expected a number from 0 on, received {value}")
+    if not 1 <= flags.max_batch_size <= Batching.max_request_size:
+        expected = f"expected 1 to {Batching.max_request_size} rows, the most of one request"
+        parser.error(f"--max-batch-size: {expected}, received {flags.max_batch_size}")
+    most = commands.LONGEST_SECONDS
+    for flag, value in (("--timeout", flags.timeout), ("--poll-seconds", flags.poll_seconds)):
+        if value > most:
+            expected = f"at most {most} seconds, which are 24 days"
+            parser.error(f"{flag}: expected {expected}, received {value}")
     return flags
 
 

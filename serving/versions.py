@@ -93,6 +93,7 @@ def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterat
 
     Raises:
         FileExistsError: This version exists.
+        NotADirectoryError: `folder` is a file, or a link to nothing.
         OSError: The folder can't be written or the disk is full. The message names the folder.
         ValueError: `version` can't be the number of a version.
 
@@ -106,7 +107,7 @@ def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterat
     if version is not None:
         _refuse_existing(folder, check_version(version))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, "--name or --to")
         with _hidden_folder(folder) as temporary:
             new = NewVersion(temporary)
             yield new
@@ -114,7 +115,7 @@ def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterat
             for path in [*temporary.rglob("*"), temporary]:
                 _fsync(path)
             new.path = _publish(temporary, folder, version)
-    except FileExistsError:
+    except (FileExistsError, _InTheWay):
         raise
     except OSError as error:
         raise OSError(
@@ -123,6 +124,29 @@ def new_version(folder: str | os.PathLike, version: int | None = None) -> Iterat
             "there are unchanged. Make room, or choose another --to",
             str(folder),
         ) from error
+
+
+class _InTheWay(NotADirectoryError):
+    """Something that is no folder has the name of one that is needed."""
+
+
+def make_folder(folder: Path, flags: str) -> None:
+    """Makes a folder, if it is not there. `flags` are those that choose another one.
+
+    Raises:
+        NotADirectoryError: `folder` is a file, or a link to nothing.
+        OSError: The folder can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        what = "a link to nothing" if folder.is_symlink() else "a file"
+        raise _InTheWay(
+            errno.ENOTDIR,
+            f"expected a folder, or nothing yet, received {what}. Move it away, or choose another "
+            f"{flags}",
+            str(folder),
+        ) from None
 
 
 def _is_number(name: str) -> bool:

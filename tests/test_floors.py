@@ -30,7 +30,7 @@ ROWS = {
     "serving": (
         (
             *("addresses", "codes", "commands", "extra", "program", "readme", "server_log"),
-            *("sessions", "tether", "versions"),
+            *("sessions", "tether", "texts", "versions"),
         ),
         ("card", "client", "config_file", "model_config", "preview"),
         ("demo", "exporting", "launch"),

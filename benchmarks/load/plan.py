@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from serving.commands import LONGEST_SECONDS
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -41,6 +43,9 @@ class Plan:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{name}: expected a positive number, received {value}")
+        if self.timeout > LONGEST_SECONDS:
+            expected = f"at most {LONGEST_SECONDS} seconds (24 days)"
+            raise ValueError(f"timeout: expected {expected}, received {self.timeout}")
         if not 0 <= self.warmup < float("inf"):
             raise ValueError(f"warmup: expected a nonnegative number, received {self.warmup}")
         if self.seed < 0:

@@ -86,7 +86,7 @@ class Client:
         retries: Most further tries of a request.
 
     Raises:
-        ValueError: `timeout` is not positive, or `retries` is negative.
+        ValueError: `timeout` is not positive or above 24 days, or `retries` is negative.
     """
 
     def __init__(self, endpoint: Endpoint, *, timeout: float = 30.0, retries: int = 4):

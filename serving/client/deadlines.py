@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from serving import extra
 from serving.client.errors import ServingError
+from serving.commands import LONGEST_SECONDS
 
 _Result = TypeVar("_Result")
 
@@ -22,12 +23,13 @@ class Deadline:
         seconds: From now to the end.
 
     Raises:
-        ValueError: `seconds` is not a positive number.
+        ValueError: `seconds` is not a positive number, or more than `LONGEST_SECONDS`.
     """
 
     def __init__(self, seconds: float):
-        if not 0 < seconds < float("inf"):
-            raise ValueError(f"timeout: expected a positive number of seconds, received {seconds}")
+        if not 0 < seconds <= LONGEST_SECONDS:
+            expected = f"a positive number of seconds, at most {LONGEST_SECONDS} (24 days)"
+            raise ValueError(f"timeout: expected {expected}, received {seconds}")
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 

@@ -35,6 +35,7 @@ class Endpoint:
         headers: sent with every request, names in lower case. They may hold secrets, so `repr` and
             messages do not show them.
         ca_file: PEM file of the authorities to trust. None: those of the system.
+        direct: whether to ask without the proxy of the environment.
     """
 
     scheme: str
@@ -46,6 +47,7 @@ class Endpoint:
     label: str | None
     headers: Mapping[str, str] = dataclasses.field(repr=False)
     ca_file: Path | None
+    direct: bool = False
 
     @property
     def is_rest(self) -> bool:
@@ -69,8 +71,8 @@ class Endpoint:
 
     @functools.cached_property
     def proxy(self) -> str | None:
-        """URL of the proxy that the environment names for this address; None: there is none."""
-        return proxies.proxy_of(self.scheme, self.host, self.port)
+        """URL of the proxy that requests go through; None: there is none."""
+        return None if self.direct else proxies.proxy_of(self.scheme, self.host, self.port)
 
     @property
     def model_name(self) -> str:
@@ -176,7 +178,11 @@ def _split(url: str) -> dict[str, Any]:
     prefix = parts.path.rstrip("/")
     if parts.query or parts.fragment or (prefix and parts.scheme in ("grpc", "grpcs")):
         raise ValueError(f"url: expected an address alone, {example}, received {url!r}")
-    port = port or _PORTS[parts.scheme]
+    if port == 0:
+        received = f"received {url!r}; give the port that the server told when it started"
+        raise ValueError(f"url: expected a port from 1 to 65535, {received}")
+    if port is None:
+        port = _PORTS[parts.scheme]
     return {"scheme": parts.scheme, "host": parts.hostname, "port": port, "prefix": prefix}
 
 

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from serving.texts import array_of, as_bytes
+
 Example = Mapping[str, Any]  # by feature: a number, text or bytes, or a flat sequence of them
 Features: TypeAlias = Sequence[Mapping[str, list]]  # of each example, from `as_features`
 Labelled: TypeAlias = list[list[tuple[str, float]]]  # for each example, label and score by class
@@ -45,9 +47,9 @@ def to_proto(features: Mapping[str, list], example: Any) -> None:
 
 
 def _values(name: str, value: Any) -> list:
-    array = np.asarray(value, dtype=object if isinstance(value, bytes) else None)
+    array = array_of(value)
     values = array.ravel().tolist()
-    texts = [v.encode() if isinstance(v, str) else v for v in values]
+    texts = [as_bytes(v) if isinstance(v, (str, bytes)) else v for v in values]
     if array.ndim <= 1:
         if array.dtype.kind in "bui":
             return [int(v) for v in values]

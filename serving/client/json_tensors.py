@@ -34,7 +34,7 @@ def encode(array: npt.NDArray) -> str:
         for length in reversed(array.shape):
             template = f"[{','.join([template] * length)}]"
         return template % tuple(array.ravel().tolist())
-    if array.dtype == object:
+    if array.dtype.kind in "OSU":
         return json.dumps(array.tolist(), default=encode_bytes)
     return json.dumps(array.tolist(), separators=(",", ":"))
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.codes import NUMPY_DTYPES, VALUE_FIELDS
+from serving.texts import as_bytes
 
 _TYPE_NAMES = {dtype: name for name, dtype in NUMPY_DTYPES.items()}
 
@@ -27,8 +28,7 @@ def to_proto(array: npt.NDArray, protos: Any) -> Any:
     for length in array.shape:
         proto.tensor_shape.dim.add(size=length)
     if name == "DT_STRING":
-        values = array.ravel().tolist()
-        proto.string_val.extend(v.encode() if isinstance(v, str) else v for v in values)
+        proto.string_val.extend(map(as_bytes, array.ravel().tolist()))
     else:
         little = array.dtype.newbyteorder("<")
         proto.tensor_content = np.ascontiguousarray(array, dtype=little).tobytes()

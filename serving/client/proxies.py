@@ -53,7 +53,7 @@ def shown(url: str) -> str:
 def _checked(url: str) -> str:
     with contextlib.suppress(ValueError):
         parts = urllib.parse.urlsplit(url)
-        if parts.scheme in _SCHEMES and parts.hostname and (parts.port or 1):
+        if parts.scheme in _SCHEMES and parts.hostname and parts.port != 0:
             return url
     expected = f"a proxy's URL, {', '.join(_SCHEMES)}://HOST:PORT, in the environment"
     raise ValueError(f"expected {expected}, received {shown(url)!r}")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.codes import NUMPY_DTYPES
+from serving.texts import array_of, as_bytes
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray]  # by the name of an input or output
 
@@ -144,9 +145,11 @@ def _fitted(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.NDA
 
 
 def _of_dtype(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.NDArray:
-    array = np.asarray(value)
-    if spec is None or spec.dtype is None:
-        return array
+    array = array_of(value)
+    if spec is None:
+        return _sendable(name, array, "the signature has no such input")
+    if spec.dtype is None:
+        return _sendable(name, array, "convert them")
     if spec.dtype == "object":
         if array.dtype.kind in "SUO":
             return _texts(name, array)
@@ -160,23 +163,33 @@ def _of_dtype(name: str, value: npt.ArrayLike, spec: TensorSpec | None) -> npt.N
                 return fitted
         elif not (infinite := np.isinf(fitted)).any() or np.isinf(array[infinite]).all():
             return fitted  # digits are lost, but no number became infinite
+    received = np.asarray(value).dtype
     raise ValueError(
-        f"input {name!r}: expected {spec.plain()['dtype']}, received {array.dtype} with values "
+        f"input {name!r}: expected {spec.plain()['dtype']}, received {received} with values "
         "that do not fit it; convert them, or choose a signature that takes them"
     )
 
 
-def _texts(name: str, array: npt.NDArray) -> npt.NDArray:
-    """An array of str or bytes, object."""
+def _sendable(name: str, array: npt.NDArray, cure: str) -> npt.NDArray:
+    """An array that no spec describes, if a request can hold it. The server judges it."""
+    if array.dtype.kind in "SUO":
+        return _texts(name, array, cure)
+    if array.dtype.name not in NUMPY_DTYPES.values():
+        expected = "expected numbers, booleans or texts"
+        raise ValueError(f"input {name!r}: {expected}, received {array.dtype}; {cure}")
+    return array
+
+
+def _texts(
+    name: str,
+    array: npt.NDArray,
+    cure: str = "a missing value needs a text in its place, such as ''",
+) -> npt.NDArray:
+    """An array of str or bytes as one of bytes, object."""
     values = array.ravel().tolist()
     for place, value in enumerate(values):
         if not isinstance(value, (str, bytes)):
             where = f"{value!r} ({type(value).__name__}), entry {place}"
-            raise ValueError(
-                f"input {name!r}: expected texts, each str or bytes, received {where}; a missing "
-                "value needs a text in its place, such as ''"
-            )
-    if array.dtype.kind == "O":
-        return array
-    texts = [value.encode() if isinstance(value, str) else value for value in values]
-    return np.array(texts, dtype=object).reshape(array.shape)
+            expected = "expected texts, each str or bytes"
+            raise ValueError(f"input {name!r}: {expected}, received {where}; {cure}")
+    return np.array(list(map(as_bytes, values)), dtype=object).reshape(array.shape)

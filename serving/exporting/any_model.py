@@ -26,6 +26,7 @@ from serving.exporting.rows import (
     read_rows,
 )
 from serving.exporting.saved_model import finished
+from serving.texts import array_of
 from serving.versions import check_name, check_version, new_version
 
 
@@ -53,7 +54,7 @@ def export_any_model(
     given = None
     if not isinstance(warm_up, bool):
         rows = warm_up if isinstance(warm_up, Mapping) else read_rows(warm_up)
-        given = {key: np.asarray(value) for key, value in rows.items()}
+        given = {key: array_of(value) for key, value in rows.items()}
     if keep is not None:
         model, keep = _pruned(model, keep)
     interface = interface_of(model, dtypes_of(given or {}))

@@ -19,6 +19,7 @@ from serving.exporting.rounding import chain_errors, model_errors
 from serving.exporting.saved_model import METHODS, class_names
 from serving.exporting.warmup import example
 from serving.sessions import SavedModelSession
+from serving.texts import array_of
 
 # A network that is no chain may always differ this much from the Keras model, as a share of the
 # largest output, even if rounding explains less. A chain has its own error bound (`rounding`).
@@ -48,7 +49,7 @@ class Served(SavedModelSession):
         named = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
         feed = {definition.inputs[name].name: array for name, array in named.items()}
         fetch = {name: tensor.name for name, tensor in definition.outputs.items()}
-        return self.run(fetch, feed)
+        return {name: array_of(value) for name, value in self.run(fetch, feed).items()}
 
 
 def check_saved_model(

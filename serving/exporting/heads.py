@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from serving.texts import array_of
+
 TASKS = ("classify", "regress", "raw")
 _FEATURES = {"float32": tf.float32, "float64": tf.float32, "string": tf.string}
 
@@ -111,7 +113,7 @@ def example_of(row: Mapping[str, Any]) -> Any:
     """The `tf.Example` that holds one row of each input."""
     feature = {}
     for name, value in row.items():
-        flat = np.ravel(np.asarray(value, object if isinstance(value, bytes) else None))
+        flat = np.ravel(array_of(value))
         if flat.dtype.kind == "f":
             feature[name] = tf.train.Feature(float_list={"value": flat})
         elif flat.dtype.kind == "O":

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from asym_keras.graphs import input_structure, is_graph, layers_of, output_structure, steps_of
 from asym_keras.inputs import call
+from serving.texts import array_of
 
 logger = logging.getLogger("serving.export")
 
@@ -74,13 +75,14 @@ def interface_of(model: keras.Model, dtypes: Mapping[str, str] | None = None) ->
 
     served = {name: _served(spec, name) for name, spec in specs.items()}
     names = _output_names(model)
+    told: set[str] = set()
 
     def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
         values = [tf.cast(inputs[n], s.dtype) if inputs[n].dtype != s.dtype else inputs[n]
                   for n, s in specs.items()]  # fmt: skip
         packed = pack(values)
         outputs = model(**packed) if isinstance(packed, _Arguments) else call(model, packed)
-        return {name: _carried(value, name) for name, value in _named(outputs, names)}
+        return {name: _carried(value, name) for name, value in _named(outputs, names, told)}
 
     return Interface(served, answer)
 
@@ -126,7 +128,7 @@ def _of_tensors(structure: Any, tensors: list, model: Any) -> dict[str, tf.Tenso
         kinds = [kind for kind in ("sparse", "ragged") if getattr(tensor, kind, False)]
         if kinds:
             raise _unfit(f"dense inputs in {model.name!r}", f"{tensor.name}, which is {kinds[0]}")
-    pairs = zip(_valid(names, "input"), tensors, strict=True)
+    pairs = zip(_valid(names, "input", set()), tensors, strict=True)
     return {name: tf.TensorSpec(t.shape, t.dtype, name=name) for name, t in pairs}
 
 
@@ -153,7 +155,7 @@ def _of_shapes(model: keras.Model, dtypes: Mapping[str, str]) -> tuple[dict, Cal
     if wrong:
         received = f"{', '.join(wrong)} with inputs of their own"
         raise _unfit(f"a flat list or dict of inputs in {model.name!r}", received)
-    names = _valid(list(flat), "input")
+    names = _valid(list(flat), "input", set())
     specs = {}
     for name, shape in zip(names, flat.values(), strict=True):
         dtype = dtypes.get(name) or model.input_dtype
@@ -205,13 +207,13 @@ def _output_names(model: keras.Model) -> list[str] | None:
     return [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
 
 
-def _named(outputs: Any, names: list[str] | None) -> Iterable[tuple[str, Any]]:
+def _named(outputs: Any, names: list[str] | None, told: set[str]) -> Iterable[tuple[str, Any]]:
     if isinstance(outputs, Mapping):
-        return zip(_valid(list(outputs), "output"), outputs.values(), strict=True)
+        return zip(_valid(list(outputs), "output", told), outputs.values(), strict=True)
     flat = keras.tree.flatten(outputs)
     if names is None or len(names) != len(flat):
         names = ["outputs"] if len(flat) == 1 else [f"outputs_{i}" for i in range(len(flat))]
-    return zip(_valid(names, "output"), flat, strict=True)
+    return zip(_valid(names, "output", told), flat, strict=True)
 
 
 def _is_made_up(name: str, kinds: Iterable[str]) -> bool:
@@ -220,21 +222,25 @@ def _is_made_up(name: str, kinds: Iterable[str]) -> bool:
     return any(re.fullmatch(rf"{re.escape(stem)}(_\d+)?", name) for stem in stems)
 
 
-def _valid(names: list, what: str) -> list[str]:
-    """The names with all characters replaced that a signature can't have."""
+def _valid(names: list, what: str, told: set[str]) -> list[str]:
+    """The names with all characters replaced that a signature can't have.
+
+    Logs each change once, and adds its name to `told`: a model's outputs get names at each call.
+    """
     valid = [re.sub(r"[^A-Za-z0-9_]", "_", str(name)) for name in names]
     valid = [name if re.match("[A-Za-z]", name) else f"{what}_{name}" for name in valid]
     if len(set(valid)) < len(valid):
         raise _unfit(f"{what}s with different names", f"{', '.join(map(str, names))}")
     for name, new in zip(names, valid, strict=True):
-        if name != new:
+        if name != new and new not in told:
+            told.add(new)
             logger.info("%s %r is called %s in the signature", what, name, new)
     return valid
 
 
 def numbers_of(tensor: Any) -> np.ndarray:
     """A tensor as an array; strings as bytes."""
-    return np.asarray(keras.ops.convert_to_numpy(tensor) if hasattr(tensor, "numpy") else tensor)
+    return array_of(tensor.numpy() if hasattr(tensor, "numpy") else tensor)
 
 
 class Unfit(ValueError):

@@ -22,11 +22,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 FILE = "saved_model.pb"
 _FLOATS = (types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)
 _LOSE_NAN = ("Relu", "Relu6")
+_OUTPUT = dict.fromkeys(_LOSE_NAN, "activations")
 # Operations that the optimiser fuses with a batch normalisation before them, though TensorFlow has
 # no such fused kernel.
-_AFTER_BATCH_NORMALIZATION = ("Elu", "LeakyRelu", "Sigmoid", "Tanh")
-_OUTPUT = {"LeakyRelu": "activations", "Relu": "activations", "Relu6": "activations"}
-_OUTPUT |= {"Elu": "activations", "Sigmoid": "y", "Tanh": "y"}
+_OUTPUT |= {"Elu": "activations", "LeakyRelu": "activations", "Sigmoid": "y", "Tanh": "y"}
 _MEANS = {"MaxPool": "AvgPool", "MaxPool3D": "AvgPool3D"}
 _OUTPUT |= dict.fromkeys(_MEANS, "output")
 _WINDOW = ("ksize", "strides", "padding", "data_format")

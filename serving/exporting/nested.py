@@ -33,7 +33,7 @@ from serving.exporting.check import (
     special_rows,
     wrong,
 )
-from serving.exporting.network import Network
+from serving.exporting.network import Network, check_size, stored_size
 from serving.exporting.saved_model import (
     METHODS,
     answers_of,
@@ -114,8 +114,14 @@ def nested_signatures(model: keras.Model, card: dict[str, Any]) -> dict[str, Any
     Args:
         model: as `export_nested` takes it.
         card: its card.
+
+    Raises:
+        ValueError: There are more weights than a SavedModel holds as constants.
     """
     trunk, heads = stages(model)
+    parts = heads if trunk is None else [trunk, *heads]
+    cure = "Train a narrower network, or fewer widths."
+    check_size((stored_size(v) for part in parts for v in part.variables), cure)
     shared = (lambda x: x) if trunk is None else _frozen(trunk)
     frozen = [_frozen(head) for head in heads]
 

@@ -47,8 +47,9 @@ def package_nested(
 ) -> PackedNested:
     """Wraps a nested run's network, so that raw values go in, and measures each width.
 
-    The weights are rounded to numbers that float16 holds. The rounding is smaller than the noise of
-    the weights, and makes the file smaller by two fifths. All metrics are of the rounded network.
+    Each float32 weight becomes the nearest number that float16 holds, and changes by at most one
+    part in 2048, or by 3e-8 if it is below 6e-5. An array with a weight that is too large for
+    float16 stays as it is. The compressed file is smaller; all metrics are of the rounded network.
 
     Args:
         run: a finished run of `trainers.nested`.

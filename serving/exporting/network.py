@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -48,18 +49,30 @@ def as_network(model: keras.Model, *, half: bool = False) -> Network:
         ValueError: Weights are not finite in float32, or there are more than a SavedModel holds as
             constants.
     """
-    size = sum(int(np.prod(weight.shape)) for weight in model.weights) * (2 if half else 4)
-    if size > MAX_BYTES:
-        raise ValueError(
-            f"expected weights of at most {MAX_BYTES / 1e9:.1f} GB, received {size / 1e9:.1f} GB: "
-            "more than a SavedModel holds as constants. Keep fewer nodes (--keep)."
-        )
+    # Folding takes memory, so what can't fit in either form is refused before it.
+    most = 2 if half else 4
+    check_size(min(stored_size(v), most * math.prod(v.shape)) for v in model.weights)
     chain = fold(model)
     if chain is not None:
         return _folded(chain, half)
     chains = "no chain of scaling, AsymScaledDense, Dense and units; exported by its own call"
     logger.info("not folded: %s is %s", model.name, chains)
     return _as_it_is(model, half)
+
+
+def check_size(sizes: Iterable[int], cure: str = "Keep fewer nodes (--keep).") -> None:
+    """Raises a ValueError if constants of these sizes in bytes do not fit into a SavedModel."""
+    size = sum(sizes)
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"expected weights of at most {MAX_BYTES / 1e9:.1f} GB, received {size / 1e9:.1f} GB: "
+            f"more than a SavedModel holds as constants. {cure}"
+        )
+
+
+def stored_size(variable: Any) -> int:
+    """Bytes of a variable that becomes a constant of its own dtype."""
+    return tf.dtypes.as_dtype(variable.dtype).size * math.prod(variable.shape)
 
 
 def _folded(chain: Chain, half: bool) -> Network:
@@ -80,9 +93,11 @@ def _as_it_is(model: keras.Model, half: bool) -> Network:
     model(np.zeros((1, inputs.shape[1]), inputs.dtype), training=False)
     # The call above builds layers within layers, such as an activation with weights, so that
     # `model.variables` is complete.
+    halved = [half and _is_matrix(v) for v in model.variables]
+    pairs = list(zip(model.variables, halved, strict=True))
+    check_size(2 * math.prod(v.shape) if short else stored_size(v) for v, short in pairs)
     constants = [
-        _halved(float64_of(v), v.dtype) if half and _is_matrix(v) else (_constant(v), None)
-        for v in model.variables
+        _halved(float64_of(v), v.dtype) if short else (_constant(v), None) for v, short in pairs
     ]
 
     def call(function: Callable, x: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from asym_keras.files import atomic_path, user_path
 from asym_keras.run_settings import is_saved
 from serving.card import portable_command
-from serving.versions import check_name
+from serving.versions import check_name, make_folder
 from trainers.common.reload import check_data, loss_of, reload_data
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Packaged:
 
         Raises:
             FileExistsError: There is a file of that name, and `overwrite` is False.
+            NotADirectoryError: `folder` is a file.
             OSError: The folder can't be written.
         """
         path = user_path(folder) / f"{self.card['name']}.keras"
@@ -57,7 +58,7 @@ class Packaged:
         if there and not overwrite:
             cure = "Choose another name (--name), or replace it (--overwrite)."
             raise FileExistsError(f"expected no file {there[0]}, received one. {cure}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, "--to")
         # Neither file gets its name before both are complete.
         with atomic_path(card) as card_file, atomic_path(path) as model_file:
             self.model.save(model_file)

@@ -19,6 +19,7 @@ from tensorflow.core.framework import types_pb2
 
 from serving.preview.errors import ServingError, from_tensorflow, invalid
 from serving.sessions import SavedModelSession
+from serving.texts import array_of
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]  # by alias
 
@@ -70,9 +71,8 @@ class Servable:
             if value is None:  # an operation without outputs, such as the one that initialises
                 node = f"Node '{fetches[alias]}' (type: 'NoOp', num of outputs: 0)"
                 raise ServingError("OUT_OF_RANGE", f"{node} does not have output 0")
-        # NumPy would drop the zeros at the end of a string without axes, which comes as bytes.
-        kinds = {alias: object if isinstance(v, bytes) else None for alias, v in values.items()}
-        return {alias: np.asarray(v, kinds[alias]) for alias, v in values.items()}
+        # A string without axes comes as bytes.
+        return {alias: array_of(v) for alias, v in values.items()}
 
     def close(self) -> None:
         """Frees the model. No run may be under way."""

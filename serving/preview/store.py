@@ -219,7 +219,9 @@ class Store:
             told = ServingError(code if isinstance(code, str) else "UNKNOWN", str(error))
             with self._lock:
                 version.state, version.error = "END", told
-            logger.error("%s version %d can't be loaded, others serve on: %s", name, number, error)
+            others = self.available()[name]
+            instead = f"serving on: {', '.join(map(str, others)) or 'no other version'}"
+            logger.error("%s version %d can't be loaded (%s): %s", name, number, instead, error)
             return False
         with self._lock:
             version.state, version.servable = "AVAILABLE", servable

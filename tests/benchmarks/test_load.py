@@ -273,6 +273,7 @@ def test_json_and_csv_hold_all_numbers(tmp_path):
         ({"batch_size": 0}, "batch_size"),
         ({"rate": 0.0}, "rate: expected a positive"),
         ({"duration": math.inf}, "duration"),
+        ({"timeout": 1e10}, "timeout: expected at most 2147483 seconds"),
         ({"warmup": -1}, "warmup"),
         ({"seed": -1}, "seed"),
     ],

@@ -87,7 +87,9 @@ def test_grpc_passes_over_other_proxies(environment, url):
     assert proxy_of("http", "a.org", 1).endswith("://p:1")
 
 
-@pytest.mark.parametrize("url", ["http://", "http://u:pw@p:x", "ftp://p", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["http://", "http://u:pw@p:x", "http://p:0", "ftp://p", "http://[::1"]
+)
 def test_a_proxy_that_is_none_is_told_without_its_password(environment, url):
     environment(http_proxy=url)
     with pytest.raises(ValueError, match="expected a proxy's URL") as error:
@@ -128,6 +130,18 @@ def test_a_token_for_loopback_reaches_no_proxy(environment, scheme):
     assert "proxy" not in str(error.value)
 
 
+def test_the_launcher_asks_its_own_server_without_a_proxy(environment, monkeypatch):
+    """At an address of this machine that is no loopback, too, such as --host 192.168.1.5."""
+    monkeypatch.setattr("serving.client.proxies.is_loopback", lambda host: False)
+    answer = b'{"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}'
+    head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(answer)
+    with listening() as (proxy, heard), listening(head + answer) as (port, asked):
+        environment(http_proxy=f"http://127.0.0.1:{proxy}", ALL_PROXY="no proxy at all")
+        assert launch._problem(f"http://127.0.0.1:{port}", "m") == ""
+    assert asked[0].startswith(b"GET /v1/models/m ")
+    assert not heard
+
+
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_an_error_names_the_proxy_and_not_its_password(environment, scheme):
     with listening() as (proxy, heard):
@@ -156,6 +170,42 @@ def test_a_port_in_use_is_found_on_every_kind_of_host(host):
             addresses.require_free(host, port)
     addresses.require_free(host, 0)
     addresses.require_free(host, port)
+
+
+TWO = ("::1", "127.0.0.1")
+
+
+def found_as(monkeypatch, *hosts):
+    """A name that stands for these addresses."""
+    families = [socket.AF_INET6 if ":" in host else socket.AF_INET for host in hosts]
+
+    def found(host, port, **_):
+        kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(f, *kind, (h, port)) for f, h in zip(families, hosts, strict=True)]
+
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", found)
+
+
+@pytest.mark.parametrize("hosts", [TWO, TWO[::-1]])
+@pytest.mark.parametrize("taken", TWO)
+def test_a_port_is_free_only_if_it_is_on_all_addresses_of_a_host(monkeypatch, hosts, taken):
+    family = socket.AF_INET6 if ":" in taken else socket.AF_INET
+    with socket.create_server((taken, 0), family=family) as other:
+        port = other.getsockname()[1]
+        found_as(monkeypatch, *hosts)
+        told = f"port {port}: .* can't be bound on localhost, which is {taken} .*--rest-port"
+        with pytest.raises(OSError, match=told):
+            addresses.require_free("localhost", port)
+    addresses.require_free("localhost", port)
+
+
+def test_an_address_that_is_not_here_matters_only_if_there_is_no_other(monkeypatch):
+    """Such as ::1 of localhost on a machine without IPv6."""
+    found_as(monkeypatch, "192.0.2.1", "127.0.0.1")
+    addresses.require_free("localhost", 0)
+    found_as(monkeypatch, "192.0.2.1", "2001:db8::1")
+    with pytest.raises(OSError, match=r"on localhost, which is 192\.0\.2\.1 .*--host"):
+        addresses.require_free("localhost", 0)
 
 
 @pytest.mark.parametrize("host", ["no.such.invalid", "192.0.2.1"])

@@ -19,6 +19,8 @@ from serving.client.endpoint import parse_endpoint
         ({"url": "ftp://a"}, "received ftp://"),
         ({"url": "http://user:pw@a"}, "no user or password"),
         ({"url": "http://a:x"}, "expected a port"),
+        ({"url": "http://a:0"}, "expected a port from 1 to 65535, received 'http://a:0'"),
+        ({"url": "grpc://[::1]:0"}, "expected a port from 1 to 65535"),
         ({"url": "http://"}, "expected a host"),
         ({"url": "http://a/?b=1"}, "an address alone"),
         ({"url": "grpc://a:1/b"}, "an address alone"),
@@ -27,6 +29,9 @@ from serving.client.endpoint import parse_endpoint
         ({"version": -1}, "nonnegative"),
         ({"label": ""}, "label"),
         ({"timeout": 0}, "positive number of seconds"),
+        ({"timeout": float("inf")}, r"at most 2147483 \(24 days\), received inf"),
+        ({"timeout": float("nan")}, "positive number of seconds"),
+        ({"timeout": 1e10}, r"received 10000000000\.0"),  # an OverflowError, or late at once
         ({"retries": -1}, "nonnegative"),
         ({"token": "a\r\nb: c"}, "one line of ASCII"),
         ({"headers": {"a": "b\nc"}}, "'a': expected one line of ASCII"),

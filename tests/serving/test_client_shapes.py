@@ -12,6 +12,7 @@ from client_servers import SIGNATURES, Model, rest_server
 
 from serving.client import connect
 from serving.client.signatures import Signature, TensorSpec
+from serving.codes import NUMPY_DTYPES
 
 
 @pytest.fixture
@@ -61,6 +62,28 @@ def test_no_rows_are_answered_from_the_signature(client, model):
     assert client.regress(np.zeros((0, 4))).dtype == client.regress([]).dtype == np.float32
     assert client.regress(np.zeros((0, 4))).shape == client.regress([]).shape == (0,)
     assert [call for call, *_ in model.requests] == ["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("value", "received"),
+    [
+        ([None], r"None \(NoneType\), entry 0"),
+        ([1j], "complex128"),
+        (np.array(["2026-01-01"], "datetime64[D]"), r"datetime64\[D\]"),
+    ],
+)
+def test_what_no_request_holds_is_refused_under_another_name_too(client, model, value, received):
+    """Over REST such values ended in a TypeError, or went on as null."""
+    with pytest.raises(ValueError, match=f"'y': .*{received}; the signature has no such input"):
+        client.predict({"inputs": np.ones((1, 4)), "y": value})
+    assert not model.calls("predict")
+
+
+@pytest.mark.parametrize("value", [[1.5], ["a"], np.array([b"a"]), [True]])
+def test_other_names_are_sent_since_the_server_judges_them(value):
+    sent = Signature({"x": TensorSpec("float32", (None,))}, {}, "").arrays({"y": value})["y"]
+    assert sent.tolist() == [v.encode() if isinstance(v, str) else v for v in value]
+    assert sent.dtype.name in NUMPY_DTYPES.values()
 
 
 def test_some_rows_beside_none_are_refused(client, model):

@@ -212,6 +212,16 @@ def test_a_port_in_use_is_told_before_anything_starts(models, fake, tmp_path):
     assert not (tmp_path / "record.json").exists()
 
 
+def test_the_binary_needs_the_port_on_every_address(models, fake, tmp_path):
+    """It listens on all of them, whatever --host says."""
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"port {port}: .* on 0\.0\.0\.0 .*--rest-port"):
+            with launch.started(launch.find_program(), settings_of(models, rest_port=port)):
+                pass
+    assert not (tmp_path / "record.json").exists()
+
+
 def config_folder(arguments):
     (mount,) = (a for a in arguments if a.endswith(",target=/config,readonly"))
     return Path(mount.removeprefix("type=bind,source=").removesuffix(",target=/config,readonly"))

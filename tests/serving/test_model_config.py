@@ -164,7 +164,7 @@ def test_batching_and_monitoring():
     )
     with pytest.raises(ValueError, match="max_batch_size: expected at least 1, received 0"):
         Batching(max_batch_size=0)
-    with pytest.raises(ValueError, match=r"max_request_size: expected at least .* \(128\)"):
+    with pytest.raises(ValueError, match=r"max_request_size: .* \(128\), received 100; give"):
         Batching(max_request_size=100)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from asym_keras.runs import load_run
 from serving.card import verify
 from serving.client import connect
 from serving.exporting import nested as nested_export
+from serving.exporting import nested_packaging
 from serving.exporting.exports import export_model
 from serving.exporting.nested_packaging import package_nested
 from trainers import nested as nested_trainer
@@ -66,6 +68,31 @@ def card_of(kind, model, **changes):
 
 def agree(got, expected):
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_weights_are_rounded_to_the_nearest_of_float16():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=10_000) * 10.0 ** rng.uniform(-9, 4, 10_000)
+    kept = {"large": np.float32([1.1, 7e4]), "double": np.float64([0.1])}
+    weights = {"some": keras.Variable(values.astype("float32"))}
+    weights |= {name: keras.Variable(array, dtype=array.dtype) for name, array in kept.items()}
+    nested_packaging._round(types.SimpleNamespace(weights=weights.values()))
+    got, exact = weights["some"].numpy(), values.astype("float32")
+    np.testing.assert_array_equal(got, got.astype("float16"))
+    error = np.abs(got - exact)
+    assert (error <= np.maximum(np.abs(exact) / 2048, 3e-8)).all()
+    assert (error[np.abs(exact) < 6e-5] <= 3e-8).all()
+    assert error.max() > 0
+    for name, array in kept.items():
+        np.testing.assert_array_equal(weights[name].numpy(), array)
+
+
+def test_more_weights_than_a_file_holds_are_refused(tmp_path, monkeypatch):
+    model, _ = nested_model("pixels")
+    monkeypatch.setattr("serving.exporting.network.MAX_BYTES", 400)
+    with pytest.raises(ValueError, match=r"constants\. Train a narrower network"):
+        export_model(model, card_of("pixels", model), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", some_slow(["pixels"], ["cnn", "none"]))

@@ -131,6 +131,26 @@ def test_more_weights_than_a_file_holds_are_refused(monkeypatch):
         as_network(case("image")[0])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "half", "size"),
+    [
+        ("float64", False, 8 * (200 + 10)),
+        ("float64", True, 2 * 200 + 8 * 10),
+        ("float32", False, 4 * (200 + 10)),
+        ("float32", True, 2 * 200 + 4 * 10),
+        ("float16", False, 2 * (200 + 10)),
+    ],
+)
+def test_weights_that_are_not_folded_count_as_they_are_stored(dtype, half, size, monkeypatch):
+    inputs = keras.Input((20,), dtype=dtype)
+    model = keras.Model(inputs, keras.layers.Dense(10, dtype=dtype)(inputs))
+    monkeypatch.setattr("serving.exporting.network.MAX_BYTES", size)
+    assert as_network(model, half=half).chain is None
+    monkeypatch.setattr("serving.exporting.network.MAX_BYTES", size - 1)
+    with pytest.raises(ValueError, match="Keep fewer nodes"):
+        as_network(model, half=half)
+
+
 @pytest.mark.parametrize("name", some_slow([*CASES][::2], [*CASES][1::2]))
 def test_float16_weights_answer_nearly_the_same(name, tmp_path):
     model, reference, card, x = case(name)

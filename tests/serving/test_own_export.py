@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import keras
@@ -15,6 +16,7 @@ import serving
 from serving import export
 from serving.card import verify
 from serving.exporting.check import Served
+from serving.exporting.interface import interface_of
 from serving.versions import WARMUP_FILE
 
 layers = keras.layers
@@ -98,6 +100,33 @@ def test_python_refuses_them_too(model, tmp_path):
     with pytest.raises(ValueError, match=message):
         serving.export_model(make(), "bad", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["--half", "--refit"])
+def test_flags_that_replace_a_card_are_named(flag, tmp_path, capsys):
+    file = tmp_path / "my.keras"
+    file.with_suffix(".json").write_text("{}")
+    with pytest.raises(SystemExit):
+        export.main([str(file), flag, "--labels", "l.txt", "--task", "classify"])
+    own = "--labels, --task in place of its card. Leave one out."
+    assert f"{flag}: expected a run or a packaged model, received {file} with {own}" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("kind", ["layer", "dict"])
+def test_a_name_that_no_signature_has_is_told_once(kind, caplog):
+    inputs = keras.Input((2,), name="x-y")
+    made = layers.Dense(1, name="a-b")(inputs)
+    model = keras.Model(inputs, made if kind == "layer" else {"a-b": made})
+    with caplog.at_level(logging.INFO, "serving.export"):
+        for _ in range(2):  # of two exports each tells it
+            interface = interface_of(model)
+            for _ in range(3):
+                assert [*interface.answer({"x_y": tf.zeros((1, 2))})] == ["a_b"]
+    told = ["input 'x-y' is called x_y in the signature"]
+    told += ["output 'a-b' is called a_b in the signature"]
+    assert caplog.messages == 2 * told
 
 
 def test_what_is_no_keras_file_is_named(tmp_path, capsys):

@@ -260,6 +260,9 @@ def test_save_is_whole_or_not_at_all(made, tmp_path, monkeypatch):
     assert path.read_bytes() == before
     assert sorted(p.name for p in path.parent.iterdir()) == ["m.json", "m.keras"]
     packaged.save(tmp_path / "new", overwrite=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"received a file.*choose another --to"):
+        packaged.save(tmp_path / "file")
 
 
 def test_command_line(made, tmp_path, capsys):

@@ -166,6 +166,17 @@ def test_a_damaged_newest_version_at_the_start(log, base):
     assert [state for _, state, _ in store.states("m")] == ["END", "AVAILABLE"]
 
 
+def test_what_serves_beside_a_damaged_version_is_told(log, base, caplog):
+    put(base, 1)
+    put(base, 2, "bad")
+    store = store_of(base)
+    told = "m version {} can't be loaded (serving on: {}): damaged"
+    assert caplog.messages == [told.format(2, "no other version")]
+    put(base, 3, "bad")
+    store.poll()
+    assert caplog.messages[1:] == [told.format(3, "1")]
+
+
 def test_a_removed_version_serves_on_until_a_good_one_is_there(log, base):
     put(base, 1)
     store = store_of(base)

@@ -158,7 +158,21 @@ def test_batching_warns_of_what_it_merges(models, fake):
         (["--rest-port", "70000"], "expected a port from 0 to 65535"),
         (["--threads", "0"], "--threads: expected a number above 0, received 0"),
         (["--poll-seconds", "-1"], "--poll-seconds: expected a number from 0 on"),
+        (["--poll-seconds", "nan"], "--poll-seconds: expected a number from 0 on"),
+        (["--poll-seconds", "inf"], "--poll-seconds: expected at most 2147483 seconds"),
+        (["--timeout", "inf", "--preview"], "--timeout: expected at most 2147483 seconds"),
+        (["--timeout", "1e10"], "--timeout: expected at most 2147483 seconds"),
+        (["--start-timeout", "nan"], "--start-timeout: expected a number above 0"),
         (["--max-batch-size", "128"], "--max-batch-size: expected --batching beside it"),
+        (
+            ["--batching", "--max-batch-size", "100000"],
+            "--max-batch-size: expected 1 to 65536 rows, the most of one request, received 100000",
+        ),
+        (["--batching", "--max-batch-size", "0"], "--max-batch-size: expected 1 to 65536 rows"),
+        (
+            ["--batching", "--batch-timeout-micros", "-1"],
+            "--batch-timeout-micros: expected a number from 0 on, received -1",
+        ),
         (["--batch-timeout-micros", "0"], "--batch-timeout-micros: expected --batching beside it"),
     ],
 )
@@ -191,6 +205,18 @@ def test_flags_that_were_not_given_have_their_defaults(models):
         flags = serve._parse(["--models", str(models), *more])
         assert (flags.max_batch_size, flags.timeout_micros) == (128, 0)
         assert (flags.load_retries, flags.start_seconds) == (0, 120.0)
+
+
+def test_the_longest_times_pass(models, tmp_path):
+    """The model server holds milliseconds in 32 bits. For the models one may wait for ever."""
+    times = ["--timeout", "2147483", "--poll-seconds", "2147483", "--start-timeout", "inf"]
+    flags = serve._parse(["--models", str(models), *times])
+    settings = launch.Settings(**commands.fields_of(launch.Settings, flags))
+    command, _ = launch._command(launch.Program("server"), settings, tmp_path)
+    assert settings.start_seconds == float("inf")
+    assert "--rest_api_timeout_in_ms=2147483000" in command
+    assert "--file_system_poll_wait_seconds=2147483" in command
+    assert 1000 * commands.LONGEST_SECONDS <= 2**31 - 1
 
 
 @pytest.mark.parametrize("flag", ["--rest-port", "--grpc-port"])

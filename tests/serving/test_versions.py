@@ -145,11 +145,23 @@ def test_full_disk_is_told_and_leaves_nothing(step, tmp_path, monkeypatch):
     assert names(tmp_path) == ["1"]
 
 
-def test_folder_that_is_a_file_is_told(tmp_path):
-    (tmp_path / "m").touch()
-    with pytest.raises(OSError, match=r"could not write a version of m|exists") as caught:
-        write(tmp_path / "m")
-    assert caught.value.errno in (errno.ENOTDIR, errno.EEXIST)
+@pytest.mark.parametrize("what", ["a file", "a link to nothing"])
+@pytest.mark.parametrize("version", [None, 3])
+def test_what_is_in_the_way_of_a_folder_is_told(what, version, tmp_path):
+    """It is no FileExistsError, which says that the version exists."""
+    path = tmp_path / "m"
+    path.touch() if what == "a file" else path.symlink_to(tmp_path / "none")
+    told = f"expected a folder, or nothing yet, received {what}.* --name or --to: '{path}'"
+    with pytest.raises(NotADirectoryError, match=told):
+        write(path, version=version)
+    assert names(tmp_path) == ["m"]
+
+
+def test_a_folder_of_models_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "models").touch()
+    told = "could not write a version of m .*choose another --to"
+    with pytest.raises(NotADirectoryError, match=told):
+        write(tmp_path / "models" / "m")
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o755), (0o077, 0o700)])
