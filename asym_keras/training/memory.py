@@ -12,7 +12,7 @@ from asym_keras.evaluator import TILE_BYTES
 PROCESS_BYTES = 850 * 10**6
 # Measured at widths 20,000 to 100,000 (docs/long_widths.md): arrays as large as the weights, and
 # activations by `evaluator.TILE_BYTES`. What TensorFlow's allocator leaves unused is counted in.
-WEIGHT_COPIES = {"flow": 15.5, "descent": 7.0}
+WEIGHT_COPIES = {"flow": 20.0, "descent": 7.0}
 TILE_SHARE = 1.2
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 
 import numpy as np
+
+from trainers.common import environment
 
 PARTS = ("flow", "descent", "pruning")
 FLOW_TIME = 20.0  # some steps by each of the flow's methods
@@ -45,12 +45,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     measure = _pruning if arguments.part == "pruning" else _training
     result = measure(model, x, y, data, arguments)
     print(json.dumps({**vars(arguments), **result, "held": held.nbytes}))
-
-
-def peak() -> int:
-    """Peak resident memory of this process so far, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _training(model, x, y, data, arguments) -> dict:
@@ -86,7 +80,7 @@ def _training(model, x, y, data, arguments) -> dict:
             checkpoint=folder,
             progress=False,
         )
-    result = {"peak": peak(), "gradients": history[-1]["gradients"]}
+    result = {"peak": environment.peak_bytes(), "gradients": history[-1]["gradients"]}
     run = GradientDescent().start(Objective(model, x, y))
     return {**result, "seconds": run.estimate(1.0)[1]}
 
@@ -96,7 +90,7 @@ def _pruning(model, x, y, data, arguments) -> dict:
 
     began = time.perf_counter()
     pruning_curve(model, x, y, data.x_test, data.y_test)
-    return {"peak": peak(), "seconds": time.perf_counter() - began}
+    return {"peak": environment.peak_bytes(), "seconds": time.perf_counter() - began}
 
 
 def _repeated(array: np.ndarray, examples: int) -> np.ndarray:

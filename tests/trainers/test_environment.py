@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import types
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -80,3 +82,10 @@ def test_git_revision_is_that_of_the_checkout_or_none(monkeypatch, tmp_path):
     installed = tmp_path / "site-packages" / "trainers" / "common" / "environment.py"
     monkeypatch.setattr(environment, "__file__", str(installed))
     assert environment.versions()["git_revision"] is None
+
+
+def test_peak_memory_of_a_child_is_its_own():
+    held = np.ones(2**25)  # 256 MiB of this process
+    code = "from trainers.common import environment; print(environment.peak_bytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < held.nbytes < environment.peak_bytes()

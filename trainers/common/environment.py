@@ -77,9 +77,20 @@ def _git_revision() -> str | None:
 
 def peak_memory() -> float | None:
     """The peak resident memory of this process in GB; None where the system does not tell."""
+    peak = peak_bytes()
+    return None if peak is None else round(peak / 1e9, 3)
+
+
+def peak_bytes() -> int | None:
+    """The peak resident memory of this process in bytes; None where the system does not tell."""
+    # On Linux `ru_maxrss` of a child begins at what its parent held.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM"):
+                return 1024 * int(line.split()[1])
     try:
         import resource
     except ImportError:
         return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
