@@ -31,7 +31,7 @@ KEPT = (20, 50, 100, 200)
 PAIRS = ((1.0, 0.4), (0.2, 0.5), (0.0, 0.4), (0.0, 0.6))
 # Adam's first rates that are tried for each network. The layer divides by sqrt(d), so its weights
 # are larger and move farther.
-RATES = {"asymmetrical": (0.03, 0.1, 0.3, 1.0), "dense": (0.001, 0.003, 0.01, 0.03)}
+RATES = {"asymmetrical": (0.03, 0.1, 0.3, 1.0, 3.0), "dense": (0.001, 0.003, 0.01, 0.03)}
 TUNED_ON = 0.1  # share of the training images on which a rate is judged
 BATCH = 128
 
