@@ -99,7 +99,7 @@ def package_nested(
         "kept": widths[-1],
         "refit": False,
         "widths": widths,
-        "anytime": run.metrics.get("anytime"),
+        "anytime": _sure(run.metrics.get("anytime"), network, data),
         "metrics": {
             "full": numbers[widths[-1]],
             "widths": {str(width): found for width, found in numbers.items()},
@@ -119,6 +119,21 @@ def _round(model: keras.Model) -> None:
             rounded = values.astype("float16").astype(values.dtype)
         if values.dtype == np.float32 and np.isfinite(rounded).all():
             variable.assign(rounded)
+
+
+def _sure(chosen: dict[str, float] | None, network: Any, data: Dataset) -> dict | None:
+    """What the run's threshold does to the test rows, by the rounded network."""
+    from asym_keras.staged import anytime
+
+    if chosen is None:
+        return None
+    quick = anytime(network, chosen["threshold"], from_logits=True)
+    found = quick.evaluate(data.x_test, data.labels_test)
+    return {
+        "threshold": chosen["threshold"],
+        "test_accuracy": found["accuracy"],
+        "mean_width": found["mean_width"],
+    }
 
 
 def _measured(model: Any, data: Dataset, widths: list[int]) -> dict[int, dict[str, float]]:

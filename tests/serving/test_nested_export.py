@@ -260,7 +260,10 @@ def test_run_becomes_a_preset_with_every_width(run, tmp_path, monkeypatch):
         assert card["metrics"]["widths"][str(width)]["test_accuracy"] == pytest.approx(
             float(np.mean(answers == data["y_test"]))
         )
-    whole = np.asarray(ak.from_preset("three_nested")(x))
+    many, sure = ak.from_preset("three_nested"), card["anytime"]
+    found = ak.anytime(many, sure["threshold"], from_logits=True).evaluate(x, data["y_test"])
+    assert (sure["test_accuracy"], sure["mean_width"]) == (found["accuracy"], found["mean_width"])
+    whole = np.asarray(many(x))
     agree(np.asarray(ak.from_preset("three_nested", width=5)(x)), whole[:, 1])
     weights = ak.from_preset("three_nested").get_weights()
     assert all((w == w.astype("float16").astype(w.dtype)).all() for w in weights)
