@@ -9,12 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from asym_keras.graphs import graph_of, input_structure, is_graph, steps_of
+from asym_keras.graphs import graph_of, input_structure, is_graph
 from asym_keras.inputs import as_inputs, take
 from asym_keras.nesting.model import find_readout
 from asym_keras.nesting.readout import NestedReadout
 from asym_keras.nesting.sure import FirstSure, sureness
-from asym_keras.pruning.prefixes import prune_prefix, trunk_tensor
+from asym_keras.pruning.prefixes import backwards, prune_prefix, trunk_tensor
 
 __all__ = ["Anytime", "anytime"]
 
@@ -233,22 +233,19 @@ def _chosen(
 
 def _ends_in_logits(model: keras.Model, readout: NestedReadout) -> bool:
     """Whether the model is linear after the readout's sums; False: softmax or sigmoid follows."""
-    functions = [readout.activation]
-    graphs = [model, *(s.operation for s in steps_of(model) if is_graph(s.operation))]
-    steps = [step for graph in graphs for step in steps_of(graph)]
-    tensor = graph_of(model).outputs[0]
-    while True:
-        made = next((s for s in steps if any(t is tensor for t in s.outputs)), None)
-        if made is None or made.operation is readout or is_graph(made.operation):
+    functions: list = []
+    for operation, _ in backwards(model, graph_of(model).outputs[0]):
+        if operation is readout:
+            functions.append(readout.activation)
             break
-        operation = made.operation
-        if type(operation) is keras.layers.Softmax:
+        if type(operation) is keras.layers.Softmax and operation.axis == -1:
             functions.append(keras.activations.softmax)
         elif type(operation) is keras.layers.Activation:
             functions.append(operation.activation)
         elif type(operation) is not keras.layers.Dropout:
             functions.append(operation)
-        tensor = made.inputs[0]
+    else:
+        functions.append("calls that do not lead to it once")
     others = [f for f in functions if f is not keras.activations.linear]
     if not others:
         return True

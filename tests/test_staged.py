@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from crossed import some_drills, some_slow
 
-from asym_keras import anytime, nested
+from asym_keras import NestedReadout, anytime, nested
 from asym_keras.nesting import FirstSure, find_readout
 
 layers = keras.layers
@@ -80,6 +80,31 @@ def test_each_example_gets_the_first_width_that_is_sure(case, tmp_path):
         whole = model.predict(x, verbose=0)
         np.testing.assert_array_equal(whole["width"], widths)
         np.testing.assert_allclose(whole["outputs"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_probabilities_of_inner_models_are_no_logits():
+    def stacked(*stack):
+        return keras.Sequential([keras.Input((6,)), *stack])
+
+    def inner():
+        return stacked(layers.Dense(12, "relu"), layers.Dense(3), layers.Softmax())
+
+    for make in (lambda: stacked(inner()), lambda: stacked(stacked(inner()))):
+        many = nested(models.build(make), WIDTHS)
+        x = models.examples(many, 30)
+        p = many.predict(x, verbose=0)
+        np.testing.assert_allclose(p.sum(axis=-1), 1.0, rtol=1e-5)
+        threshold = float(np.median(p.max(axis=-1)))
+        quick = anytime(many, threshold)
+        assert not quick.from_logits
+        np.testing.assert_array_equal(quick.predict(x)[1], first_sure(p, threshold, p)[1])
+
+
+def test_calls_that_never_come_to_the_readout_are_refused():
+    again = keras.Sequential([keras.Input((3, 3)), layers.Activation("linear")])
+    stack = [keras.Input((12,)), NestedReadout(3, WIDTHS), again, again]
+    with pytest.raises(ValueError, match="calls that do not lead to it once.*from_logits="):
+        anytime(keras.Sequential(stack), 0.5)
 
 
 def test_what_widths_share_is_computed_once():
