@@ -12,6 +12,7 @@ from crossed import some_drills, some_slow
 
 from asym_keras import NestedReadout, anytime, nested
 from asym_keras.nesting import FirstSure, find_readout
+from asym_keras.nesting.sure import sureness
 
 layers = keras.layers
 WIDTHS = (2, 5, 12)
@@ -103,7 +104,7 @@ def test_probabilities_of_inner_models_are_no_logits():
 def test_calls_that_never_come_to_the_readout_are_refused():
     again = keras.Sequential([keras.Input((3, 3)), layers.Activation("linear")])
     stack = [keras.Input((12,)), NestedReadout(3, WIDTHS), again, again]
-    with pytest.raises(ValueError, match="calls that do not lead to it once.*from_logits="):
+    with pytest.raises(ValueError, match=r"calls that do not lead to it once.*from_logits="):
         anytime(keras.Sequential(stack), 0.5)
 
 
@@ -193,6 +194,22 @@ def test_models_that_tell_no_probabilities_are_refused():
     with pytest.raises(ValueError, match=r"ends in logits or in their softmax.*from_logits="):
         anytime(other, 0.5)
     assert anytime(other, 0.5, from_logits=True).from_logits
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_probabilities_of_16_bit_logits_are_of_32(dtype):
+    """Probabilities of .9998 and .9999 are both 1 in 16 bits."""
+    logits = np.array([[[8.75, 0.0]], [[9.0, 0.0]], [[-6.25, 0.0]]])
+    expected = softmax(logits).max(axis=-1)
+    assert len(np.unique(expected.astype(dtype))) < 3
+    for outputs in (logits, logits[..., :1]):  # of two classes, or of one logit
+        tensor = keras.ops.cast(outputs, dtype)
+        for given in (tensor, keras.ops.convert_to_numpy(tensor)):
+            sure = sureness(given, True)
+            assert keras.backend.standardize_dtype(sure.dtype) == "float32"
+            np.testing.assert_allclose(sure, expected, rtol=1e-6)
+    sure = sureness(keras.ops.cast(logits, "float64"), True)
+    np.testing.assert_allclose(sure, expected, rtol=1e-14)
 
 
 def test_choosing_layer_comes_back_from_its_config():

@@ -60,7 +60,11 @@ class FirstSure(keras.layers.Layer):
 
 
 def sureness(outputs: Any, from_logits: bool) -> Any:
-    """The largest probability of outputs (..., K): (...). For a single output, p or 1 - p."""
+    """The largest probability of outputs (..., K): (...). For a single output, p or 1 - p.
+
+    In float32 at least: all from .9998 on would be 1 in float16, all from .998 on in bfloat16.
+    """
+    outputs = ops.cast(outputs, keras.backend.result_type(outputs.dtype, "float32"))
     if outputs.shape[-1] == 1:
         p = ops.sigmoid(outputs) if from_logits else outputs
         return ops.squeeze(ops.maximum(p, 1.0 - p), -1)
