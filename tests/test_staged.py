@@ -212,6 +212,31 @@ def test_probabilities_of_16_bit_logits_are_of_32(dtype):
     np.testing.assert_allclose(sure, expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("policy", "dtype"), [("mixed_float16", "float32"), ("float32", "float64")]
+)
+def test_one_model_has_the_outputs_and_no_other_dtype_policy(policy, dtype, tmp_path):
+    """The policy of the program, in which the choosing layer is made and loaded, says nothing."""
+    stack = [layers.Dense(12, "relu", dtype=dtype), layers.Dense(3, dtype=dtype)]
+    many = nested(keras.Sequential([keras.Input((6,), dtype=dtype), *stack]), WIDTHS)
+    x = models.examples(many, 30)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        quick = anytime(many, 0.6)
+        quick.as_model().save(tmp_path / "one.keras")
+        one = keras.saving.load_model(tmp_path / "one.keras")
+        logits = many.predict(x, verbose=0)
+        expected = first_sure(logits, 0.6, softmax(logits))
+        for model in (quick.as_model(), one):
+            found = model.predict(x, verbose=0)
+            assert found["outputs"].dtype == model.output["outputs"].dtype == dtype
+            np.testing.assert_allclose(found["outputs"], expected[0], rtol=1e-6)
+            np.testing.assert_array_equal(found["width"], expected[1])
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def test_choosing_layer_comes_back_from_its_config():
     layer = FirstSure(WIDTHS, 0.25, from_logits=False)
     back = FirstSure.from_config(layer.get_config())

@@ -31,7 +31,7 @@ class FirstSure(keras.layers.Layer):
     def __init__(
         self, widths: Sequence[int], threshold: float, *, from_logits: bool = True, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the outputs that it chooses are the model's
         self.widths = check_widths(widths, "FirstSure")
         self.threshold, self.from_logits = float(threshold), bool(from_logits)
 
