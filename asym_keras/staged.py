@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from asym_keras.copies import copy_model
 from asym_keras.graphs import graph_of, input_structure, is_graph
 from asym_keras.inputs import as_inputs, take
 from asym_keras.nesting.model import find_readout
@@ -25,8 +26,10 @@ CANDIDATES = 1000  # thresholds that are tried on held-out examples
 class Anytime:
     """A nested classifier that takes as many nodes for an example as it needs: see `anytime`.
 
+    Its weights are its own: training the model that it was made of does not change it.
+
     Attributes:
-        model: the nested model.
+        model: a copy of the nested model.
         widths: of its networks.
         threshold: the least probability that is sure enough.
         from_logits: whether its outputs are logits.
@@ -89,12 +92,11 @@ class Anytime:
         """One `keras.Model`, with outputs `outputs` and `width`, to be saved or exported.
 
         It computes all widths and then chooses. Use it where a single graph is needed, such as on a
-        server.
+        server. Its weights are its own.
         """
+        own = copy_model(self.model, compiled=False)
         sure = FirstSure(self.widths, self.threshold, from_logits=self.from_logits, name="anytime")
-        return keras.Model(
-            input_structure(self.model), sure(self.model.outputs[0]), name=self.model.name
-        )
+        return keras.Model(input_structure(own), sure(own.outputs[0]), name=own.name)
 
 
 def anytime(
@@ -121,7 +123,7 @@ def anytime(
             means logits.
 
     Returns:
-        An `Anytime`.
+        An `Anytime`, with weights of its own. After more training, make another.
 
     Raises:
         ValueError: A model that is not nested, or whose end is unknown; not one of threshold,
@@ -162,8 +164,9 @@ def anytime(
         threshold = _chosen(model, readout, held_out, accuracy, mean_width, from_logits)
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"anytime: expected threshold in [0, 1], received {threshold!r}.")
-    trunk, heads = stages(model)
-    return Anytime(model, readout.widths, float(threshold), from_logits, trunk, heads)
+    own = copy_model(model, compiled=False)
+    trunk, heads = stages(own)
+    return Anytime(own, readout.widths, float(threshold), from_logits, trunk, heads)
 
 
 def stages(model: keras.Model) -> tuple[keras.Model | None, tuple[keras.Model, ...]]:

@@ -119,6 +119,23 @@ def test_what_widths_share_is_computed_once():
     assert anytime(nested(models.build(models.mlp), WIDTHS), 0.5).trunk is None
 
 
+def test_it_stays_as_it_was_when_the_model_changes():
+    """No half of it goes with the model: what all widths share would be new, the heads old."""
+    stack = layers.Dense(10, "relu"), layers.Dense(12, "relu"), layers.Dense(3)
+    many = nested(models.build(lambda: keras.Sequential([keras.Input((6,)), *stack])), WIDTHS)
+    x = models.examples(many, 30)
+    quick = anytime(many, 0.6)
+    one = quick.as_model()
+    expected, widths = quick.predict(x)
+    assert quick.trunk is not None
+    for other in (many, quick.as_model()):
+        other.set_weights([0.5 * w for w in other.get_weights()])
+        np.testing.assert_array_equal(quick.predict(x)[0], expected)
+        for model in (one, quick.as_model()):
+            np.testing.assert_array_equal(model.predict(x, verbose=0)["width"], widths)
+    assert np.abs(anytime(many, 0.6).predict(x)[0] - expected).max() > 0.1
+
+
 @functools.cache
 def labelled():
     """A nested model, examples, their labels, and its outputs."""
