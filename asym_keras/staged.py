@@ -19,8 +19,6 @@ from asym_keras.pruning.prefixes import backwards, prune_prefix, trunk_tensor
 
 __all__ = ["Anytime", "anytime"]
 
-CANDIDATES = 1000  # thresholds that are tried on held-out examples
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Anytime:
@@ -115,7 +113,8 @@ def anytime(
         threshold: the least probability that is sure enough, in [0, 1]. None: it is chosen on
             `held_out`, by `accuracy` or `mean_width`.
         held_out: `(x, y)`, examples that the model was not trained on, and their labels (n,) or
-            one-hot targets.
+            one-hot targets. They are judged by `model.predict`. Of thresholds that do the same to
+            all of them the middle one is taken.
         accuracy: the accuracy wanted on them; the threshold is the smallest that has it, so that
             the fewest nodes are used.
         mean_width: the mean width wanted on them; the threshold is the largest that needs no more.
@@ -209,20 +208,8 @@ def _chosen(
         keras.tree.map_structure(ops.convert_to_numpy, as_inputs(model, x)), verbose=0
     )
     right = _right(outputs, _labels(y, outputs.shape[-1])[:, None], from_logits)
-    sure = ops.convert_to_numpy(sureness(outputs, from_logits)).astype("float64")
-    grid = np.zeros(1)
-    if len(readout.widths) > 1:
-        # The last width answers what no other is sure of. With a threshold above all that the
-        # others reach, it answers everything.
-        seen = np.unique(np.quantile(sure[:, :-1], np.linspace(0.0, 1.0, CANDIDATES)))
-        grid = np.concatenate([grid, seen, [min(np.nextafter(seen[-1], 2.0), 1.0)]])
-    rows, widths = np.arange(len(sure)), np.array(readout.widths)
-    sure[:, -1] = np.inf
-    table = []
-    for value in grid:
-        index = np.argmax(sure >= value, axis=1)
-        table.append((right[rows, index].mean(), widths[index].mean()))
-    accuracies, means = np.array(table).T
+    sure = ops.convert_to_numpy(sureness(outputs, from_logits))
+    grid, accuracies, means = _choices(right, sure, np.array(readout.widths))
     fits = accuracies >= accuracy if accuracy is not None else means <= mean_width
     if not fits.any():
         best = (
@@ -232,6 +219,37 @@ def _chosen(
         raise ValueError(f"anytime: received {asked}, but on the held-out examples it is {best}.")
     places = np.flatnonzero(fits)
     return float(grid[places[0] if accuracy is not None else places[-1]])
+
+
+def _choices(right: np.ndarray, sure: np.ndarray, widths: np.ndarray) -> tuple:
+    """Thresholds, increasing, one for each choice of widths that there is for the examples.
+
+    As a threshold rises past what an example has reached at one width, the next one answers it.
+    Between two such steps all thresholds do the same. Of them the middle one is taken, in the dtype
+    of `sure`, in which it will be compared, so that no rounding makes another choice.
+
+    Args:
+        right: (n, P), whether the answer of each width is right.
+        sure: (n, P), its probability.
+        widths: (P,).
+
+    Returns:
+        Thresholds, their accuracies and their mean widths, (T,) each.
+    """
+    sure = np.clip(np.nan_to_num(sure, nan=0.0), 0.0, 1.0)  # no width is sure of NaN
+    reached = np.maximum.accumulate(sure[:, :-1], axis=1)
+    values, places = np.unique(reached, return_inverse=True)
+
+    def mean(of: np.ndarray) -> np.ndarray:
+        steps = np.bincount(places.reshape(-1), np.diff(of).reshape(-1), len(values))
+        return np.cumsum([of[:, 0].sum(), *steps]) / len(of)
+
+    edges = np.concatenate([[0], values, [1]], dtype=sure.dtype)
+    below, above = edges[:-1], edges[1:]  # a threshold is above the one, at most the other
+    middle = np.maximum(below / 2 + above / 2, np.nextafter(below, above))
+    middle[-1], middle[0] = 1.0, 0.0
+    table = middle, mean(right.astype(int)), mean(np.broadcast_to(widths, right.shape))
+    return tuple(column[below < above] for column in table)
 
 
 def _ends_in_logits(model: keras.Model, readout: NestedReadout) -> bool:

@@ -13,6 +13,7 @@ from crossed import some_drills, some_slow
 from asym_keras import NestedReadout, anytime, nested
 from asym_keras.nesting import FirstSure, find_readout
 from asym_keras.nesting.sure import sureness
+from asym_keras.staged import _choices
 
 layers = keras.layers
 WIDTHS = (2, 5, 12)
@@ -178,8 +179,46 @@ def test_threshold_for_a_mean_width_needs_no_more(wanted):
     many, x, y, _ = labelled()
     quick = anytime(many, held_out=(x, y), mean_width=wanted)
     assert risks(quick.threshold - ROUNDING)[1] <= wanted
-    if wanted < WIDTHS[-1]:
+    if WIDTHS[0] < wanted < WIDTHS[-1]:
         assert risks(min(quick.threshold + 0.01, 1.0))[1] > wanted
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_float16", "mixed_bfloat16"])
+def test_rounding_does_not_undo_the_choice(dtype):
+    """All examples reach the same probability, .73, at width 1, which is wrong of half of them."""
+    readout = NestedReadout(2, (1, 2), use_bias=False, dtype=dtype)
+    many = keras.Sequential([keras.Input((2,)), readout])
+    readout.kernel.assign([[[0.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 5.0]]])
+    signs = np.resize([-1.0, 1.0], 40)
+    x, y = np.stack([np.ones(40), signs], axis=1), (signs > 0).astype(int)
+    for wanted, width in ((0.5, 1), (1.0, 2)):
+        quick = anytime(many, held_out=(x, y), accuracy=wanted)
+        found = quick.evaluate(x, y)
+        assert (found["accuracy"], found["mean_width"]) == (wanted, width)
+        answers = quick.as_model().predict(x, verbose=0)
+        assert (answers["width"] == width).all()
+        assert (
+            anytime(many, held_out=(x, y), mean_width=width).evaluate(x, y)["mean_width"] == width
+        )
+
+
+def test_every_threshold_is_considered():
+    """Against each probability as the threshold, and one above them, with NaN and ties."""
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.4, 1.0, (300, 3)).astype("float32").round(3)
+    right, widths = rng.uniform(size=(300, 3)) < sure, np.array([2, 5, 12])
+    sure[0, 0], sure[1, :2] = np.nan, np.nan
+    grid, accuracies, means = _choices(right, sure, widths)
+    best = {}
+    for threshold in [*np.unique(sure[:, :2][sure[:, :2] > 0]), np.float32(1.0)]:
+        index = [next((p for p in (0, 1) if row[p] >= threshold), 2) for row in sure]
+        best[(right[range(300), index].mean(), widths[index].mean())] = threshold
+    assert grid.dtype == "float32"
+    assert (np.diff(grid) > 0).all()
+    assert list(zip(accuracies, means, strict=True)) == list(best)
+    for threshold, accuracy, mean in zip(grid, accuracies, means, strict=True):
+        index = [next((p for p in (0, 1) if row[p] >= threshold), 2) for row in sure]
+        assert (right[range(300), index].mean(), widths[index].mean()) == (accuracy, mean)
 
 
 @pytest.mark.parametrize(
