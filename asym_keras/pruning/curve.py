@@ -134,7 +134,7 @@ def pruning_curve(
         logits = by != "ridge" and ending.link == "linear"
         for name, part in parts.items():
             scores[f"{name}_refit"] = Scores(part, len(widths))
-            link = LINKS[by] if logits and not part.loss.takes_logits else None
+            link = LINKS[by if logits and not part.loss.takes_logits else "linear"]
             for width, rows, outputs in _refitted_outputs(ending, features[name], fits, link):
                 scores[f"{name}_refit"].add(skipped + width, rows, outputs)
     table: dict[str, list] = {"pruned": pruned, "kept": widths}
@@ -149,7 +149,7 @@ def pruning_curve(
 
 def _outputs(
     ending: Ending, tile: np.ndarray, kernel: np.ndarray, constants: np.ndarray, entries: list[int]
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Iterator[tuple[int, Any]]:
     """Yields index of a width and outputs (rows, K), float64, from features (rows, entries).
 
     Products are taken of the features between one width and the next, in the model's precision,
@@ -167,8 +167,8 @@ def _outputs(
 
 
 def _refitted_outputs(
-    ending: Ending, features: np.ndarray, fits: Any, link: Any = None
-) -> Iterator[tuple[int, slice, np.ndarray]]:
+    ending: Ending, features: np.ndarray, fits: Any, link: Any
+) -> Iterator[tuple[int, slice, Any]]:
     """Yields index of a width, slice of examples, and outputs by the refitted readouts.
 
     Logits are made probabilities by `link` for a loss that does not take them.
@@ -176,8 +176,7 @@ def _refitted_outputs(
     for rows, tile in row_tiles(features, features.shape[1]):
         for width, fit in enumerate(fits):
             sums = tile[:, : len(fit.kernel)] @ fit.kernel + fit.bias
-            outputs = ending.tail(sums)
-            yield width, rows, outputs if link is None else np.asarray(link(outputs))
+            yield width, rows, link(ending.tail(sums))
 
 
 def _check_pruned(pruned: Any, units: int) -> list[int]:

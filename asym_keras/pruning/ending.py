@@ -21,8 +21,9 @@ from asym_keras.pruning.logistic import refit_logits
 from asym_keras.pruning.refit import refit_readouts
 from asym_keras.targets import as_targets, one_hot
 
-# What becomes of the sums in the models whose readouts can be refitted.
-LINKS = {"linear": ops.copy, "softmax": ops.softmax, "sigmoid": ops.sigmoid}
+# What becomes of the sums in the models whose readouts can be refitted. From the very tensors that
+# softmax and sigmoid return Keras's cross-entropies go back to the logits, as in `evaluate`.
+LINKS = {"linear": keras.activations.linear, "softmax": ops.softmax, "sigmoid": ops.sigmoid}
 REGRESSIONS = ("auto", "ridge", "cross_entropy")
 
 
@@ -110,11 +111,10 @@ class Ending:
             features = inputs if self.dense else self.layer.features(inputs)
             yield rows, ops.convert_to_numpy(features)
 
-    def tail(self, sums: np.ndarray) -> np.ndarray:
-        """The model's outputs for the sums, float64; as it computes them from there on."""
-        plain = self.dense is None or self.dense.activation is keras.activations.linear
-        if plain and not self.steps:
-            return sums
+    def tail(self, sums: np.ndarray) -> Any:
+        """The model's outputs for the sums, float64; other links are computed as in the model."""
+        if self.link in LINKS:
+            return LINKS[self.link](ops.convert_to_tensor(sums))
         values = ops.convert_to_tensor(sums, self.reader.compute_dtype)
         return _tail(self.reader, self.steps, values)
 
