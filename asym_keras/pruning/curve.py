@@ -68,7 +68,7 @@ def pruning_curve(
             are refitted. `asym_keras.pruning.widest_refit` says how many nodes fit the memory.
         regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
             or `"auto"`: by what follows the sums, and where nothing does by `loss`, if that is a
-            cross-entropy of logits; ridge otherwise.
+            cross-entropy of logits, of each by itself where it is a binary one; ridge otherwise.
         penalty: of a refit by cross-entropy, as `refit_logits` takes it; `"auto"` chooses it.
         layer: name of the `AsymScaledDense`; None: it is the only one.
         seed: int, breaks ties in the importance.

@@ -123,7 +123,7 @@ class Ending:
 
         Args:
             asked: one of `REGRESSIONS`. `"auto"`: by what follows the sums; if nothing does, by
-                cross-entropy where that is the loss.
+                cross-entropy where that is the loss. A binary one takes sigmoids.
             outputs: int, K.
             loss: what the model was trained with; None: it is not known.
 
@@ -131,9 +131,10 @@ class Ending:
             ValueError: Nothing does, or something else than what was asked for.
         """
         link = self.link
-        by_loss = asked == "auto" and loss is not None and ExampleLoss(loss).takes_logits
+        known = None if loss is None else ExampleLoss(loss)
+        by_loss = asked == "auto" and known is not None and known.takes_logits
         if link == "linear" and (asked == "cross_entropy" or by_loss):
-            link = "sigmoid" if outputs == 1 else "softmax"
+            link = "sigmoid" if outputs == 1 else (known and known.link) or "softmax"
         if link == "other" or (link != "linear" and asked == "ridge"):
             fault = "another function" if link == "other" else f"the {link}"
             raise ValueError(

@@ -69,7 +69,8 @@ def prune(
             `Dense` after it, and layers without weights.
         regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
             or `"auto"`: by what follows the sums, and where nothing does by the loss that the model
-            is compiled with, if that is a cross-entropy of logits; ridge otherwise.
+            is compiled with, if that is a cross-entropy of logits, of each by itself where it is a
+            binary one; ridge otherwise.
         penalty: of a refit by cross-entropy, as `refit_logits` takes it; `"auto"` chooses it.
         x: examples for the rule `"output"`. None: those of `refit`.
         seed: int, breaks ties in the importance.
@@ -202,8 +203,8 @@ class _Fit:
         self._targets = self._ending.targets(self.x, y)
         self._layer = target
         [loss, *more] = keras.tree.flatten(compile_arguments(model).get("loss")) or [None]
-        known = None if more or not isinstance(loss, keras.losses.Loss) else loss
-        self._by = self._ending.regression(regression, self._targets.shape[1], known)
+        loss = None if more else loss
+        self._by = self._ending.regression(regression, self._targets.shape[1], loss)
         require_refit(self._ending, self._targets, keep, self._by)
 
     def new_readout(self) -> keras.layers.Dense | None:
