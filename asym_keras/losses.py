@@ -142,6 +142,11 @@ class ExampleLoss:
         return next((link for known, link in _LINKS if function is known), None)
 
     @property
+    def label_smoothing(self) -> float:
+        """Share of each target that a cross-entropy of Keras gives to all classes alike."""
+        return float(_option(self._given, "label_smoothing") or 0.0)
+
+    @property
     def identity(self):
         """JSON values that are equal for equal losses, in this process and in the next one.
 

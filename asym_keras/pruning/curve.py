@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from asym_keras.checks import is_whole
 from asym_keras.importance.rules import order_nodes
-from asym_keras.pruning.ending import LINKS, Ending, check_regression, find_ending, fit_readouts
+from asym_keras.pruning.ending import (
+    LINKS,
+    Ending,
+    check_regression,
+    find_ending,
+    fit_readouts,
+    smoothed,
+)
 from asym_keras.pruning.logistic import PENALTY
 from asym_keras.pruning.parts import Part, Scores
 from asym_keras.pruning.refit import row_tiles
@@ -69,6 +76,7 @@ def pruning_curve(
         regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
             or `"auto"`: by what follows the sums, and where nothing does by `loss`, if that is a
             cross-entropy of logits, of each by itself where it is a binary one; ridge otherwise.
+            Its label smoothing is that of the refit.
         penalty: of a refit by cross-entropy, as `refit_logits` takes it; `"auto"` chooses it.
         layer: name of the `AsymScaledDense`; None: it is the only one.
         seed: int, breaks ties in the importance.
@@ -111,6 +119,7 @@ def pruning_curve(
         targets = ending.targets(parts["train"].x, parts["train"].y)
         widest = next(iter(widths[skipped:]), 0)
         require_refit(ending, targets, widest, by, test=len(parts["test"].y))
+        targets = smoothed(targets, by, loss)
     order = order_nodes(model, ending.layer, importance, x=parts["train"].x, seed=seed)
     columns, counts = ending.arranged(order)
     entries = [counts[width] for width in widths]

@@ -221,6 +221,12 @@ def find_ending(model: keras.Model, layer: str | None = None, *, readout: bool =
     )
 
 
+def smoothed(targets: np.ndarray, by: str, loss: Any = None) -> np.ndarray:
+    """Targets (n, K) as `loss` takes them, if it smooths labels, for the cross-entropy `by`."""
+    share = 0.0 if loss is None or by == "ridge" else ExampleLoss(loss).label_smoothing
+    return (1.0 - share) * targets + share * (0.5 if by == "sigmoid" else 1.0 / targets.shape[1])
+
+
 def fit_readouts(
     features: Any, targets: np.ndarray, widths: Any, by: str, penalty: float | str
 ) -> list:

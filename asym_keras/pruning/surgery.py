@@ -20,7 +20,7 @@ from asym_keras.inputs import as_inputs, stateless_call
 from asym_keras.layers import AsymScaledDense
 from asym_keras.nesting.model import find_readout
 from asym_keras.pruning.cutting import changes_for, shapes_for
-from asym_keras.pruning.ending import Ending, check_regression, find_ending, fit_readouts
+from asym_keras.pruning.ending import Ending, check_regression, find_ending, fit_readouts, smoothed
 from asym_keras.pruning.logistic import PENALTY
 from asym_keras.pruning.prefixes import prune_prefix
 from asym_keras.pruning.refit_memory import require_refit
@@ -70,7 +70,7 @@ def prune(
         regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
             or `"auto"`: by what follows the sums, and where nothing does by the loss that the model
             is compiled with, if that is a cross-entropy of logits, of each by itself where it is a
-            binary one; ridge otherwise.
+            binary one; ridge otherwise. Its label smoothing is that of the refit.
         penalty: of a refit by cross-entropy, as `refit_logits` takes it; `"auto"` chooses it.
         x: examples for the rule `"output"`. None: those of `refit`.
         seed: int, breaks ties in the importance.
@@ -206,6 +206,7 @@ class _Fit:
         loss = None if more else loss
         self._by = self._ending.regression(regression, self._targets.shape[1], loss)
         require_refit(self._ending, self._targets, keep, self._by)
+        self._targets = smoothed(self._targets, self._by, loss)
 
     def new_readout(self) -> keras.layers.Dense | None:
         """A `Dense` for the features, where the model has none after them."""
