@@ -10,12 +10,15 @@ import numpy as np
 from keras import ops
 
 from asym_keras.copies import copy_model
-from asym_keras.graphs import graph_of, input_structure, is_graph
-from asym_keras.inputs import as_inputs, take
+from asym_keras.graphs import compile_arguments, graph_of, input_structure, is_graph
+from asym_keras.inputs import as_inputs, example_count, take
+from asym_keras.losses import ExampleLoss
+from asym_keras.nesting.loss import NestedLoss
 from asym_keras.nesting.model import find_readout
 from asym_keras.nesting.readout import NestedReadout
-from asym_keras.nesting.sure import FirstSure, sureness
+from asym_keras.nesting.sure import FirstSure, sureness, thresholds
 from asym_keras.pruning.prefixes import backwards, prune_prefix, trunk_tensor
+from asym_keras.targets import as_targets, hits, labels_in
 
 __all__ = ["Anytime", "anytime"]
 
@@ -54,7 +57,7 @@ class Anytime:
         Returns:
             float (n, K) and int (n,).
         """
-        x = keras.tree.map_structure(ops.convert_to_numpy, as_inputs(self.model, x))
+        x = _arrays(self.model, x)
         if self.trunk is not None:
             x = self.trunk.predict(x, batch_size, verbose=0)
         count = len(keras.tree.flatten(x)[0])
@@ -77,8 +80,9 @@ class Anytime:
         Args:
             x: examples (n, ...). y: labels (n,) or one-hot targets (n, K).
         """
+        labels = _labels(self.model, x, y)
         outputs, used = self.predict(x, batch_size)
-        right = _right(outputs, _labels(y, outputs.shape[-1]), self.from_logits)
+        right = hits(outputs, labels, 0.0 if self.from_logits else 0.5)
         shares = {width: float(np.mean(used == width)) for width in self.widths}
         return {
             "accuracy": float(np.mean(right)),
@@ -119,14 +123,14 @@ def anytime(
             the fewest nodes are used.
         mean_width: the mean width wanted on them; the threshold is the largest that needs no more.
         from_logits: whether the outputs are logits. None: the end of the model tells; no activation
-            means logits.
+            means logits, unless the model is compiled with a loss that is no cross-entropy.
 
     Returns:
         An `Anytime`, with weights of its own. After more training, make another.
 
     Raises:
         ValueError: A model that is not nested, or whose end is unknown; not one of threshold,
-            accuracy and mean_width, or one out of reach; no examples to choose on.
+            accuracy and mean_width, or one out of reach; no examples to choose on, or no labels.
 
     Example:
         >>> import keras
@@ -204,52 +208,24 @@ def _chosen(
 ) -> float:
     """The threshold that meets what is wanted on held-out examples."""
     x, y = held_out
-    outputs = model.predict(
-        keras.tree.map_structure(ops.convert_to_numpy, as_inputs(model, x)), verbose=0
-    )
-    right = _right(outputs, _labels(y, outputs.shape[-1])[:, None], from_logits)
+    x, labels = _arrays(model, x), _labels(model, x, y)
+    outputs = model.predict(x, verbose=0)
+    right = hits(np.moveaxis(outputs, 1, 0), labels, 0.0 if from_logits else 0.5).T
     sure = ops.convert_to_numpy(sureness(outputs, from_logits))
-    grid, accuracies, means = _choices(right, sure, np.array(readout.widths))
-    fits = accuracies >= accuracy if accuracy is not None else means <= mean_width
-    if not fits.any():
-        best = (
-            f"at most {accuracies.max():.4f}" if accuracy is not None else f"at least {means[0]:g}"
+    grid, accuracies, means = thresholds(right, sure, np.array(readout.widths))
+    if accuracy is not None:
+        fits, asked = accuracies >= accuracy, f"accuracy={accuracy}"
+        best = f"at most {accuracies.max():.4f}"
+    else:
+        fits, asked, best = (
+            means <= mean_width,
+            f"mean_width={mean_width}",
+            f"at least {means[0]:g}",
         )
-        asked = f"accuracy={accuracy}" if accuracy is not None else f"mean_width={mean_width}"
+    if not fits.any():
         raise ValueError(f"anytime: received {asked}, but on the held-out examples it is {best}.")
     places = np.flatnonzero(fits)
     return float(grid[places[0] if accuracy is not None else places[-1]])
-
-
-def _choices(right: np.ndarray, sure: np.ndarray, widths: np.ndarray) -> tuple:
-    """Thresholds, increasing, one for each choice of widths that there is for the examples.
-
-    As a threshold rises past what an example has reached at one width, the next one answers it.
-    Between two such steps all thresholds do the same. Of them the middle one is taken, in the dtype
-    of `sure`, in which it will be compared, so that no rounding makes another choice.
-
-    Args:
-        right: (n, P), whether the answer of each width is right.
-        sure: (n, P), its probability.
-        widths: (P,).
-
-    Returns:
-        Thresholds, their accuracies and their mean widths, (T,) each.
-    """
-    sure = np.clip(np.nan_to_num(sure, nan=0.0), 0.0, 1.0)  # no width is sure of NaN
-    reached = np.maximum.accumulate(sure[:, :-1], axis=1)
-    values, places = np.unique(reached, return_inverse=True)
-
-    def mean(of: np.ndarray) -> np.ndarray:
-        steps = np.bincount(places.reshape(-1), np.diff(of).reshape(-1), len(values))
-        return np.cumsum([of[:, 0].sum(), *steps]) / len(of)
-
-    edges = np.concatenate([[0], values, [1]], dtype=sure.dtype)
-    below, above = edges[:-1], edges[1:]  # a threshold is above the one, at most the other
-    middle = np.maximum(below / 2 + above / 2, np.nextafter(below, above))
-    middle[-1], middle[0] = 1.0, 0.0
-    table = middle, mean(right.astype(int)), mean(np.broadcast_to(widths, right.shape))
-    return tuple(column[below < above] for column in table)
 
 
 def _ends_in_logits(model: keras.Model, readout: NestedReadout) -> bool:
@@ -268,26 +244,35 @@ def _ends_in_logits(model: keras.Model, readout: NestedReadout) -> bool:
     else:
         functions.append("calls that do not lead to it once")
     others = [f for f in functions if f is not keras.activations.linear]
+    link = "sigmoid" if readout.outputs == 1 else "softmax"
+    loss = compile_arguments(model).get("loss")
+    loss = loss.loss if isinstance(loss, NestedLoss) else loss
+    if not others and loss is not None and ExampleLoss(loss).link != link:
+        others.append(f"the loss {ExampleLoss(loss).name}")  # a regression, or several labels
     if not others:
         return True
-    known = keras.activations.sigmoid if readout.outputs == 1 else keras.activations.softmax
-    if others != [known]:
+    if others != [getattr(keras.activations, link)]:
         raise ValueError(
-            f"anytime: expected a model that ends in logits or in their {known.__name__}, received "
+            f"anytime: expected a model that ends in logits or in their {link}, received "
             f"{model.name!r}, after whose readout come {[getattr(f, 'name', f) for f in others]}. "
             "Say whether its outputs are logits (from_logits=)."
         )
     return False
 
 
-def _labels(y: Any, outputs: int) -> np.ndarray:
-    values = np.asarray(y)
-    if values.ndim == 2 and values.shape[1] == outputs > 1:
-        return values.argmax(axis=1)
-    return values.reshape(len(values)).astype(int)
+def _arrays(model: keras.Model, x: Any) -> Any:
+    return keras.tree.map_structure(ops.convert_to_numpy, as_inputs(model, x))
 
 
-def _right(outputs: np.ndarray, labels: np.ndarray, from_logits: bool) -> np.ndarray:
-    if outputs.shape[-1] == 1:
-        return (outputs[..., 0] > (0.0 if from_logits else 0.5)) == (labels > 0)
-    return outputs.argmax(axis=-1) == labels
+def _labels(model: keras.Model, x: Any, y: Any) -> np.ndarray:
+    """The labels (n,) that `y`, labels or one-hot targets of the examples `x`, stands for."""
+    classes = model.outputs[0].shape[-1]
+    targets, _ = as_targets(y, (classes,), model=model.name)
+    example_count(_arrays(model, x), targets)
+    labels = labels_in(targets, classes)
+    if labels is None:
+        raise ValueError(
+            f"anytime: expected labels from 0 to {max(classes, 2) - 1}, or one-hot targets of "
+            f"zeros and ones, received values from {np.min(targets):g} to {np.max(targets):g}."
+        )
+    return labels

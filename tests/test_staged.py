@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-
 import keras
 import nested_models as models
 import numpy as np
 import pytest
 from crossed import some_drills, some_slow
+from nested_models import WIDTHS, first_sure, softmax
 
 from asym_keras import NestedReadout, anytime, nested
-from asym_keras.nesting import FirstSure, find_readout
-from asym_keras.nesting.sure import sureness
-from asym_keras.staged import _choices
+from asym_keras.nesting import find_readout
 
 layers = keras.layers
-WIDTHS = (2, 5, 12)
-ROUNDING = 1e-6  # of probabilities in float32; where all nodes are dead they are all equal
-
-
-def first_sure(outputs, threshold, probabilities):
-    """Outputs and widths, example by example; `outputs` (n, P, K)."""
-    chosen, used = [], []
-    for answers, sizes in zip(outputs, probabilities, strict=True):
-        for p, width in enumerate(WIDTHS):
-            sure = max(sizes[p]) if len(sizes[p]) > 1 else max(sizes[p][0], 1 - sizes[p][0])
-            if sure >= threshold or width == WIDTHS[-1]:
-                chosen.append(answers[p])
-                used.append(width)
-                break
-    return np.array(chosen), np.array(used)
-
-
-def softmax(logits):
-    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
 
 
 def one_score(activation=None):
@@ -137,107 +114,27 @@ def test_it_stays_as_it_was_when_the_model_changes():
     assert np.abs(anytime(many, 0.6).predict(x)[0] - expected).max() > 0.1
 
 
-@functools.cache
-def labelled():
-    """A nested model, examples, their labels, and its outputs."""
-    many = nested(models.build(models.mlp), WIDTHS)
-    x = models.examples(many, 400)
-    outputs = many.predict(x, verbose=0)
-    return many, x, outputs[:, -1].argmax(axis=-1), outputs  # the widest is right
-
-
-def risks(threshold):
-    _, _, y, outputs = labelled()
-    found, used = first_sure(outputs, threshold, softmax(outputs.astype("float64")))
-    return np.mean(found.argmax(axis=-1) == y), used.mean()
-
-
-@pytest.mark.parametrize("wanted", [0.7, 0.9, 1.0])
-def test_threshold_for_an_accuracy_is_the_smallest_that_has_it(wanted):
-    many, x, y, _ = labelled()
-    quick = anytime(many, held_out=(x, y), accuracy=wanted)
-    accuracy, mean_width = risks(quick.threshold - ROUNDING)
-    assert accuracy >= wanted
-    found = quick.evaluate(x, np.eye(3)[y])
-    assert (found["accuracy"], found["mean_width"]) == pytest.approx((accuracy, mean_width))
-    assert sum(found["shares"].values()) == pytest.approx(1.0)
-    if quick.threshold:
-        less = [risks(t) for t in np.linspace(0, quick.threshold - 1e-3, 20)]
-        assert not any(a >= wanted and width < mean_width for a, width in less)
-
-
-def test_one_width_answers_in_any_case():
-    _, x, y, _ = labelled()
-    one = nested(keras.Sequential([keras.Input((6,)), layers.Dense(4), layers.Dense(3)]), (4,))
-    assert anytime(one, held_out=(x, y), accuracy=0.0).threshold == 0.0
-    with pytest.raises(ValueError, match=r"accuracy=1.0, but on the held-out examples it is at m"):
-        anytime(one, held_out=(x, y), accuracy=1.0)
-
-
-@pytest.mark.parametrize("wanted", [2.0, 6.5, 12.0])
-def test_threshold_for_a_mean_width_needs_no_more(wanted):
-    many, x, y, _ = labelled()
-    quick = anytime(many, held_out=(x, y), mean_width=wanted)
-    assert risks(quick.threshold - ROUNDING)[1] <= wanted
-    if WIDTHS[0] < wanted < WIDTHS[-1]:
-        assert risks(min(quick.threshold + 0.01, 1.0))[1] > wanted
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_float16", "mixed_bfloat16"])
-def test_rounding_does_not_undo_the_choice(dtype):
-    """All examples reach the same probability, .73, at width 1, which is wrong of half of them."""
-    readout = NestedReadout(2, (1, 2), use_bias=False, dtype=dtype)
-    many = keras.Sequential([keras.Input((2,)), readout])
-    readout.kernel.assign([[[0.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 5.0]]])
-    signs = np.resize([-1.0, 1.0], 40)
-    x, y = np.stack([np.ones(40), signs], axis=1), (signs > 0).astype(int)
-    for wanted, width in ((0.5, 1), (1.0, 2)):
-        quick = anytime(many, held_out=(x, y), accuracy=wanted)
-        found = quick.evaluate(x, y)
-        assert (found["accuracy"], found["mean_width"]) == (wanted, width)
-        answers = quick.as_model().predict(x, verbose=0)
-        assert (answers["width"] == width).all()
-        assert (
-            anytime(many, held_out=(x, y), mean_width=width).evaluate(x, y)["mean_width"] == width
-        )
-
-
-def test_every_threshold_is_considered():
-    """Against each probability as the threshold, and one above them, with NaN and ties."""
-    rng = np.random.default_rng(0)
-    sure = rng.uniform(0.4, 1.0, (300, 3)).astype("float32").round(3)
-    right, widths = rng.uniform(size=(300, 3)) < sure, np.array([2, 5, 12])
-    sure[0, 0], sure[1, :2] = np.nan, np.nan
-    grid, accuracies, means = _choices(right, sure, widths)
-    best = {}
-    for threshold in [*np.unique(sure[:, :2][sure[:, :2] > 0]), np.float32(1.0)]:
-        index = [next((p for p in (0, 1) if row[p] >= threshold), 2) for row in sure]
-        best[(right[range(300), index].mean(), widths[index].mean())] = threshold
-    assert grid.dtype == "float32"
-    assert (np.diff(grid) > 0).all()
-    assert list(zip(accuracies, means, strict=True)) == list(best)
-    for threshold, accuracy, mean in zip(grid, accuracies, means, strict=True):
-        index = [next((p for p in (0, 1) if row[p] >= threshold), 2) for row in sure]
-        assert (right[range(300), index].mean(), widths[index].mean()) == (accuracy, mean)
-
-
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("outputs", "loss"),
     [
-        ({}, "expected one of threshold, accuracy and mean_width"),
-        ({"threshold": 0.5, "accuracy": 0.9}, "expected one of threshold"),
-        ({"threshold": 1.5}, r"expected threshold in \[0, 1\], received 1.5"),
-        ({"accuracy": 0.9}, r"expected held_out=\(x, y\)"),
-        ({"accuracy": 1.1, "held_out": True}, "accuracy=1.1, but .* it is at most 1.0000"),
-        ({"mean_width": 1.0, "held_out": True}, "mean_width=1.0, but .* it is at least 2"),
+        (1, "mse"),
+        (3, "mse"),
+        (3, keras.losses.BinaryCrossentropy(from_logits=True)),
+        (1, keras.losses.BinaryCrossentropy(from_logits=True)),
+        (3, keras.losses.SparseCategoricalCrossentropy(from_logits=True)),
     ],
 )
-def test_bad_arguments_are_refused(arguments, message):
-    many, x, y, _ = labelled()
-    if "held_out" in arguments:
-        arguments = {**arguments, "held_out": (x, y)}
-    with pytest.raises(ValueError, match=f"anytime: .*{message}"):
-        anytime(many, **arguments)
+def test_sums_of_regressions_and_of_several_labels_are_no_logits(outputs, loss):
+    stack = [layers.Dense(12, "relu"), layers.Dense(outputs)]
+    model = keras.Sequential([keras.Input((6,)), *stack])
+    model.compile("sgd", loss)
+    many = nested(model, WIDTHS)
+    if (outputs == 1) == isinstance(loss, keras.losses.BinaryCrossentropy) and loss != "mse":
+        assert anytime(many, 0.5).from_logits
+    else:
+        with pytest.raises(ValueError, match=r"readout come \['the loss .*from_logits="):
+            anytime(many, 0.5)
+        assert anytime(many, 0.5, from_logits=True).from_logits
 
 
 def test_models_that_tell_no_probabilities_are_refused():
@@ -250,22 +147,6 @@ def test_models_that_tell_no_probabilities_are_refused():
     with pytest.raises(ValueError, match=r"ends in logits or in their softmax.*from_logits="):
         anytime(other, 0.5)
     assert anytime(other, 0.5, from_logits=True).from_logits
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_probabilities_of_16_bit_logits_are_of_32(dtype):
-    """Probabilities of .9998 and .9999 are both 1 in 16 bits."""
-    logits = np.array([[[8.75, 0.0]], [[9.0, 0.0]], [[-6.25, 0.0]]])
-    expected = softmax(logits).max(axis=-1)
-    assert len(np.unique(expected.astype(dtype))) < 3
-    for outputs in (logits, logits[..., :1]):  # of two classes, or of one logit
-        tensor = keras.ops.cast(outputs, dtype)
-        for given in (tensor, keras.ops.convert_to_numpy(tensor)):
-            sure = sureness(given, True)
-            assert keras.backend.standardize_dtype(sure.dtype) == "float32"
-            np.testing.assert_allclose(sure, expected, rtol=1e-6)
-    sure = sureness(keras.ops.cast(logits, "float64"), True)
-    np.testing.assert_allclose(sure, expected, rtol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -291,12 +172,6 @@ def test_one_model_has_the_outputs_and_no_other_dtype_policy(policy, dtype, tmp_
             np.testing.assert_array_equal(found["width"], expected[1])
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def test_choosing_layer_comes_back_from_its_config():
-    layer = FirstSure(WIDTHS, 0.25, from_logits=False)
-    back = FirstSure.from_config(layer.get_config())
-    assert (back.widths, back.threshold, back.from_logits) == (WIDTHS, 0.25, False)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have a `quantize` method")
