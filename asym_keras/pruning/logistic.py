@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from asym_keras.pruning.refit import check_refit, row_tiles
+from asym_keras.pruning.refit import check_refit, moments, row_tiles
 
 logger = logging.getLogger(__name__)
 
@@ -119,12 +119,9 @@ class _Problem:
 
     def __init__(self, features: np.ndarray, targets: np.ndarray, link: str):
         self._features, self._targets, self._link = features, targets, link
-        self._mean = features.mean(axis=0, dtype="float64")
-        tiles = row_tiles(features, features.shape[1])
-        squares = sum(((tile - self._mean) ** 2).sum(axis=0) for _, tile in tiles)
-        deviation = np.sqrt(squares / len(targets))
+        self._mean, deviation = moments(features)
         # A feature that never changes says nothing: it is zero once it is centred.
-        self._scale = np.where(deviation > 1e-12 * np.abs(self._mean), deviation, np.inf)
+        self._scale = np.where(deviation > 0, deviation, np.inf)
         self._all = np.full(len(targets), 1 / len(targets))
 
     def fit(self, width: int, penalty: float) -> LogitRefit:
