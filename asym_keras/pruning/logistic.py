@@ -63,7 +63,8 @@ def refit_logits(
             1e-6 in turn, fitted to nine tenths of the examples, as long as the cross-entropy on
             the others, the same ones drawn at random in each call, falls by a ten-thousandth of
             itself. Each fit, the last one to all examples too, goes on from the one before. Where
-            examples are few beside features, 1e-6 is too little.
+            examples are few beside features, 1e-6 is too little; of fewer than ten none can judge,
+            and 1e-2 is taken.
 
     Returns:
         One `LogitRefit` a width, in the order of `widths`.
@@ -130,10 +131,10 @@ class _Problem:
         return self._refit(weights)
 
     def fit_best(self, width: int) -> LogitRefit:
-        """The same with the penalty that suits a tenth of the examples; without one: the least."""
+        """The same with the penalty that suits a tenth of the examples; without it, the largest."""
         held = held_out(len(self._targets))
         if not held.any():
-            return self.fit(width, PENALTIES[-1])
+            return self.fit(width, PENALTIES[0])
         others, held = (chosen / chosen.sum() for chosen in (~held, held))
         weights, least, best = self._zero(width), np.inf, None
         for penalty in PENALTIES:
