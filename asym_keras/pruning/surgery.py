@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -92,7 +93,8 @@ def prune(
     check_regression(regression)
     nested = find_readout(model) if isinstance(model, keras.Model) else None
     if nested is not None:
-        _require_plain(importance, layer, refit)
+        asked = {"importance": importance, "layer": layer, "refit": refit, "x": x, "seed": seed}
+        _require_plain(asked | {"regression": regression, "penalty": penalty})
         return prune_prefix(model, nested, keep)
     target = find_layer(model, layer)
     paths = _check(model, target, keep)
@@ -118,12 +120,18 @@ def prune(
     return fit.into(small)
 
 
-def _require_plain(importance: Any, layer: str | None, refit: Any) -> None:
+def _require_plain(asked: dict[str, Any]) -> None:
     """A nested model has an order of nodes and their readouts: nothing else can be asked for."""
-    if refit is not None or layer is not None or not isinstance(importance, str):
+    default = {name: of.default for name, of in inspect.signature(prune).parameters.items()}
+    given = [
+        name
+        for name, value in asked.items()
+        if not isinstance(value, type(default[name])) or value != default[name]
+    ]
+    if given:
         raise ValueError(
-            "prune: expected of a nested model no importance, layer or refit, received one: its "
-            "nodes are in their order, and each width has its own readout. Leave it out."
+            f"prune: expected of a nested model no argument but keep, received {', '.join(given)}: "
+            "its nodes are in their order, and each width has its own readout. Leave it out."
         )
 
 
