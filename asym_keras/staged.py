@@ -11,7 +11,7 @@ from keras import ops
 
 from asym_keras.copies import copy_model
 from asym_keras.graphs import compile_arguments, graph_of, input_structure, is_graph
-from asym_keras.inputs import as_inputs, example_count, take
+from asym_keras.inputs import as_inputs, example_count, require_biases, take
 from asym_keras.losses import ExampleLoss
 from asym_keras.nesting.loss import NestedLoss
 from asym_keras.nesting.model import find_readout
@@ -169,6 +169,8 @@ def anytime(
         raise ValueError(f"anytime: expected threshold in [0, 1], received {threshold!r}.")
     own = copy_model(model, compiled=False)
     trunk, heads = stages(own)
+    for head in heads:  # they are called eagerly
+        require_biases(head)
     return Anytime(own, readout.widths, float(threshold), from_logits, trunk, heads)
 
 

@@ -14,7 +14,7 @@ from asym_keras.graphs import Step, output_structure, perform
 from asym_keras.importance.graph import Sum, computes_features, find_layer, node_paths
 from asym_keras.importance.nodes import Nodes, all_nodes
 from asym_keras.importance.taps import received, tiles
-from asym_keras.inputs import as_inputs, example_count, take
+from asym_keras.inputs import as_inputs, example_count, require_biases, take
 from asym_keras.layers import AsymScaledDense
 from asym_keras.losses import ExampleLoss
 from asym_keras.pruning.logistic import refit_logits
@@ -190,9 +190,10 @@ def find_ending(model: keras.Model, layer: str | None = None, *, readout: bool =
     Raises:
         ValueError: The model does not end in an `AsymScaledDense` with outputs, nor in one
             without, followed by a `Dense`, and in operations without weights after it; its
-            outputs are not (n, K); no such layer.
+            outputs are not (n, K); no such layer; or Keras would be wrong (`require_biases`).
     """
     target = find_layer(model, layer)
+    require_biases(model)
     paths = node_paths(model, target)
     calls = {cut.calls for cut in paths.cuts} | {paths.calls}
     end = paths.outputs[0] if len(paths.outputs) == 1 and calls == {1} else None

@@ -11,7 +11,7 @@ import numpy as np
 
 from asym_keras.copies import copy_model
 from asym_keras.graphs import (
-    Step,
+    all_steps,
     graph_of,
     is_elementwise,
     is_graph,
@@ -22,7 +22,7 @@ from asym_keras.graphs import (
 from asym_keras.importance.graph import NodePaths, node_paths
 from asym_keras.importance.nodes import Nodes, describe
 from asym_keras.importance.targets import TARGETS, keeps_kind, units_of
-from asym_keras.inputs import call
+from asym_keras.inputs import call, require_biases
 from asym_keras.layer_copies import Change
 from asym_keras.nesting.model import of_one_prefix
 from asym_keras.nesting.readout import NestedReadout
@@ -70,6 +70,8 @@ def prune_prefix(model: keras.Model, readout: NestedReadout, keep: Any) -> keras
     dense.kernel.assign(kernel)
     if bias is not None:
         dense.bias.assign(bias)
+    if paths is not None:
+        require_biases(small, target.name)
     if width in readout.widths:
         _require_prefix(model, small, readout.widths.index(width))
     arguments = of_one_prefix(model, index)
@@ -133,7 +135,7 @@ def _elsewhere(paths: NodePaths, readout: NestedReadout) -> str | None:
 
 def _producer(model: keras.Model, readout: NestedReadout) -> tuple[Any, str | None]:
     """The layer whose nodes the readout takes; or None, and why there is none."""
-    features = next((s.inputs[0] for s in _all_steps(model) if s.operation is readout), None)
+    features = next((s.inputs[0] for s in all_steps(model) if s.operation is readout), None)
     for operation, inputs in backwards(model, features):
         if isinstance(operation, TARGETS):
             if not keeps_kind(operation) or not is_plain(operation):
@@ -156,7 +158,7 @@ def backwards(model: keras.Model, tensor: Any) -> Iterator[tuple[Any, int]]:
     an input of the model, or where an operation that is called again would come a second time.
     """
     makers: dict[int, tuple[Any, list]] = {}
-    for step in _all_steps(model):
+    for step in all_steps(model):
         if not is_graph(step.operation):
             makers.update({id(t): (step.operation, step.inputs) for t in step.outputs})
             continue
@@ -171,14 +173,6 @@ def backwards(model: keras.Model, tensor: Any) -> Iterator[tuple[Any, int]]:
         if operation is not None:
             yield operation, len({id(t) for t in inputs})
         tensor = inputs[0] if inputs else None
-
-
-def _all_steps(model: keras.Model) -> Iterator[Step]:
-    """The calls in the graph of `model` and in those of nested models."""
-    for step in steps_of(model):
-        yield step
-        if is_graph(step.operation):
-            yield from _all_steps(step.operation)
 
 
 def _dense_like(readout: NestedReadout) -> keras.layers.Dense:
