@@ -122,6 +122,14 @@ def steps_of(model) -> list[Step]:
     return steps
 
 
+def all_steps(model) -> Iterator[Step]:
+    """The calls in a graph and in those of the models in it."""
+    for step in steps_of(model):
+        yield step
+        if is_graph(step.operation):
+            yield from all_steps(step.operation)
+
+
 def only_operation(model):
     """The operation of a graph with a single call, of one result; None: there is more to it."""
     depths = graph_of(model)._nodes_by_depth.values()

@@ -7,12 +7,48 @@ import numpy as np
 import tensorflow as tf
 
 from asym_keras.arrays import as_array, as_tensor, fits
-from asym_keras.graphs import input_structure, output_structure, takes_training
+from asym_keras.graphs import (
+    all_steps,
+    input_structure,
+    is_graph,
+    output_structure,
+    takes_training,
+)
 
 
 def call(model, x, *, training: bool = False):
     """`model(x)` in inference or in training, as Keras calls a model whose `call` takes which."""
     return model(x, training=training) if takes_training(model) else model(x)
+
+
+def require_biases(model, name: str | None = None) -> None:
+    """Raises ValueError where Keras adds the biases of channels to the entries of the last axis.
+
+    It does so for channels first if the two are as many, on TensorFlow: eagerly and under XLA, but
+    not where TensorFlow fuses the convolution with the sum, as in `predict` on the CPU.
+
+    Args:
+        model: any; only graphs are looked into.
+        name: of the layer that is asked about. None: all.
+    """
+    for step in all_steps(model) if is_graph(model) else ():
+        layer, shape = step.operation, step.outputs[0].shape
+        first = getattr(layer, "data_format", None) == "channels_first"
+        biased = first and getattr(layer, "use_bias", False) and name in (None, layer.name)
+        if not biased or shape[1] != shape[-1] or _adds_to_channels():
+            continue
+        raise ValueError(
+            f"Expected convolutions whose outputs Keras tells apart, received {layer.name!r} with "
+            f"outputs {shape} of channels first: as many channels as entries of the last axis, to "
+            "which Keras adds the biases instead. Take another number of channels, channels last, "
+            "or use_bias=False."
+        )
+
+
+def _adds_to_channels() -> bool:
+    biases = keras.ops.reshape(keras.ops.convert_to_tensor([0.0, 1.0]), (1, 2, 1, 1))
+    total = keras.ops.add(keras.ops.zeros((1, 2, 1, 2)), biases)
+    return float(total[0, 1, 0, 0]) == 1.0
 
 
 def outputs_like(model, x):

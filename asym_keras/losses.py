@@ -20,6 +20,14 @@ from asym_keras.graphs import mask_of
 
 logger = logging.getLogger(__name__)
 
+# What Keras's cross-entropies take probabilities, or logits, to be of.
+_LINKS = (
+    (keras.losses.categorical_crossentropy, "softmax"),
+    (keras.losses.categorical_focal_crossentropy, "softmax"),
+    (keras.losses.sparse_categorical_crossentropy, "softmax"),
+    (keras.losses.binary_crossentropy, "sigmoid"),
+    (keras.losses.binary_focal_crossentropy, "sigmoid"),
+)
 _EXAMPLES = "Give one value an example: keras.ops.mean(..., axis=-1)"
 
 
@@ -46,7 +54,7 @@ class ExampleLoss:
         found = _crossentropy if by_shapes else keras.losses.get(loss)
         if not callable(found):
             raise ValueError(f"Expected loss to be a name or a function, received {loss!r}.")
-        keras_loss = keras.losses.Loss
+        self._found, keras_loss = found, keras.losses.Loss
         if isinstance(found, keras_loss) and type(found).__call__ is keras_loss.__call__:
             found = found.call  # the values before they are reduced
         self._values = found
@@ -123,6 +131,20 @@ class ExampleLoss:
     def takes_logits(self) -> bool:
         """Whether it is a cross-entropy of logits, as far as Keras's classes tell."""
         return bool(_option(self._given, "from_logits"))
+
+    @property
+    def link(self) -> str | None:
+        """`"softmax"` over the outputs, or `"sigmoid"` of each; None: no cross-entropy of Keras."""
+        function = self._found
+        while isinstance(function, functools.partial):
+            function = function.func
+        function = getattr(function, "fn", function)  # of a loss that is a class
+        return next((link for known, link in _LINKS if function is known), None)
+
+    @property
+    def label_smoothing(self) -> float:
+        """Share of each target that a cross-entropy of Keras gives to all classes alike."""
+        return float(_option(self._given, "label_smoothing") or 0.0)
 
     @property
     def identity(self):

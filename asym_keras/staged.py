@@ -9,24 +9,28 @@ import keras
 import numpy as np
 from keras import ops
 
-from asym_keras.graphs import graph_of, input_structure, is_graph, steps_of
-from asym_keras.inputs import as_inputs, take
+from asym_keras.copies import copy_model
+from asym_keras.graphs import compile_arguments, graph_of, input_structure, is_graph
+from asym_keras.inputs import as_inputs, example_count, require_biases, take
+from asym_keras.losses import ExampleLoss
+from asym_keras.nesting.loss import NestedLoss
 from asym_keras.nesting.model import find_readout
 from asym_keras.nesting.readout import NestedReadout
-from asym_keras.nesting.sure import FirstSure, sureness
-from asym_keras.pruning.prefixes import prune_prefix, trunk_tensor
+from asym_keras.nesting.sure import FirstSure, sureness, thresholds
+from asym_keras.pruning.prefixes import backwards, prune_prefix, trunk_tensor
+from asym_keras.targets import as_targets, hits, labels_in
 
 __all__ = ["Anytime", "anytime"]
-
-CANDIDATES = 1000  # thresholds that are tried on held-out examples
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Anytime:
     """A nested classifier that takes as many nodes for an example as it needs: see `anytime`.
 
+    Its weights are its own: training the model that it was made of does not change it.
+
     Attributes:
-        model: the nested model.
+        model: a copy of the nested model.
         widths: of its networks.
         threshold: the least probability that is sure enough.
         from_logits: whether its outputs are logits.
@@ -53,7 +57,7 @@ class Anytime:
         Returns:
             float (n, K) and int (n,).
         """
-        x = keras.tree.map_structure(ops.convert_to_numpy, as_inputs(self.model, x))
+        x = _arrays(self.model, x)
         if self.trunk is not None:
             x = self.trunk.predict(x, batch_size, verbose=0)
         count = len(keras.tree.flatten(x)[0])
@@ -76,8 +80,9 @@ class Anytime:
         Args:
             x: examples (n, ...). y: labels (n,) or one-hot targets (n, K).
         """
+        labels = _labels(self.model, x, y)
         outputs, used = self.predict(x, batch_size)
-        right = _right(outputs, _labels(y, outputs.shape[-1]), self.from_logits)
+        right = hits(outputs, labels, 0.0 if self.from_logits else 0.5)
         shares = {width: float(np.mean(used == width)) for width in self.widths}
         return {
             "accuracy": float(np.mean(right)),
@@ -89,12 +94,11 @@ class Anytime:
         """One `keras.Model`, with outputs `outputs` and `width`, to be saved or exported.
 
         It computes all widths and then chooses. Use it where a single graph is needed, such as on a
-        server.
+        server. Its weights are its own.
         """
+        own = copy_model(self.model, compiled=False)
         sure = FirstSure(self.widths, self.threshold, from_logits=self.from_logits, name="anytime")
-        return keras.Model(
-            input_structure(self.model), sure(self.model.outputs[0]), name=self.model.name
-        )
+        return keras.Model(input_structure(own), sure(own.outputs[0]), name=own.name)
 
 
 def anytime(
@@ -113,19 +117,20 @@ def anytime(
         threshold: the least probability that is sure enough, in [0, 1]. None: it is chosen on
             `held_out`, by `accuracy` or `mean_width`.
         held_out: `(x, y)`, examples that the model was not trained on, and their labels (n,) or
-            one-hot targets.
+            one-hot targets. They are judged by `model.predict`. Of thresholds that do the same to
+            all of them the middle one is taken.
         accuracy: the accuracy wanted on them; the threshold is the smallest that has it, so that
             the fewest nodes are used.
         mean_width: the mean width wanted on them; the threshold is the largest that needs no more.
         from_logits: whether the outputs are logits. None: the end of the model tells; no activation
-            means logits.
+            means logits, unless the model is compiled with a loss that is no cross-entropy.
 
     Returns:
-        An `Anytime`.
+        An `Anytime`, with weights of its own. After more training, make another.
 
     Raises:
         ValueError: A model that is not nested, or whose end is unknown; not one of threshold,
-            accuracy and mean_width, or one out of reach; no examples to choose on.
+            accuracy and mean_width, or one out of reach; no examples to choose on, or no labels.
 
     Example:
         >>> import keras
@@ -162,8 +167,11 @@ def anytime(
         threshold = _chosen(model, readout, held_out, accuracy, mean_width, from_logits)
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"anytime: expected threshold in [0, 1], received {threshold!r}.")
-    trunk, heads = stages(model)
-    return Anytime(model, readout.widths, float(threshold), from_logits, trunk, heads)
+    own = copy_model(model, compiled=False)
+    trunk, heads = stages(own)
+    for head in heads:  # they are called eagerly
+        require_biases(head)
+    return Anytime(own, readout.widths, float(threshold), from_logits, trunk, heads)
 
 
 def stages(model: keras.Model) -> tuple[keras.Model | None, tuple[keras.Model, ...]]:
@@ -202,30 +210,21 @@ def _chosen(
 ) -> float:
     """The threshold that meets what is wanted on held-out examples."""
     x, y = held_out
-    outputs = model.predict(
-        keras.tree.map_structure(ops.convert_to_numpy, as_inputs(model, x)), verbose=0
-    )
-    right = _right(outputs, _labels(y, outputs.shape[-1])[:, None], from_logits)
-    sure = ops.convert_to_numpy(sureness(outputs, from_logits)).astype("float64")
-    grid = np.zeros(1)
-    if len(readout.widths) > 1:
-        # The last width answers what no other is sure of. With a threshold above all that the
-        # others reach, it answers everything.
-        seen = np.unique(np.quantile(sure[:, :-1], np.linspace(0.0, 1.0, CANDIDATES)))
-        grid = np.concatenate([grid, seen, [min(np.nextafter(seen[-1], 2.0), 1.0)]])
-    rows, widths = np.arange(len(sure)), np.array(readout.widths)
-    sure[:, -1] = np.inf
-    table = []
-    for value in grid:
-        index = np.argmax(sure >= value, axis=1)
-        table.append((right[rows, index].mean(), widths[index].mean()))
-    accuracies, means = np.array(table).T
-    fits = accuracies >= accuracy if accuracy is not None else means <= mean_width
-    if not fits.any():
-        best = (
-            f"at most {accuracies.max():.4f}" if accuracy is not None else f"at least {means[0]:g}"
+    x, labels = _arrays(model, x), _labels(model, x, y)
+    outputs = model.predict(x, verbose=0)
+    right = hits(np.moveaxis(outputs, 1, 0), labels, 0.0 if from_logits else 0.5).T
+    sure = ops.convert_to_numpy(sureness(outputs, from_logits))
+    grid, accuracies, means = thresholds(right, sure, np.array(readout.widths))
+    if accuracy is not None:
+        fits, asked = accuracies >= accuracy, f"accuracy={accuracy}"
+        best = f"at most {accuracies.max():.4f}"
+    else:
+        fits, asked, best = (
+            means <= mean_width,
+            f"mean_width={mean_width}",
+            f"at least {means[0]:g}",
         )
-        asked = f"accuracy={accuracy}" if accuracy is not None else f"mean_width={mean_width}"
+    if not fits.any():
         raise ValueError(f"anytime: received {asked}, but on the held-out examples it is {best}.")
     places = np.flatnonzero(fits)
     return float(grid[places[0] if accuracy is not None else places[-1]])
@@ -233,43 +232,49 @@ def _chosen(
 
 def _ends_in_logits(model: keras.Model, readout: NestedReadout) -> bool:
     """Whether the model is linear after the readout's sums; False: softmax or sigmoid follows."""
-    functions = [readout.activation]
-    graphs = [model, *(s.operation for s in steps_of(model) if is_graph(s.operation))]
-    steps = [step for graph in graphs for step in steps_of(graph)]
-    tensor = graph_of(model).outputs[0]
-    while True:
-        made = next((s for s in steps if any(t is tensor for t in s.outputs)), None)
-        if made is None or made.operation is readout or is_graph(made.operation):
+    functions: list = []
+    for operation, _ in backwards(model, graph_of(model).outputs[0]):
+        if operation is readout:
+            functions.append(readout.activation)
             break
-        operation = made.operation
-        if type(operation) is keras.layers.Softmax:
+        if type(operation) is keras.layers.Softmax and operation.axis == -1:
             functions.append(keras.activations.softmax)
         elif type(operation) is keras.layers.Activation:
             functions.append(operation.activation)
         elif type(operation) is not keras.layers.Dropout:
             functions.append(operation)
-        tensor = made.inputs[0]
+    else:
+        functions.append("calls that do not lead to it once")
     others = [f for f in functions if f is not keras.activations.linear]
+    link = "sigmoid" if readout.outputs == 1 else "softmax"
+    loss = compile_arguments(model).get("loss")
+    loss = loss.loss if isinstance(loss, NestedLoss) else loss
+    if not others and loss is not None and ExampleLoss(loss).link != link:
+        others.append(f"the loss {ExampleLoss(loss).name}")  # a regression, or several labels
     if not others:
         return True
-    known = keras.activations.sigmoid if readout.outputs == 1 else keras.activations.softmax
-    if others != [known]:
+    if others != [getattr(keras.activations, link)]:
         raise ValueError(
-            f"anytime: expected a model that ends in logits or in their {known.__name__}, received "
+            f"anytime: expected a model that ends in logits or in their {link}, received "
             f"{model.name!r}, after whose readout come {[getattr(f, 'name', f) for f in others]}. "
             "Say whether its outputs are logits (from_logits=)."
         )
     return False
 
 
-def _labels(y: Any, outputs: int) -> np.ndarray:
-    values = np.asarray(y)
-    if values.ndim == 2 and values.shape[1] == outputs > 1:
-        return values.argmax(axis=1)
-    return values.reshape(len(values)).astype(int)
+def _arrays(model: keras.Model, x: Any) -> Any:
+    return keras.tree.map_structure(ops.convert_to_numpy, as_inputs(model, x))
 
 
-def _right(outputs: np.ndarray, labels: np.ndarray, from_logits: bool) -> np.ndarray:
-    if outputs.shape[-1] == 1:
-        return (outputs[..., 0] > (0.0 if from_logits else 0.5)) == (labels > 0)
-    return outputs.argmax(axis=-1) == labels
+def _labels(model: keras.Model, x: Any, y: Any) -> np.ndarray:
+    """The labels (n,) that `y`, labels or one-hot targets of the examples `x`, stands for."""
+    classes = model.outputs[0].shape[-1]
+    targets, _ = as_targets(y, (classes,), model=model.name)
+    example_count(_arrays(model, x), targets)
+    labels = labels_in(targets, classes)
+    if labels is None:
+        raise ValueError(
+            f"anytime: expected labels from 0 to {max(classes, 2) - 1}, or one-hot targets of "
+            f"zeros and ones, received values from {np.min(targets):g} to {np.max(targets):g}."
+        )
+    return labels

@@ -1,4 +1,4 @@
-"""Models of several kinds that nested widths go into, and examples for them."""
+"""Models of several kinds that nested widths go into, and anytime prediction by a loop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from asym_keras import AsymScaledDense
 
 layers = keras.layers
+WIDTHS = (2, 5, 12)
 
 
 def mlp():
@@ -111,3 +112,21 @@ def examples(model, n=8, seed=0):
     if inputs.dtype == "int32":
         return rng.integers(0, 7, size=shape)
     return rng.normal(size=shape).astype(inputs.dtype)
+
+
+def first_sure(outputs, threshold, probabilities):
+    """Outputs and widths, example by example; `outputs` (n, P, K)."""
+    chosen, used = [], []
+    for answers, sizes in zip(outputs, probabilities, strict=True):
+        for p, width in enumerate(WIDTHS):
+            sure = max(sizes[p]) if len(sizes[p]) > 1 else max(sizes[p][0], 1 - sizes[p][0])
+            if sure >= threshold or width == WIDTHS[-1]:
+                chosen.append(answers[p])
+                used.append(width)
+                break
+    return np.array(chosen), np.array(used)
+
+
+def softmax(logits):
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)

@@ -226,3 +226,17 @@ def test_identity_is_that_of_another_process():
 )
 def test_logits_are_told(loss, logits):
     assert ExampleLoss(loss).takes_logits is logits
+
+
+@pytest.mark.parametrize(
+    ("loss", "link"),
+    [
+        ("binary_crossentropy", "sigmoid"),
+        ("SparseCategoricalCrossentropy", "softmax"),
+        (keras.losses.BinaryFocalCrossentropy(), "sigmoid"),
+        (functools.partial(keras.losses.categorical_crossentropy, from_logits=True), "softmax"),
+        *(("ce", None), ("mse", None), (squared, None), (Callable(), None)),
+    ],
+)
+def test_what_a_cross_entropy_takes_logits_for_is_told(loss, link):
+    assert ExampleLoss(loss).link == link

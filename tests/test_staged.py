@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-
 import keras
 import nested_models as models
 import numpy as np
 import pytest
 from crossed import some_drills, some_slow
+from nested_models import WIDTHS, first_sure, softmax
 
-from asym_keras import anytime, nested
-from asym_keras.nesting import FirstSure, find_readout
+from asym_keras import NestedReadout, anytime, nested
+from asym_keras.nesting import find_readout
 
 layers = keras.layers
-WIDTHS = (2, 5, 12)
-ROUNDING = 1e-6  # of probabilities in float32; where all nodes are dead they are all equal
-
-
-def first_sure(outputs, threshold, probabilities):
-    """Outputs and widths, example by example; `outputs` (n, P, K)."""
-    chosen, used = [], []
-    for answers, sizes in zip(outputs, probabilities, strict=True):
-        for p, width in enumerate(WIDTHS):
-            sure = max(sizes[p]) if len(sizes[p]) > 1 else max(sizes[p][0], 1 - sizes[p][0])
-            if sure >= threshold or width == WIDTHS[-1]:
-                chosen.append(answers[p])
-                used.append(width)
-                break
-    return np.array(chosen), np.array(used)
-
-
-def softmax(logits):
-    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
 
 
 def one_score(activation=None):
@@ -82,6 +61,31 @@ def test_each_example_gets_the_first_width_that_is_sure(case, tmp_path):
         np.testing.assert_allclose(whole["outputs"], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_probabilities_of_inner_models_are_no_logits():
+    def stacked(*stack):
+        return keras.Sequential([keras.Input((6,)), *stack])
+
+    def inner():
+        return stacked(layers.Dense(12, "relu"), layers.Dense(3), layers.Softmax())
+
+    for make in (lambda: stacked(inner()), lambda: stacked(stacked(inner()))):
+        many = nested(models.build(make), WIDTHS)
+        x = models.examples(many, 30)
+        p = many.predict(x, verbose=0)
+        np.testing.assert_allclose(p.sum(axis=-1), 1.0, rtol=1e-5)
+        threshold = float(np.median(p.max(axis=-1)))
+        quick = anytime(many, threshold)
+        assert not quick.from_logits
+        np.testing.assert_array_equal(quick.predict(x)[1], first_sure(p, threshold, p)[1])
+
+
+def test_calls_that_never_come_to_the_readout_are_refused():
+    again = keras.Sequential([keras.Input((3, 3)), layers.Activation("linear")])
+    stack = [keras.Input((12,)), NestedReadout(3, WIDTHS), again, again]
+    with pytest.raises(ValueError, match=r"calls that do not lead to it once.*from_logits="):
+        anytime(keras.Sequential(stack), 0.5)
+
+
 def test_what_widths_share_is_computed_once():
     quick = anytime(nested(models.build(models.cnn), WIDTHS), 0.5)
     assert [type(la).__name__ for la in quick.trunk.layers[1:]] == [
@@ -93,69 +97,44 @@ def test_what_widths_share_is_computed_once():
     assert anytime(nested(models.build(models.mlp), WIDTHS), 0.5).trunk is None
 
 
-@functools.cache
-def labelled():
-    """A nested model, examples, their labels, and its outputs."""
-    many = nested(models.build(models.mlp), WIDTHS)
-    x = models.examples(many, 400)
-    outputs = many.predict(x, verbose=0)
-    return many, x, outputs[:, -1].argmax(axis=-1), outputs  # the widest is right
-
-
-def risks(threshold):
-    _, _, y, outputs = labelled()
-    found, used = first_sure(outputs, threshold, softmax(outputs.astype("float64")))
-    return np.mean(found.argmax(axis=-1) == y), used.mean()
-
-
-@pytest.mark.parametrize("wanted", [0.7, 0.9, 1.0])
-def test_threshold_for_an_accuracy_is_the_smallest_that_has_it(wanted):
-    many, x, y, _ = labelled()
-    quick = anytime(many, held_out=(x, y), accuracy=wanted)
-    accuracy, mean_width = risks(quick.threshold - ROUNDING)
-    assert accuracy >= wanted
-    found = quick.evaluate(x, np.eye(3)[y])
-    assert (found["accuracy"], found["mean_width"]) == pytest.approx((accuracy, mean_width))
-    assert sum(found["shares"].values()) == pytest.approx(1.0)
-    if quick.threshold:
-        less = [risks(t) for t in np.linspace(0, quick.threshold - 1e-3, 20)]
-        assert not any(a >= wanted and width < mean_width for a, width in less)
-
-
-def test_one_width_answers_in_any_case():
-    _, x, y, _ = labelled()
-    one = nested(keras.Sequential([keras.Input((6,)), layers.Dense(4), layers.Dense(3)]), (4,))
-    assert anytime(one, held_out=(x, y), accuracy=0.0).threshold == 0.0
-    with pytest.raises(ValueError, match=r"accuracy=1.0, but on the held-out examples it is at m"):
-        anytime(one, held_out=(x, y), accuracy=1.0)
-
-
-@pytest.mark.parametrize("wanted", [2.0, 6.5, 12.0])
-def test_threshold_for_a_mean_width_needs_no_more(wanted):
-    many, x, y, _ = labelled()
-    quick = anytime(many, held_out=(x, y), mean_width=wanted)
-    assert risks(quick.threshold - ROUNDING)[1] <= wanted
-    if wanted < WIDTHS[-1]:
-        assert risks(min(quick.threshold + 0.01, 1.0))[1] > wanted
+def test_it_stays_as_it_was_when_the_model_changes():
+    """No half of it goes with the model: what all widths share would be new, the heads old."""
+    stack = layers.Dense(10, "relu"), layers.Dense(12, "relu"), layers.Dense(3)
+    many = nested(models.build(lambda: keras.Sequential([keras.Input((6,)), *stack])), WIDTHS)
+    x = models.examples(many, 30)
+    quick = anytime(many, 0.6)
+    one = quick.as_model()
+    expected, widths = quick.predict(x)
+    assert quick.trunk is not None
+    for other in (many, quick.as_model()):
+        other.set_weights([0.5 * w for w in other.get_weights()])
+        np.testing.assert_array_equal(quick.predict(x)[0], expected)
+        for model in (one, quick.as_model()):
+            np.testing.assert_array_equal(model.predict(x, verbose=0)["width"], widths)
+    assert np.abs(anytime(many, 0.6).predict(x)[0] - expected).max() > 0.1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("outputs", "loss"),
     [
-        ({}, "expected one of threshold, accuracy and mean_width"),
-        ({"threshold": 0.5, "accuracy": 0.9}, "expected one of threshold"),
-        ({"threshold": 1.5}, r"expected threshold in \[0, 1\], received 1.5"),
-        ({"accuracy": 0.9}, r"expected held_out=\(x, y\)"),
-        ({"accuracy": 1.1, "held_out": True}, "accuracy=1.1, but .* it is at most 1.0000"),
-        ({"mean_width": 1.0, "held_out": True}, "mean_width=1.0, but .* it is at least 2"),
+        (1, "mse"),
+        (3, "mse"),
+        (3, keras.losses.BinaryCrossentropy(from_logits=True)),
+        (1, keras.losses.BinaryCrossentropy(from_logits=True)),
+        (3, keras.losses.SparseCategoricalCrossentropy(from_logits=True)),
     ],
 )
-def test_bad_arguments_are_refused(arguments, message):
-    many, x, y, _ = labelled()
-    if "held_out" in arguments:
-        arguments = {**arguments, "held_out": (x, y)}
-    with pytest.raises(ValueError, match=f"anytime: .*{message}"):
-        anytime(many, **arguments)
+def test_sums_of_regressions_and_of_several_labels_are_no_logits(outputs, loss):
+    stack = [layers.Dense(12, "relu"), layers.Dense(outputs)]
+    model = keras.Sequential([keras.Input((6,)), *stack])
+    model.compile("sgd", loss)
+    many = nested(model, WIDTHS)
+    if (outputs == 1) == isinstance(loss, keras.losses.BinaryCrossentropy) and loss != "mse":
+        assert anytime(many, 0.5).from_logits
+    else:
+        with pytest.raises(ValueError, match=r"readout come \['the loss .*from_logits="):
+            anytime(many, 0.5)
+        assert anytime(many, 0.5, from_logits=True).from_logits
 
 
 def test_models_that_tell_no_probabilities_are_refused():
@@ -170,10 +149,29 @@ def test_models_that_tell_no_probabilities_are_refused():
     assert anytime(other, 0.5, from_logits=True).from_logits
 
 
-def test_choosing_layer_comes_back_from_its_config():
-    layer = FirstSure(WIDTHS, 0.25, from_logits=False)
-    back = FirstSure.from_config(layer.get_config())
-    assert (back.widths, back.threshold, back.from_logits) == (WIDTHS, 0.25, False)
+@pytest.mark.parametrize(
+    ("policy", "dtype"), [("mixed_float16", "float32"), ("float32", "float64")]
+)
+def test_one_model_has_the_outputs_and_no_other_dtype_policy(policy, dtype, tmp_path):
+    """The policy of the program, in which the choosing layer is made and loaded, says nothing."""
+    stack = [layers.Dense(12, "relu", dtype=dtype), layers.Dense(3, dtype=dtype)]
+    many = nested(keras.Sequential([keras.Input((6,), dtype=dtype), *stack]), WIDTHS)
+    x = models.examples(many, 30)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        quick = anytime(many, 0.6)
+        quick.as_model().save(tmp_path / "one.keras")
+        one = keras.saving.load_model(tmp_path / "one.keras")
+        logits = many.predict(x, verbose=0)
+        expected = first_sure(logits, 0.6, softmax(logits))
+        for model in (quick.as_model(), one):
+            found = model.predict(x, verbose=0)
+            assert found["outputs"].dtype == model.output["outputs"].dtype == dtype
+            np.testing.assert_allclose(found["outputs"], expected[0], rtol=1e-6)
+            np.testing.assert_array_equal(found["width"], expected[1])
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have a `quantize` method")

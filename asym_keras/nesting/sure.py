@@ -1,4 +1,4 @@
-"""The first width that is sure enough of an example. Uses `keras.ops` only."""
+"""The first width that is sure enough of an example, and how sure it can be asked to be."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FirstSure(keras.layers.Layer):
     def __init__(
         self, widths: Sequence[int], threshold: float, *, from_logits: bool = True, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the outputs that it chooses are the model's
         self.widths = check_widths(widths, "FirstSure")
         self.threshold, self.from_logits = float(threshold), bool(from_logits)
 
@@ -60,8 +60,41 @@ class FirstSure(keras.layers.Layer):
 
 
 def sureness(outputs: Any, from_logits: bool) -> Any:
-    """The largest probability of outputs (..., K): (...). For a single output, p or 1 - p."""
+    """The largest probability of outputs (..., K): (...). For a single output, p or 1 - p.
+
+    In float32 at least: all from .9998 on would be 1 in float16, all from .998 on in bfloat16.
+    """
+    outputs = ops.cast(outputs, keras.backend.result_type(outputs.dtype, "float32"))
     if outputs.shape[-1] == 1:
         p = ops.sigmoid(outputs) if from_logits else outputs
         return ops.squeeze(ops.maximum(p, 1.0 - p), -1)
     return ops.max(ops.softmax(outputs) if from_logits else outputs, axis=-1)
+
+
+def thresholds(right: np.ndarray, sure: np.ndarray, widths: np.ndarray) -> tuple:
+    """Thresholds, increasing, one for each choice of widths that there is for the examples.
+
+    As a threshold rises past what an example has reached at one width, the next one answers it.
+    Between two such steps all thresholds do the same. Of them the middle one is taken, in the dtype
+    of `sure`, in which it will be compared, so that no rounding makes another choice.
+
+    Args:
+        right: (n, P), whether the answer of each of `widths`, (P,), is right.
+        sure: (n, P), its probability.
+
+    Returns:
+        Thresholds, their accuracies and their mean widths, (T,) each.
+    """
+    sure = np.clip(np.nan_to_num(sure, nan=0.0), 0.0, 1.0)  # no width is sure of NaN
+    values, places = np.unique(np.maximum.accumulate(sure[:, :-1], axis=1), return_inverse=True)
+
+    def mean(of: np.ndarray) -> np.ndarray:
+        steps = np.bincount(places.reshape(-1), np.diff(of).reshape(-1), len(values))
+        return np.cumsum([of[:, 0].sum(), *steps]) / len(of)
+
+    edges = np.concatenate([[0], values, [1]], dtype=sure.dtype)
+    below, above = edges[:-1], edges[1:]  # a threshold is above the one, at most the other
+    middle = np.maximum(below / 2 + above / 2, np.nextafter(below, above))
+    middle[-1], middle[0] = 1.0, 0.0
+    table = middle, mean(right.astype(int)), mean(np.broadcast_to(widths, right.shape))
+    return tuple(column[below < above] for column in table)

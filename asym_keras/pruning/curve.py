@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from asym_keras.checks import is_whole
 from asym_keras.importance.rules import order_nodes
-from asym_keras.pruning.ending import LINKS, Ending, check_regression, find_ending, fit_readouts
+from asym_keras.pruning.ending import (
+    LINKS,
+    Ending,
+    check_regression,
+    find_ending,
+    fit_readouts,
+    smoothed,
+)
 from asym_keras.pruning.logistic import PENALTY
 from asym_keras.pruning.parts import Part, Scores
 from asym_keras.pruning.refit import row_tiles
@@ -68,7 +75,8 @@ def pruning_curve(
             are refitted. `asym_keras.pruning.widest_refit` says how many nodes fit the memory.
         regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
             or `"auto"`: by what follows the sums, and where nothing does by `loss`, if that is a
-            cross-entropy of logits; ridge otherwise.
+            cross-entropy of logits, of each by itself where it is a binary one; ridge otherwise.
+            Its label smoothing is that of the refit.
         penalty: of a refit by cross-entropy, as `refit_logits` takes it; `"auto"` chooses it.
         layer: name of the `AsymScaledDense`; None: it is the only one.
         seed: int, breaks ties in the importance.
@@ -111,6 +119,7 @@ def pruning_curve(
         targets = ending.targets(parts["train"].x, parts["train"].y)
         widest = next(iter(widths[skipped:]), 0)
         require_refit(ending, targets, widest, by, test=len(parts["test"].y))
+        targets = smoothed(targets, by, loss)
     order = order_nodes(model, ending.layer, importance, x=parts["train"].x, seed=seed)
     columns, counts = ending.arranged(order)
     entries = [counts[width] for width in widths]
@@ -134,7 +143,7 @@ def pruning_curve(
         logits = by != "ridge" and ending.link == "linear"
         for name, part in parts.items():
             scores[f"{name}_refit"] = Scores(part, len(widths))
-            link = LINKS[by] if logits and not part.loss.takes_logits else None
+            link = LINKS[by if logits and not part.loss.takes_logits else "linear"]
             for width, rows, outputs in _refitted_outputs(ending, features[name], fits, link):
                 scores[f"{name}_refit"].add(skipped + width, rows, outputs)
     table: dict[str, list] = {"pruned": pruned, "kept": widths}
@@ -149,7 +158,7 @@ def pruning_curve(
 
 def _outputs(
     ending: Ending, tile: np.ndarray, kernel: np.ndarray, constants: np.ndarray, entries: list[int]
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Iterator[tuple[int, Any]]:
     """Yields index of a width and outputs (rows, K), float64, from features (rows, entries).
 
     Products are taken of the features between one width and the next, in the model's precision,
@@ -167,8 +176,8 @@ def _outputs(
 
 
 def _refitted_outputs(
-    ending: Ending, features: np.ndarray, fits: Any, link: Any = None
-) -> Iterator[tuple[int, slice, np.ndarray]]:
+    ending: Ending, features: np.ndarray, fits: Any, link: Any
+) -> Iterator[tuple[int, slice, Any]]:
     """Yields index of a width, slice of examples, and outputs by the refitted readouts.
 
     Logits are made probabilities by `link` for a loss that does not take them.
@@ -176,8 +185,7 @@ def _refitted_outputs(
     for rows, tile in row_tiles(features, features.shape[1]):
         for width, fit in enumerate(fits):
             sums = tile[:, : len(fit.kernel)] @ fit.kernel + fit.bias
-            outputs = ending.tail(sums)
-            yield width, rows, outputs if link is None else np.asarray(link(outputs))
+            yield width, rows, link(ending.tail(sums))
 
 
 def _check_pruned(pruned: Any, units: int) -> list[int]:

@@ -14,15 +14,16 @@ from asym_keras.graphs import Step, output_structure, perform
 from asym_keras.importance.graph import Sum, computes_features, find_layer, node_paths
 from asym_keras.importance.nodes import Nodes, all_nodes
 from asym_keras.importance.taps import received, tiles
-from asym_keras.inputs import as_inputs, example_count, take
+from asym_keras.inputs import as_inputs, example_count, require_biases, take
 from asym_keras.layers import AsymScaledDense
 from asym_keras.losses import ExampleLoss
 from asym_keras.pruning.logistic import refit_logits
 from asym_keras.pruning.refit import refit_readouts
 from asym_keras.targets import as_targets, one_hot
 
-# What becomes of the sums in the models whose readouts can be refitted.
-LINKS = {"linear": ops.copy, "softmax": ops.softmax, "sigmoid": ops.sigmoid}
+# What becomes of the sums in the models whose readouts can be refitted. From the very tensors that
+# softmax and sigmoid return Keras's cross-entropies go back to the logits, as in `evaluate`.
+LINKS = {"linear": keras.activations.linear, "softmax": ops.softmax, "sigmoid": ops.sigmoid}
 REGRESSIONS = ("auto", "ridge", "cross_entropy")
 
 
@@ -110,11 +111,10 @@ class Ending:
             features = inputs if self.dense else self.layer.features(inputs)
             yield rows, ops.convert_to_numpy(features)
 
-    def tail(self, sums: np.ndarray) -> np.ndarray:
-        """The model's outputs for the sums, float64; as it computes them from there on."""
-        plain = self.dense is None or self.dense.activation is keras.activations.linear
-        if plain and not self.steps:
-            return sums
+    def tail(self, sums: np.ndarray) -> Any:
+        """The model's outputs for the sums, float64; other links are computed as in the model."""
+        if self.link in LINKS:
+            return LINKS[self.link](ops.convert_to_tensor(sums))
         values = ops.convert_to_tensor(sums, self.reader.compute_dtype)
         return _tail(self.reader, self.steps, values)
 
@@ -123,7 +123,7 @@ class Ending:
 
         Args:
             asked: one of `REGRESSIONS`. `"auto"`: by what follows the sums; if nothing does, by
-                cross-entropy where that is the loss.
+                cross-entropy where that is the loss. A binary one takes sigmoids.
             outputs: int, K.
             loss: what the model was trained with; None: it is not known.
 
@@ -131,9 +131,10 @@ class Ending:
             ValueError: Nothing does, or something else than what was asked for.
         """
         link = self.link
-        by_loss = asked == "auto" and loss is not None and ExampleLoss(loss).takes_logits
+        known = None if loss is None else ExampleLoss(loss)
+        by_loss = asked == "auto" and known is not None and known.takes_logits
         if link == "linear" and (asked == "cross_entropy" or by_loss):
-            link = "sigmoid" if outputs == 1 else "softmax"
+            link = "sigmoid" if outputs == 1 else (known and known.link) or "softmax"
         if link == "other" or (link != "linear" and asked == "ridge"):
             fault = "another function" if link == "other" else f"the {link}"
             raise ValueError(
@@ -189,9 +190,10 @@ def find_ending(model: keras.Model, layer: str | None = None, *, readout: bool =
     Raises:
         ValueError: The model does not end in an `AsymScaledDense` with outputs, nor in one
             without, followed by a `Dense`, and in operations without weights after it; its
-            outputs are not (n, K); no such layer.
+            outputs are not (n, K); no such layer; or Keras would be wrong (`require_biases`).
     """
     target = find_layer(model, layer)
+    require_biases(model)
     paths = node_paths(model, target)
     calls = {cut.calls for cut in paths.cuts} | {paths.calls}
     end = paths.outputs[0] if len(paths.outputs) == 1 and calls == {1} else None
@@ -218,6 +220,12 @@ def find_ending(model: keras.Model, layer: str | None = None, *, readout: bool =
         f"without weights, with outputs of shape (n, K). Received {fault}. Take the part of the "
         "model that ends so."
     )
+
+
+def smoothed(targets: np.ndarray, by: str, loss: Any = None) -> np.ndarray:
+    """Targets (n, K) as `loss` takes them, if it smooths labels, for the cross-entropy `by`."""
+    share = 0.0 if loss is None or by == "ridge" else ExampleLoss(loss).label_smoothing
+    return (1.0 - share) * targets + share * (0.5 if by == "sigmoid" else 1.0 / targets.shape[1])
 
 
 def fit_readouts(

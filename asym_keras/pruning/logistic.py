@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from asym_keras.pruning.refit import check_refit, row_tiles
+from asym_keras.pruning.refit import check_refit, moments, row_tiles
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ def refit_logits(
             1e-6 in turn, fitted to nine tenths of the examples, as long as the cross-entropy on
             the others, the same ones drawn at random in each call, falls by a ten-thousandth of
             itself. Each fit, the last one to all examples too, goes on from the one before. Where
-            examples are few beside features, 1e-6 is too little.
+            examples are few beside features, 1e-6 is too little; of fewer than ten none can judge,
+            and 1e-2 is taken.
 
     Returns:
         One `LogitRefit` a width, in the order of `widths`.
@@ -119,12 +120,9 @@ class _Problem:
 
     def __init__(self, features: np.ndarray, targets: np.ndarray, link: str):
         self._features, self._targets, self._link = features, targets, link
-        self._mean = features.mean(axis=0, dtype="float64")
-        tiles = row_tiles(features, features.shape[1])
-        squares = sum(((tile - self._mean) ** 2).sum(axis=0) for _, tile in tiles)
-        deviation = np.sqrt(squares / len(targets))
+        self._mean, deviation = moments(features)
         # A feature that never changes says nothing: it is zero once it is centred.
-        self._scale = np.where(deviation > 1e-12 * np.abs(self._mean), deviation, np.inf)
+        self._scale = np.where(deviation > 0, deviation, np.inf)
         self._all = np.full(len(targets), 1 / len(targets))
 
     def fit(self, width: int, penalty: float) -> LogitRefit:
@@ -133,10 +131,10 @@ class _Problem:
         return self._refit(weights)
 
     def fit_best(self, width: int) -> LogitRefit:
-        """The same with the penalty that suits a tenth of the examples; without one: the least."""
+        """The same with the penalty that suits a tenth of the examples; without it, the largest."""
         held = held_out(len(self._targets))
         if not held.any():
-            return self.fit(width, PENALTIES[-1])
+            return self.fit(width, PENALTIES[0])
         others, held = (chosen / chosen.sum() for chosen in (~held, held))
         weights, least, best = self._zero(width), np.inf, None
         for penalty in PENALTIES:

@@ -44,14 +44,16 @@ class Scores:
         self._threshold = 0.0 if part.loss.takes_logits else 0.5
         self._losses, self._values, self._hits = np.zeros((3, widths))
 
-    def add(self, width: int, rows: slice, outputs: np.ndarray) -> None:
+    def add(self, width: int, rows: slice, outputs: Any) -> None:
         """Counts the outputs (rows, K) of the examples `rows` at the width with this index."""
+        outputs = ops.convert_to_tensor(outputs)
         targets = ops.convert_to_tensor(self._part.y[rows])
-        values = ops.convert_to_numpy(self._part.loss(targets, ops.convert_to_tensor(outputs)))
+        values = ops.convert_to_numpy(self._part.loss(targets, outputs))
         self._losses[width] += values.sum()
         self._values[width] += values.size
         if self._part.labels is not None:
-            self._hits[width] += hits(outputs, self._part.labels[rows], self._threshold).sum()
+            found = ops.convert_to_numpy(outputs)
+            self._hits[width] += hits(found, self._part.labels[rows], self._threshold).sum()
 
     @property
     def risk(self) -> np.ndarray:

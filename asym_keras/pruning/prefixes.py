@@ -10,11 +10,19 @@ import keras
 import numpy as np
 
 from asym_keras.copies import copy_model
-from asym_keras.graphs import graph_of, is_elementwise, is_graph, is_plain, layers_of, steps_of
+from asym_keras.graphs import (
+    all_steps,
+    graph_of,
+    is_elementwise,
+    is_graph,
+    is_plain,
+    layers_of,
+    steps_of,
+)
 from asym_keras.importance.graph import NodePaths, node_paths
 from asym_keras.importance.nodes import Nodes, describe
 from asym_keras.importance.targets import TARGETS, keeps_kind, units_of
-from asym_keras.inputs import call
+from asym_keras.inputs import call, require_biases
 from asym_keras.layer_copies import Change
 from asym_keras.nesting.model import of_one_prefix
 from asym_keras.nesting.readout import NestedReadout
@@ -62,6 +70,8 @@ def prune_prefix(model: keras.Model, readout: NestedReadout, keep: Any) -> keras
     dense.kernel.assign(kernel)
     if bias is not None:
         dense.bias.assign(bias)
+    if paths is not None:
+        require_biases(small, target.name)
     if width in readout.widths:
         _require_prefix(model, small, readout.widths.index(width))
     arguments = of_one_prefix(model, index)
@@ -125,7 +135,8 @@ def _elsewhere(paths: NodePaths, readout: NestedReadout) -> str | None:
 
 def _producer(model: keras.Model, readout: NestedReadout) -> tuple[Any, str | None]:
     """The layer whose nodes the readout takes; or None, and why there is none."""
-    for operation, inputs in _backwards(model, readout):
+    features = next((s.inputs[0] for s in all_steps(model) if s.operation is readout), None)
+    for operation, inputs in backwards(model, features):
         if isinstance(operation, TARGETS):
             if not keeps_kind(operation) or not is_plain(operation):
                 return None, f"{describe(operation)} is of a kind that nobody would cut"
@@ -140,30 +151,25 @@ def _producer(model: keras.Model, readout: NestedReadout) -> tuple[Any, str | No
     return None, "no layer makes its features"
 
 
-def _backwards(model: keras.Model, readout: NestedReadout) -> Iterator[tuple[Any, int]]:
-    """The operations before the readout, the nearest first, and how many inputs each takes."""
+def backwards(model: keras.Model, tensor: Any) -> Iterator[tuple[Any, int]]:
+    """The operations that made `tensor`, the nearest first, and how many inputs each takes.
+
+    It goes on through the first of several inputs, into nested models and out of them, and ends at
+    an input of the model, or where an operation that is called again would come a second time.
+    """
     makers: dict[int, tuple[Any, list]] = {}
-    start: list = []
-
-    def note(graph: Any) -> None:
-        for step in steps_of(graph):
-            if step.operation is readout:
-                start.append(step.inputs[0])
-            if not is_graph(step.operation):
-                makers.update({id(t): (step.operation, step.inputs) for t in step.outputs})
-                continue
-            inner = graph_of(step.operation)
-            # What leaves a nested model is what is made in it; what enters it is made outside.
-            outer = zip(step.outputs, inner.outputs, strict=True)
-            makers.update({id(a): (None, [b]) for a, b in outer})
-            entering = zip(inner.inputs, step.inputs, strict=True)
-            makers.update({id(a): (None, [b]) for a, b in entering})
-            note(step.operation)
-
-    note(model)
-    tensor = start[0] if start else None
-    while tensor is not None and id(tensor) in makers:
-        operation, inputs = makers[id(tensor)]
+    for step in all_steps(model):
+        if not is_graph(step.operation):
+            makers.update({id(t): (step.operation, step.inputs) for t in step.outputs})
+            continue
+        inner = graph_of(step.operation)
+        # What leaves a nested model is what is made in it; what enters it is made outside.
+        outer = zip(step.outputs, inner.outputs, strict=True)
+        makers.update({id(a): (None, [b]) for a, b in outer})
+        entering = zip(inner.inputs, step.inputs, strict=True)
+        makers.update({id(a): (None, [b]) for a, b in entering})
+    while id(tensor) in makers:
+        operation, inputs = makers.pop(id(tensor))
         if operation is not None:
             yield operation, len({id(t) for t in inputs})
         tensor = inputs[0] if inputs else None

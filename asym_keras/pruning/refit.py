@@ -113,15 +113,28 @@ def row_tiles(features: np.ndarray, width: int) -> Iterator[tuple[slice, np.ndar
         yield rows, features[rows, :width].astype("float64")
 
 
+def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations of features, float64 (m,).
+
+    The deviation of a feature that never changes is 0, whatever the rounding of its mean leaves.
+    """
+    mean = np.mean(features, axis=0, dtype="float64")
+    tiles = row_tiles(features, features.shape[1])
+    squares = sum(((tile - mean) ** 2).sum(axis=0) for _, tile in tiles)
+    deviation = np.sqrt(squares / len(features))
+    return mean, np.where(deviation > 1e-12 * np.abs(mean), deviation, 0.0)
+
+
 class _Data:
     """Features and targets, centred, and the penalties to try."""
 
     def __init__(self, features: np.ndarray, targets: np.ndarray):
-        self._features, self._mean = features, np.mean(features, axis=0, dtype="float64")
+        self._features, (self._mean, deviation) = features, moments(features)
+        self._varies = deviation > 0  # once centred the others are zero
         self._centre = targets.mean(axis=0)
         self.targets = targets - self._centre
         self.examples = len(targets)
-        scale = sum(np.sum(tile**2) for _, tile in self.tiles(features.shape[1]))
+        scale = self.examples * np.sum(deviation**2)
         # Multiples of a fixed factor, so that other widths are tried with the same penalties.
         top = np.ceil(np.log10(scale or 1.0) / DECADES)
         self.penalties = 10.0 ** (DECADES * (top - np.arange(PENALTIES)))
@@ -129,13 +142,17 @@ class _Data:
     def tiles(self, width: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Slices of examples, and their first features, centred, float64 (rows, width)."""
         for rows, tile in row_tiles(self._features, width):
-            yield rows, tile - self._mean[:width]
+            tile -= self._mean[:width]
+            tile *= self._varies[:width]
+            yield rows, tile
 
     def column_tiles(self, width: int) -> Iterator[np.ndarray]:
         """The first features, centred, float64 (n, columns)."""
         for first in range(0, width, TILE_COLUMNS):
             columns = slice(first, min(width, first + TILE_COLUMNS))
-            yield self._features[:, columns] - self._mean[columns]
+            tile = self._features[:, columns] - self._mean[columns]
+            tile *= self._varies[columns]
+            yield tile
 
     def fit(self, kernel: np.ndarray, penalty: float, squares: float) -> Refit:
         """The `Refit` of a kernel for centred features, whose errors' squares sum to that."""

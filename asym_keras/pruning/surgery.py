@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -20,7 +21,7 @@ from asym_keras.inputs import as_inputs, stateless_call
 from asym_keras.layers import AsymScaledDense
 from asym_keras.nesting.model import find_readout
 from asym_keras.pruning.cutting import changes_for, shapes_for
-from asym_keras.pruning.ending import Ending, check_regression, find_ending, fit_readouts
+from asym_keras.pruning.ending import Ending, check_regression, find_ending, fit_readouts, smoothed
 from asym_keras.pruning.logistic import PENALTY
 from asym_keras.pruning.prefixes import prune_prefix
 from asym_keras.pruning.refit_memory import require_refit
@@ -69,7 +70,8 @@ def prune(
             `Dense` after it, and layers without weights.
         regression: `"ridge"`, `"cross_entropy"` (also of a `Dense` whose outputs are logits),
             or `"auto"`: by what follows the sums, and where nothing does by the loss that the model
-            is compiled with, if that is a cross-entropy of logits; ridge otherwise.
+            is compiled with, if that is a cross-entropy of logits, of each by itself where it is a
+            binary one; ridge otherwise. Its label smoothing is that of the refit.
         penalty: of a refit by cross-entropy, as `refit_logits` takes it; `"auto"` chooses it.
         x: examples for the rule `"output"`. None: those of `refit`.
         seed: int, breaks ties in the importance.
@@ -91,7 +93,8 @@ def prune(
     check_regression(regression)
     nested = find_readout(model) if isinstance(model, keras.Model) else None
     if nested is not None:
-        _require_plain(importance, layer, refit)
+        asked = {"importance": importance, "layer": layer, "refit": refit, "x": x, "seed": seed}
+        _require_plain(asked | {"regression": regression, "penalty": penalty})
         return prune_prefix(model, nested, keep)
     target = find_layer(model, layer)
     paths = _check(model, target, keep)
@@ -117,12 +120,18 @@ def prune(
     return fit.into(small)
 
 
-def _require_plain(importance: Any, layer: str | None, refit: Any) -> None:
+def _require_plain(asked: dict[str, Any]) -> None:
     """A nested model has an order of nodes and their readouts: nothing else can be asked for."""
-    if refit is not None or layer is not None or not isinstance(importance, str):
+    default = {name: of.default for name, of in inspect.signature(prune).parameters.items()}
+    given = [
+        name
+        for name, value in asked.items()
+        if not isinstance(value, type(default[name])) or value != default[name]
+    ]
+    if given:
         raise ValueError(
-            "prune: expected of a nested model no importance, layer or refit, received one: its "
-            "nodes are in their order, and each width has its own readout. Leave it out."
+            f"prune: expected of a nested model no argument but keep, received {', '.join(given)}: "
+            "its nodes are in their order, and each width has its own readout. Leave it out."
         )
 
 
@@ -202,9 +211,10 @@ class _Fit:
         self._targets = self._ending.targets(self.x, y)
         self._layer = target
         [loss, *more] = keras.tree.flatten(compile_arguments(model).get("loss")) or [None]
-        known = None if more or not isinstance(loss, keras.losses.Loss) else loss
-        self._by = self._ending.regression(regression, self._targets.shape[1], known)
+        loss = None if more else loss
+        self._by = self._ending.regression(regression, self._targets.shape[1], loss)
         require_refit(self._ending, self._targets, keep, self._by)
+        self._targets = smoothed(self._targets, self._by, loss)
 
     def new_readout(self) -> keras.layers.Dense | None:
         """A `Dense` for the features, where the model has none after them."""

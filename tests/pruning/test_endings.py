@@ -191,6 +191,45 @@ def test_losses_that_take_labels_get_them():
     assert rows[0][0]["train_accuracy"] == pytest.approx(accuracy)
 
 
+def cross_entropy(logits, labels):
+    """From logits, two classes for a single one; by NumPy."""
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    return np.mean(np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(labels)), labels])
+
+
+@pytest.mark.parametrize(("end", "loss"), [("softmax", SPARSE), ("sigmoid", "binary_crossentropy")])
+def test_cross_entropies_of_probabilities_go_by_their_logits(end, loss):
+    """As in `evaluate`: a probability of 1e-40 does not count as 1e-7."""
+    rng, classes = np.random.default_rng(0), 3 if end == "softmax" else 1
+    last = layers.Dense(classes, end, name="last")
+    model = keras.Sequential([models.floats((4,), "float32"), models.nodes("float32"), last])
+    x, labels = models.examples(model, 60), rng.integers(0, max(classes, 2), 60)
+    last.kernel.assign(100 * rng.normal(size=last.kernel.shape))
+    features = find_layer(model).features(x).numpy().astype("float64")
+    expected = cross_entropy(features @ last.kernel.numpy().astype("float64"), labels)
+    assert expected > -np.log(1e-7)
+    model.compile("sgd", loss)
+    assert model.evaluate(x, labels, verbose=0) == pytest.approx(expected, rel=1e-5)
+    [row] = pruning_curve(model, x, labels, x, labels, loss=loss, pruned=[0])
+    assert row["test_risk"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("make", ["softmax inside", models.features], ids=name_of)
+def test_so_do_those_of_refitted_readouts(make):
+    """Few examples, without a penalty, are told apart with large logits; others are not."""
+    model = models.build(make, "float64")
+    x, y = models.examples(model, 12), np.arange(12) % 3
+    other = (y + 1) % 3
+    options = {"refit": True, "pruned": [0], "penalty": 1e-12, "regression": "cross_entropy"}
+    [row] = pruning_curve(model, x, y, x, other, loss=SPARSE, **options)
+    features = find_layer(model).features(x).numpy()
+    [fit] = refit_logits(features, np.eye(3)[y], penalty=1e-12)
+    expected = cross_entropy(features @ fit.kernel + fit.bias, other)
+    assert row["test_risk_refit"] == pytest.approx(expected, rel=1e-3)
+    assert expected > -np.log(1e-7)
+
+
 def test_a_name_of_a_loss_means_what_it_means_in_compile():
     """Not the logits that it meant here before: probabilities, of a model without softmax, too."""
     model, x, labels = problem(models.shallow)

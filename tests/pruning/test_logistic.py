@@ -128,6 +128,18 @@ def test_rows_in_a_cycle_judge_as_any_others_do():
         assert set(labels[rows]) == set(range(10))
 
 
+def test_too_few_examples_to_judge_by_get_the_largest_penalty():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(500, 20)), np.eye(2)[rng.integers(0, 2, 500)]
+    x[:, 0] += 2 * y[:, 0]
+    risks = {}
+    for penalty in ("auto", 1e-2, 1e-6):
+        [fit] = refit_logits(x[:9], y[:9], penalty=penalty)
+        logits = x @ fit.kernel + fit.bias
+        risks[penalty] = np.mean(np.logaddexp.reduce(logits, axis=1) - (logits * y).sum(axis=1))
+    assert risks["auto"] == risks[1e-2] < 0.6 * risks[1e-6]
+
+
 def test_penalty_is_chosen_by_a_tenth_of_the_examples():
     """Many features of noise: the least penalty fits them, and the chosen one does not."""
     rng = np.random.default_rng(0)

@@ -136,12 +136,22 @@ def test_numbers_of_nodes_without_a_readout_are_refused(keep):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"importance": np.ones(12)}, {"layer": "dense"}, {"refit": (np.ones((2, 6)), np.ones(2))}],
+    [
+        {"importance": np.ones(12)},
+        {"layer": "dense"},
+        {"refit": (np.ones((2, 6)), np.ones(2))},
+        {"importance": "magnitude"},
+        {"importance": "output", "x": np.ones((2, 6))},
+        {"regression": "ridge"},
+        *({"penalty": "auto"}, {"penalty": -3}, {"seed": 5}),
+    ],
 )
 def test_what_means_nothing_for_a_nested_model_is_refused(arguments):
     many = nested(models.build(models.mlp), WIDTHS)
-    with pytest.raises(ValueError, match="prune: expected of a nested model no importance"):
+    named = "no argument but keep, received " + ", ".join(arguments)
+    with pytest.raises(ValueError, match=f"prune: expected of a nested model {named}:"):
         prune(many, 5, **arguments)
+    prune(many, 5, importance="paper", seed=0)
 
 
 def test_a_curve_of_a_nested_model_is_refused():

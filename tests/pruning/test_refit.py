@@ -73,6 +73,25 @@ def test_dead_features_leave_the_mean(k):
     np.testing.assert_allclose(fit.bias, targets.mean(axis=0))
 
 
+@pytest.mark.parametrize("value", [0.1, 0.3])
+@pytest.mark.parametrize("k", [1, 20])
+def test_features_that_never_change_are_dead_whatever_their_mean_rounds_to(k, value):
+    """Alone they leave the mean; beside others, which they do not touch, they have no kernel."""
+    for n in range(6, 24, 2):
+        targets = np.random.default_rng(n).normal(size=(n, 2))
+        constant = np.full((n, k), value)
+        [fit] = refit_readouts(constant, targets)
+        assert not fit.kernel.any()
+        np.testing.assert_allclose(fit.bias, targets.mean(axis=0), rtol=1e-12)
+        left_out = (targets - targets.mean(axis=0)) * n / (n - 1)
+        assert fit.loo_risk == pytest.approx(np.mean(left_out**2))
+    features, targets = problem()
+    [fit] = refit_readouts(features, targets)
+    [beside] = refit_readouts(np.concatenate([constant[:N], features], axis=1), targets)
+    assert not beside.kernel[:k].any()
+    np.testing.assert_allclose(beside.kernel[k:], fit.kernel, rtol=1e-9)
+
+
 def test_equal_examples_do_not_break_it():
     features, targets = problem()
     features = np.concatenate([features, features, features])
