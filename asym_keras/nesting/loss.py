@@ -11,6 +11,10 @@ import numpy.typing as npt
 
 from asym_keras.nesting.readout import check_widths
 
+# On outputs of a softmax or sigmoid: Keras computes its cross-entropies from what it finds there,
+# if it finds something, since probabilities near 0 lose their gradients.
+LOGITS = "_keras_logits"
+
 
 @keras.saving.register_keras_serializable(package="asym_keras")
 class NestedLoss(keras.losses.Loss):
@@ -66,7 +70,7 @@ class NestedLoss(keras.losses.Loss):
         shares = np.full(count, 1.0 / count) if self.weights is None else self.weights
         function = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
         terms = [
-            float(share) * function(y_true, y_pred[..., index, :])
+            float(share) * function(y_true, outputs_of_prefix(y_pred, index))
             for index, share in enumerate(shares / shares.sum())
             if share
         ]
@@ -79,6 +83,17 @@ class NestedLoss(keras.losses.Loss):
             "loss": keras.losses.serialize(self.loss),
             "weights": None if self.weights is None else self.weights.tolist(),
         }
+
+
+def outputs_of_prefix(outputs: Any, index: int) -> Any:
+    """Outputs (..., K) of one prefix of (..., P, K), with the logits that Keras keeps beside them.
+
+    Only so do its losses and metrics compute what they compute of a model with that prefix alone.
+    """
+    part = outputs[..., index, :]
+    if hasattr(outputs, LOGITS):
+        setattr(part, LOGITS, getattr(outputs, LOGITS)[..., index, :])
+    return part
 
 
 def prefix_weights(widths: Sequence[int], scalings: npt.ArrayLike) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from asym_keras.nesting.loss import outputs_of_prefix
 from asym_keras.nesting.readout import check_widths
 
 
@@ -28,7 +29,8 @@ class PrefixMetric(keras.metrics.Metric):
         self.metric, self.index = metric, int(index)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        return self.metric.update_state(y_true, y_pred[..., self.index, :], sample_weight)
+        part = outputs_of_prefix(y_pred, self.index)
+        return self.metric.update_state(y_true, part, sample_weight)
 
     def result(self) -> Any:
         return self.metric.result()

@@ -163,6 +163,39 @@ def test_frozen_layers_stay_frozen():
     assert not nested(model, (3, 12)).trainable_variables
 
 
+ONE_HOT = np.eye(3, dtype="float32")[LABELS]
+POSITIVE = (LABELS > 0).astype("float32")
+# Last layers, loss, metrics and targets, of which Keras itself tells what is right.
+AS_KERAS = {
+    "softmax": (
+        *(lambda: [layers.Dense(3, "softmax")], "categorical_crossentropy"),
+        *(["categorical_crossentropy"], ONE_HOT),
+    ),
+    "a layer of softmax": (
+        *(lambda: [layers.Dense(3), layers.Softmax()], "sparse_categorical_crossentropy"),
+        *(["accuracy"], LABELS),
+    ),
+    "sigmoid": (
+        *(lambda: [layers.Dense(1, "sigmoid")], "binary_crossentropy"),
+        *(["binary_crossentropy"], POSITIVE[:, None]),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "eagerly"), [*((case, True) for case in AS_KERAS), ("softmax", False)]
+)
+def test_one_width_of_all_features_is_trained_as_the_model_is(case, eagerly):
+    end, loss, metrics, y = AS_KERAS[case]
+    model = ends_in(layers.Dense(12, "relu"), *end())
+    model.compile(keras.optimizers.SGD(1e-3), loss, metrics=metrics, run_eagerly=eagerly)
+    many, x = nested(model, (12,)), 100.0 * X
+    expected, found = (m.train_on_batch(x, y, return_dict=True) for m in (model, many))
+    names = {key if key == "loss" else f"{key}_12": value for key, value in expected.items()}
+    assert found == pytest.approx(names, rel=1e-5)
+    np.testing.assert_allclose(many(x)[:, 0], model(x), rtol=1e-3, atol=1e-6)
+
+
 def ends_in(*stack):
     return keras.Sequential([keras.Input((6,)), *stack])
 
