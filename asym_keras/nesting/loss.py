@@ -14,6 +14,8 @@ from asym_keras.nesting.readout import check_widths
 # On outputs of a softmax or sigmoid: Keras computes its cross-entropies from what it finds there,
 # if it finds something, since probabilities near 0 lose their gradients.
 LOGITS = "_keras_logits"
+# What `compile` makes of a function: targets (n,) and outputs (n, 1) meet, and do not broadcast.
+Wrapper: Any = keras.losses.MeanSquaredError.__base__
 
 
 @keras.saving.register_keras_serializable(package="asym_keras")
@@ -47,14 +49,16 @@ class NestedLoss(keras.losses.Loss):
         name: str = "nested_loss",
         dtype: Any = None,
     ) -> None:
-        self.loss = keras.losses.get(loss)
+        self.loss = loss if _is_crossentropy(loss) else keras.losses.get(loss)
         whole = isinstance(self.loss, keras.losses.Loss)
-        if self.loss is None or (not whole and not callable(self.loss)):
+        if self.loss is None:
             raise ValueError(f"NestedLoss: expected a Keras loss, received {loss!r}.")
         if isinstance(self.loss, NestedLoss):
             raise ValueError("NestedLoss: expected the loss of one prefix, received a NestedLoss.")
         if whole:
             reduction, dtype = reduction or self.loss.reduction, dtype or self.loss.dtype
+        function = crossentropy if _is_crossentropy(loss) else self.loss
+        self._one = self.loss if whole else Wrapper(function)
         super().__init__(name=name, reduction=reduction or "sum_over_batch_size", dtype=dtype)
         self.weights = None if weights is None else _check_weights(weights)
 
@@ -68,9 +72,8 @@ class NestedLoss(keras.losses.Loss):
                 "and give it a weight for each width."
             )
         shares = np.full(count, 1.0 / count) if self.weights is None else self.weights
-        function = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
         terms = [
-            float(share) * function(y_true, outputs_of_prefix(y_pred, index))
+            float(share) * self._one.call(y_true, outputs_of_prefix(y_pred, index))
             for index, share in enumerate(shares / shares.sum())
             if share
         ]
@@ -83,6 +86,20 @@ class NestedLoss(keras.losses.Loss):
             "loss": keras.losses.serialize(self.loss),
             "weights": None if self.weights is None else self.weights.tolist(),
         }
+
+
+@keras.saving.register_keras_serializable(package="asym_keras")
+def crossentropy(y_true: Any, y_pred: Any) -> Any:
+    """The cross-entropy that `compile("adam", "crossentropy")` chooses by the shapes."""
+    return getattr(keras.losses, f"{kind_of(y_true, y_pred)}_crossentropy")(y_true, y_pred)
+
+
+def kind_of(y_true: Any, y_pred: Any) -> str:
+    """What Keras takes targets for: `binary`, `sparse_categorical` (labels) or `categorical`."""
+    if y_pred.shape[-1] == 1:
+        return "binary"
+    labels = len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1
+    return "sparse_categorical" if labels else "categorical"
 
 
 def outputs_of_prefix(outputs: Any, index: int) -> Any:
@@ -139,6 +156,10 @@ def prefix_weights(widths: Sequence[int], scalings: npt.ArrayLike) -> np.ndarray
     if not levels[0]:
         raise ValueError("prefix_weights: expected scalings that are not all zero, received zeros.")
     return np.append(-np.diff(levels), levels[-1]) / levels[0]
+
+
+def _is_crossentropy(loss: Any) -> bool:
+    return isinstance(loss, str) and loss.lower() in ("crossentropy", "ce")
 
 
 def _check_weights(weights: Any) -> np.ndarray:

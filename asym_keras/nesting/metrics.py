@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
-from asym_keras.nesting.loss import outputs_of_prefix
+from asym_keras.nesting.loss import kind_of, outputs_of_prefix
 from asym_keras.nesting.readout import check_widths
 
 
@@ -71,14 +70,7 @@ def prefix_metrics(metrics: Any, widths: Sequence[int]) -> list[PrefixMetric]:
 @keras.saving.register_keras_serializable(package="asym_keras")
 def accuracy(y_true: Any, y_pred: Any) -> Any:
     """Whether each prediction is right, for one score, for labels or for one-hot targets."""
-    if y_pred.shape[-1] == 1:
-        return keras.metrics.binary_accuracy(y_true, y_pred)
-    labels = len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1
-    if not labels:
-        return keras.metrics.categorical_accuracy(y_true, y_pred)
-    if len(y_true.shape) == len(y_pred.shape):
-        y_true = ops.squeeze(y_true, -1)
-    return keras.metrics.sparse_categorical_accuracy(y_true, y_pred)
+    return getattr(keras.metrics, f"{kind_of(y_true, y_pred)}_accuracy")(y_true, y_pred)
 
 
 def _new(given: Any) -> Any:

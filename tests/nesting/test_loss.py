@@ -29,6 +29,37 @@ LOSSES = {
 }
 
 
+def unlike(y, f):
+    """A function of the user's own, in which y (n,) and f (n, 1) would broadcast."""
+    return keras.ops.mean((y - 2.0 * f) ** 2, axis=-1)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+@pytest.mark.parametrize(
+    "loss",
+    ["hinge", "kl_divergence", "huber", "binary_crossentropy", "crossentropy", "CE", unlike],
+)
+def test_functions_meet_targets_as_in_compile(loss, shape):
+    y = np.array([0.0, 1.0, 1.0, 0.0], "float32").reshape(shape)
+    f = RNG.uniform(0.1, 0.9, (4, 2, 1)).astype("float32")
+    assert float(NestedLoss(loss)(y, f)) == pytest.approx(as_compiled(loss, y, f), rel=1e-5)
+
+
+def as_compiled(loss, y, f):
+    """The mean over prefixes of what Keras makes of a plain model with those outputs."""
+    model = keras.Sequential([keras.Input(f.shape[2:]), keras.layers.Identity()])
+    model.compile("sgd", loss)
+    return np.mean([model.compute_loss(y=y, y_pred=f[:, p]) for p in range(f.shape[1])])
+
+
+@pytest.mark.parametrize("y", [LABELS, LABELS[:, None], ONE_HOT])
+def test_crossentropy_is_the_one_of_the_targets(y):
+    f = keras.ops.convert_to_numpy(keras.ops.softmax(F))
+    loss = NestedLoss("crossentropy")
+    assert float(loss(y, f)) == pytest.approx(as_compiled("crossentropy", y, f), rel=1e-5)
+    assert NestedLoss.from_config(loss.get_config()).loss == "crossentropy"
+
+
 @pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.0, 5.0, 0.5], node_scalings(5, 0.3, 0.5)])
 @pytest.mark.parametrize("case", LOSSES)
 def test_loss_is_the_weighted_mean_over_prefixes(case, weights):
