@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from asym_keras.graphs import mask_of
 from asym_keras.nesting.readout import check_widths
 
 # On outputs of a softmax or sigmoid: Keras computes its cross-entropies from what it finds there,
@@ -72,12 +73,10 @@ class NestedLoss(keras.losses.Loss):
                 "and give it a weight for each width."
             )
         shares = np.full(count, 1.0 / count) if self.weights is None else self.weights
-        terms = [
-            float(share) * self._one.call(y_true, outputs_of_prefix(y_pred, index))
-            for index, share in enumerate(shares / shares.sum())
-            if share
-        ]
-        return sum(terms[1:], terms[0])
+        kept = np.flatnonzero(shares)
+        values = [self._one.call(y_true, outputs_of_prefix(y_pred, index)) for index in kept]
+        terms = [float(w) * v for w, v in zip(shares[kept] / shares.sum(), values, strict=True)]
+        return masked(sum(terms[1:], terms[0]), mask_of(values[0]))  # of a class that is ignored
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -103,14 +102,21 @@ def kind_of(y_true: Any, y_pred: Any) -> str:
 
 
 def outputs_of_prefix(outputs: Any, index: int) -> Any:
-    """Outputs (..., K) of one prefix of (..., P, K), with the logits that Keras keeps beside them.
+    """Outputs (..., K) of one prefix of (..., P, K), with the logits and mask that Keras keeps.
 
     Only so do its losses and metrics compute what they compute of a model with that prefix alone.
     """
     part = outputs[..., index, :]
     if hasattr(outputs, LOGITS):
         setattr(part, LOGITS, getattr(outputs, LOGITS)[..., index, :])
-    return part
+    return masked(part, mask_of(outputs))
+
+
+def masked(tensor: Any, mask: Any) -> Any:
+    """The tensor with a mask, if there is one: for Keras, a layer attaches it."""
+    if mask is None:
+        return tensor
+    return keras.layers.Lambda(lambda t: t, mask=mask, autocast=False, name="masked")(tensor)
 
 
 def prefix_weights(widths: Sequence[int], scalings: npt.ArrayLike) -> np.ndarray:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, node_scalings
+from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, nested, node_scalings
 from asym_keras.nesting import prefix_weights
 from asym_keras.ntg import shallow_ntg
 
@@ -23,6 +23,10 @@ LOSSES = {
     "labels in a column": (
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         LABELS[:, None],
+    ),
+    "a class that is ignored": (
+        keras.losses.SparseCategoricalCrossentropy(True, ignore_class=1),
+        LABELS,
     ),
     "smoothed": (keras.losses.CategoricalCrossentropy(True, label_smoothing=0.1), ONE_HOT),
     "summed": (keras.losses.MeanSquaredError(reduction="sum"), ONE_HOT),
@@ -91,6 +95,20 @@ def test_masked_positions_do_not_count():
     squares = ((f - y[:, :, None]) ** 2).mean(axis=(2, 3))
     expected = (squares[0, :2].sum() + squares[1].sum()) / 6
     assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("ignored", [None, 2])
+def test_padding_counts_as_in_a_plain_model(ignored):
+    """In the loss, and in metrics with weights and without."""
+    x, y = RNG.normal(size=(2, 4, 6)).astype("float32"), np.array([[0, 2, 1, 1], [1, 0, 2, 2]])
+    x[0, 2:] = 0.0
+    dense = keras.layers.Dense(3)
+    plain = keras.Sequential([keras.Input((4, 6)), keras.layers.Masking(), dense])
+    loss = keras.losses.SparseCategoricalCrossentropy(True, ignore_class=ignored)
+    metrics = {"metrics": ["accuracy"], "weighted_metrics": ["sparse_categorical_accuracy"]}
+    plain.compile("sgd", loss, run_eagerly=True, **metrics)
+    found = nested(plain, (6,)).evaluate(x, y, verbose=0)
+    assert found == pytest.approx(plain.evaluate(x, y, verbose=0), rel=1e-5)
 
 
 @pytest.mark.parametrize(
