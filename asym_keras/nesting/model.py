@@ -12,7 +12,7 @@ from keras import ops
 
 from asym_keras.copies import copy_model
 from asym_keras.graphs import compile_arguments, graph_of, is_graph, is_plain, layers_of, steps_of
-from asym_keras.inputs import call
+from asym_keras.inputs import stateless_call
 from asym_keras.layer_copies import Change
 from asym_keras.nesting.loss import NestedLoss
 from asym_keras.nesting.metrics import PrefixMetric, prefix_metrics
@@ -79,10 +79,8 @@ def nested(
     arguments = _compilation(model, widths, weights)
     readout = _readout_like(dense, widths, shared)
     many = copy_model(model, changes={id(dense): Change(instead=readout)}, compiled=False)
-    whole = widths[-1] == features
-    _start(readout, dense, whole)
-    if whole:
-        _require_same(model, many)
+    _start(readout, dense, widths[-1] == features)
+    _require_same(model, many, dense, readout)
     if arguments:
         many.compile(**arguments)
     return many
@@ -225,14 +223,21 @@ def _start(readout: Any, dense: Any, whole: bool) -> None:
             readout.bias.assign(bias)
 
 
-def _require_same(model: keras.Model, many: keras.Model) -> None:
-    """Refuses a model whose last layers do not do the same to each prefix, on made-up inputs."""
+def _require_same(model: keras.Model, many: keras.Model, dense: Any, readout: Any) -> None:
+    """Refuses a model whose last layers do not do the same to each prefix, on made-up inputs.
+
+    Both get made-up weights, for the last prefix the same ones: zeros would look alike.
+    """
+    generator = np.random.default_rng(0)
+    drawn = [generator.normal(size=v.shape) / np.sqrt(v.shape[0]) for v in readout.weights]
+    last = drawn if readout.shared else [a[..., -1, :] for a in drawn]
+    last[0][readout.widths[-1] :] = 0
     try:
         x = probe_inputs(model)
-        expected = call(model, x)
+        expected, *_ = stateless_call(model, dense.weights, last, x, training=False)
     except Exception:  # the layers refuse made-up inputs, so nothing can be compared
         return
-    received = call(many, x)
+    received, *_ = stateless_call(many, readout.weights, drawn, x, training=False)
     if len(received.shape) != len(expected.shape) + 1:
         raise ValueError(
             f"nested: expected layers after the last Dense of {model.name!r} that do the same to "
@@ -240,7 +245,8 @@ def _require_same(model: keras.Model, many: keras.Model) -> None:
             f"them. Leave them out."
         )
     dtypes = {la.compute_dtype for la in layers_of(model)}
-    require_same_outputs(expected, received[..., -1, :], dtypes, "the whole network's outputs")
+    what = "layers after the last Dense that do the same to each width, and copies of the others,"
+    require_same_outputs(expected, received[..., -1, :], dtypes, what)
 
 
 def _renewed(model: Any) -> dict[str, Any]:

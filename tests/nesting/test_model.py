@@ -251,6 +251,22 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        lambda: layers.Softmax(axis=1),
+        lambda: layers.UnitNormalization(axis=1),
+        lambda: layers.Lambda(lambda f: f - keras.ops.mean(f, axis=1, keepdims=True)),
+        layers.Flatten,
+    ],
+)
+def test_last_layers_in_which_widths_meet_are_refused(mixing):
+    """Also where some features are not read and all outputs are still zero."""
+    model = ends_in(layers.Dense(3, kernel_initializer="zeros"), mixing())
+    with pytest.raises(ValueError, match="do the same to each"):
+        nested(model, (2, 3, 4))
+
+
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
 def test_models_with_another_end_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
