@@ -276,7 +276,8 @@ def _compilation(model: keras.Model, widths: Sequence[int], weights: Any) -> dic
             f"nested: expected a weight for each of {len(widths)} widths, received {len(weights)}."
         )
     arguments["loss"] = NestedLoss(loss, weights)
-    arguments["loss_weights"] = None
+    if arguments.get("loss_weights") is not None:
+        arguments["loss_weights"] = keras.tree.flatten(arguments["loss_weights"])
     for key in ("metrics", "weighted_metrics"):
         given = keras.tree.flatten(arguments.get(key) or [])
         arguments[key] = prefix_metrics(given, widths) if given else None

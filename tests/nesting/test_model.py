@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from crossed import some_slow
 
-from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, nested, node_scalings
+from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, nested, node_scalings, prune
 from asym_keras.nesting import auto_widths, find_readout, prefix_metrics
 
 layers = keras.layers
@@ -194,6 +194,16 @@ def test_one_width_of_all_features_is_trained_as_the_model_is(case, eagerly):
     names = {key if key == "loss" else f"{key}_12": value for key, value in expected.items()}
     assert found == pytest.approx(names, rel=1e-5)
     np.testing.assert_allclose(many(x)[:, 0], model(x), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.1, [0.1]])
+def test_the_weight_of_the_loss_is_kept(share):
+    model = ends_in(layers.Dense(12, "relu"), layers.Dense(3))
+    model.compile("sgd", "mse", loss_weights=share, run_eagerly=True)
+    expected = pytest.approx(model.evaluate(X, ONE_HOT, verbose=0), rel=1e-5)
+    many = nested(model, (12,))
+    assert many.evaluate(X, ONE_HOT, verbose=0) == expected
+    assert prune(many, 12).evaluate(X, ONE_HOT, verbose=0) == expected
 
 
 def ends_in(*stack):
