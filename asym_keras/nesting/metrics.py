@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -16,7 +18,8 @@ class PrefixMetric(keras.metrics.Metric):
     """A metric of one prefix's outputs, of predictions (..., P, K).
 
     Args:
-        metric: `keras.metrics.Metric`.
+        metric: as `model.compile` takes it for one output: a name, function `(y_true, y_pred)`,
+            `keras.losses.Loss` or `keras.metrics.Metric`.
         index: int, the place of the prefix.
         name: name in the log. None: that of `metric`.
     """
@@ -24,8 +27,10 @@ class PrefixMetric(keras.metrics.Metric):
     def __init__(self, metric: Any, index: int, name: str | None = None, dtype: Any = None) -> None:
         if isinstance(metric, dict):
             metric = keras.saving.deserialize_keras_object(metric)
-        super().__init__(name=name or metric.name, dtype=dtype)
-        self.metric, self.index = metric, int(index)
+        metric = metric() if isinstance(metric, type) else metric
+        made = _as_compiled(metric)
+        super().__init__(name=name or made.name, dtype=dtype)
+        self.given, self.metric, self.index = metric, made, int(index)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         part = outputs_of_prefix(y_pred, self.index)
@@ -38,12 +43,12 @@ class PrefixMetric(keras.metrics.Metric):
         self.metric.reset_state()
 
     def get_config(self) -> dict[str, Any]:
-        serialized = keras.saving.serialize_keras_object(self.metric)
+        serialized = keras.saving.serialize_keras_object(self.given)
         return {**super().get_config(), "metric": serialized, "index": self.index}
 
 
 def prefix_metrics(metrics: Any, widths: Sequence[int]) -> list[PrefixMetric]:
-    """Each of `metrics` for each prefix, by the names `accuracy_20`, `accuracy_50`, ...
+    """Each of `metrics` for each prefix, by its name in Keras and the width: `accuracy_20`, ...
 
     Args:
         metrics: as `model.compile` takes them for one output: one or several names, functions
@@ -60,10 +65,10 @@ def prefix_metrics(metrics: Any, widths: Sequence[int]) -> list[PrefixMetric]:
     several = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
     widths = check_widths(widths, "prefix_metrics")
     found = []
-    for given in several:
+    for metric in several:
         for index, width in enumerate(widths):
-            metric = _new(given)
-            found.append(PrefixMetric(metric, index, name=f"{metric.name}_{width}"))
+            found.append(PrefixMetric(one_like(metric), index))
+            found[-1].name += f"_{width}"
     return found
 
 
@@ -73,16 +78,30 @@ def accuracy(y_true: Any, y_pred: Any) -> Any:
     return getattr(keras.metrics, f"{kind_of(y_true, y_pred)}_accuracy")(y_true, y_pred)
 
 
-def _new(given: Any) -> Any:
-    """A new metric that computes what `given` stands for."""
-    if given in ("accuracy", "acc"):
-        return keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")
-    if isinstance(given, keras.metrics.Metric):
+def one_like(given: Any) -> Any:
+    """What `compile` takes in the place of `given`: of a metric, a new one."""
+    if not isinstance(given, keras.metrics.Metric):
+        return given
+    functions = {f.__name__: f for f in vars(given).values() if isinstance(f, FunctionType)}
+    with keras.saving.custom_object_scope(functions):
         return type(given).from_config(given.get_config())
+
+
+def _as_compiled(given: Any) -> Any:
+    """The metric that `compile` makes of what it is given, by the name that it has in the log."""
+    if isinstance(given, str) and given.lower() in ("accuracy", "acc"):
+        return keras.metrics.MeanMetricWrapper(accuracy, name=given)
     found = keras.metrics.get(given)
-    if isinstance(found, keras.metrics.Metric):
-        return found
-    if not callable(found):
+    if found is None:
         raise ValueError(f"prefix_metrics: expected a metric, received {given!r}.")
-    name = given if isinstance(given, str) else getattr(found, "__name__", "metric")
-    return keras.metrics.MeanMetricWrapper(found, name=name)
+    if not isinstance(found, keras.metrics.Metric):
+        told = _snake_case(getattr(found, "__name__", type(found).__name__))
+        found = keras.metrics.MeanMetricWrapper(found, name=getattr(found, "name", told))
+    if isinstance(given, str):
+        found.name = given
+    return found
+
+
+def _snake_case(name: str) -> str:
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -15,7 +15,7 @@ from asym_keras.graphs import compile_arguments, graph_of, is_graph, is_plain, l
 from asym_keras.inputs import stateless_call
 from asym_keras.layer_copies import Change
 from asym_keras.nesting.loss import NestedLoss
-from asym_keras.nesting.metrics import PrefixMetric, prefix_metrics
+from asym_keras.nesting.metrics import PrefixMetric, one_like, prefix_metrics
 from asym_keras.nesting.readout import NestedReadout, check_widths
 from asym_keras.same_outputs import probe_inputs, require_same_outputs
 
@@ -137,7 +137,7 @@ def of_one_prefix(model: keras.Model, index: int) -> dict[str, Any]:
         given = keras.tree.flatten(arguments.get(key) or [])
         ours = [m for m in given if isinstance(m, PrefixMetric)]
         others = [m for m in given if not isinstance(m, PrefixMetric)]
-        kept = [type(m.metric).from_config(m.metric.get_config()) for m in ours if m.index == index]
+        kept = [one_like(m.given) for m in ours if m.index == index]
         arguments[key] = [*kept, *others] or None
     return arguments if model.compiled else {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import keras
@@ -194,6 +195,39 @@ def test_one_width_of_all_features_is_trained_as_the_model_is(case, eagerly):
     names = {key if key == "loss" else f"{key}_12": value for key, value in expected.items()}
     assert found == pytest.approx(names, rel=1e-5)
     np.testing.assert_allclose(many(x)[:, 0], model(x), rtol=1e-3, atol=1e-6)
+
+
+def MyRight(y_true, y_pred):  # noqa: N802
+    right = keras.ops.argmax(y_true, -1) == keras.ops.argmax(y_pred, -1)
+    return keras.ops.cast(right, "float32")
+
+
+METRICS_AS_KERAS = {
+    "names": lambda: ["Accuracy", "acc", "mae", "AUC"],
+    "losses": lambda: [keras.losses.CategoricalHinge(), keras.losses.Huber()],
+    "own functions": lambda: [MyRight, lambda y, f: keras.ops.mean(f, -1)],
+    "functools": lambda: [functools.partial(keras.losses.huber, delta=0.1)],
+    "objects": lambda: [keras.metrics.AUC(curve="PR"), keras.metrics.TopKCategoricalAccuracy(2)],
+    "a class": lambda: [keras.metrics.Poisson],
+    "wrapped": lambda: [keras.metrics.MeanMetricWrapper(MyRight, name="right")],
+}
+
+
+@pytest.mark.parametrize("metrics", METRICS_AS_KERAS.values(), ids=METRICS_AS_KERAS)
+def test_metrics_and_their_names_are_those_of_keras(metrics):
+    """Of the nested model, each with its width; and of the model that is cut out of it."""
+    model = ends_in(layers.Dense(12, "relu"), layers.Dense(3, "softmax"))
+    model.compile("sgd", "categorical_crossentropy", metrics=metrics(), run_eagerly=True)
+    expected = model.evaluate(X, ONE_HOT, verbose=0, return_dict=True)
+    many = nested(model, (12,))
+    found, cut = (
+        m.evaluate(X, ONE_HOT, verbose=0, return_dict=True) for m in (many, prune(many, 12))
+    )
+    assert cut == pytest.approx(expected, rel=1e-5)
+    assert found == pytest.approx(
+        {name if name == "loss" else f"{name}_12": value for name, value in expected.items()},
+        rel=1e-5,
+    )
 
 
 @pytest.mark.parametrize("share", [0.1, [0.1]])
