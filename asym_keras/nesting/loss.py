@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,11 +57,12 @@ class NestedLoss(keras.losses.Loss):
             raise ValueError(f"NestedLoss: expected a Keras loss, received {loss!r}.")
         if isinstance(self.loss, NestedLoss):
             raise ValueError("NestedLoss: expected the loss of one prefix, received a NestedLoss.")
-        if whole:
-            reduction, dtype = reduction or self.loss.reduction, dtype or self.loss.dtype
         function = crossentropy if _is_crossentropy(loss) else self.loss
-        self._one = self.loss if whole else Wrapper(function)
-        super().__init__(name=name, reduction=reduction or "sum_over_batch_size", dtype=dtype)
+        self._one = self.loss if whole else Wrapper(function, name=name)
+        if reduction not in (None, self._one.reduction):  # also of the model of one prefix
+            self.loss = self._one = copy.copy(self._one)
+            self._one.reduction = reduction
+        super().__init__(name=name, reduction=self._one.reduction, dtype=dtype or self._one.dtype)
         self.weights = None if weights is None else _check_weights(weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, nested, node_scalings
+from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, nested, node_scalings, prune
 from asym_keras.nesting import prefix_weights
 from asym_keras.ntg import shallow_ntg
 
@@ -47,6 +47,29 @@ def test_functions_meet_targets_as_in_compile(loss, shape):
     y = np.array([0.0, 1.0, 1.0, 0.0], "float32").reshape(shape)
     f = RNG.uniform(0.1, 0.9, (4, 2, 1)).astype("float32")
     assert float(NestedLoss(loss)(y, f)) == pytest.approx(as_compiled(loss, y, f), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["mse", "ce", keras.losses.CategoricalCrossentropy()])
+def test_reduction_is_kept_in_the_file_and_in_the_model_that_is_cut_out(loss):
+    many = nested(keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, "softmax")]), (2, 6))
+    x = RNG.normal(size=(4, 6))
+    whole, summed = NestedLoss(loss), NestedLoss(loss, reduction="sum")
+    back = keras.losses.deserialize(keras.losses.serialize(summed))
+    assert float(back(ONE_HOT, F)) == pytest.approx(4 * float(whole(ONE_HOT, F)), rel=1e-5)
+    many.compile("sgd", summed, run_eagerly=True)
+    cut = prune(many, 2).evaluate(x, ONE_HOT, verbose=0)
+    first = NestedLoss(loss, [1.0, 0.0])(ONE_HOT, many(x))
+    assert cut == pytest.approx(4 * float(first), rel=1e-5)
+
+
+@pytest.mark.parametrize("reduction", [None, "none"])
+def test_a_loss_without_reduction_stays_without(reduction):
+    loss = NestedLoss(keras.losses.MeanSquaredError(reduction=reduction))
+    expected = ((F - ONE_HOT[:, None]) ** 2).mean(axis=(1, 2))
+    np.testing.assert_allclose(loss(ONE_HOT, F), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        NestedLoss.from_config(loss.get_config())(ONE_HOT, F), expected, 1e-5
+    )
 
 
 def as_compiled(loss, y, f):

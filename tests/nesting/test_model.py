@@ -197,7 +197,7 @@ def test_one_width_of_all_features_is_trained_as_the_model_is(case, eagerly):
     np.testing.assert_allclose(many(x)[:, 0], model(x), rtol=1e-3, atol=1e-6)
 
 
-def MyRight(y_true, y_pred):  # noqa: N802
+def MyRight(y_true, y_pred):
     right = keras.ops.argmax(y_true, -1) == keras.ops.argmax(y_pred, -1)
     return keras.ops.cast(right, "float32")
 
