@@ -11,7 +11,15 @@ import numpy.typing as npt
 from keras import ops
 
 from asym_keras.copies import copy_model
-from asym_keras.graphs import compile_arguments, graph_of, is_graph, is_plain, layers_of, steps_of
+from asym_keras.graphs import (
+    compile_arguments,
+    graph_of,
+    is_graph,
+    is_plain,
+    layers_of,
+    output_structure,
+    steps_of,
+)
 from asym_keras.inputs import stateless_call
 from asym_keras.layer_copies import Change
 from asym_keras.nesting.loss import NestedLoss
@@ -68,6 +76,11 @@ def nested(
         (None, 3, 3)
     """
     dense = _last_dense(model)
+    if isinstance(output_structure(model), dict):
+        raise ValueError(
+            f"nested: expected a model that returns a tensor, received {model.name!r}, which "
+            "returns a dict. Take its tensor: keras.Model(model.inputs, model.outputs[0])."
+        )
     features = dense.kernel.shape[0]
     widths = auto_widths(features) if isinstance(widths, str) and widths == "auto" else widths
     widths = check_widths(widths, "nested")

@@ -240,6 +240,11 @@ def test_the_weight_of_the_loss_is_kept(share):
     assert prune(many, 12).evaluate(X, ONE_HOT, verbose=0) == expected
 
 
+def test_a_list_of_one_output_is_that_output():
+    inputs = keras.Input((6,))
+    assert nested(keras.Model(inputs, [layers.Dense(3)(inputs)]), (2, 6))(X).shape == (40, 2, 3)
+
+
 def ends_in(*stack):
     return keras.Sequential([keras.Input((6,)), *stack])
 
@@ -255,6 +260,11 @@ def subclassed():
 def two_outputs():
     inputs = keras.Input((6,))
     return keras.Model(inputs, [layers.Dense(3)(inputs), layers.Dense(2)(inputs)])
+
+
+def one_by_name():
+    inputs = keras.Input((6,))
+    return keras.Model(inputs, {"o": layers.Dense(3)(inputs)})
 
 
 def called_twice():
@@ -274,6 +284,7 @@ REFUSED = {
     "no model": (lambda: layers.Dense(3), "expected a built functional or Sequential model"),
     "not built": (lambda: keras.Sequential([layers.Dense(3)]), "expected a built functional"),
     "two outputs": (two_outputs, "expected a model with one output, received 2"),
+    "a dict of one": (one_by_name, "expected a model that returns a tensor, .* returns a dict"),
     "own outputs": (
         lambda: ends_in(AsymScaledDense(20, 3, name="all")),
         "'all' .AsymScaledDense.. An AsymScaledDense gives its features with outputs=None",
