@@ -75,7 +75,7 @@ class NestedLoss(keras.losses.Loss):
                 "and give it a weight for each width."
             )
         shares = np.full(count, 1.0 / count) if self.weights is None else self.weights
-        kept = np.flatnonzero(shares)
+        kept = [index for index, share in enumerate(shares) if share]
         values = [self._one.call(y_true, outputs_of_prefix(y_pred, index)) for index in kept]
         terms = [float(w) * v for w, v in zip(shares[kept] / shares.sum(), values, strict=True)]
         return masked(sum(terms[1:], terms[0]), mask_of(values[0]))  # of a class that is ignored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,10 +25,10 @@ from asym_keras.inputs import stateless_call
 from asym_keras.layer_copies import Change
 from asym_keras.nesting.loss import NestedLoss
 from asym_keras.nesting.metrics import PrefixMetric, one_like, prefix_metrics
-from asym_keras.nesting.readout import NestedReadout, check_widths
+from asym_keras.nesting.readout import NestedReadout, auto_widths, check_widths
 from asym_keras.same_outputs import probe_inputs, require_same_outputs
 
-SMALLEST = 16  # the first of the widths that "auto" chooses
+logger = logging.getLogger(__name__)
 
 
 def nested(
@@ -99,33 +100,6 @@ def nested(
     return many
 
 
-def auto_widths(features: int) -> tuple[int, ...]:
-    """Widths of which none is more than twice the one before it: m, its half, and so on to 16.
-
-    Args:
-        features: int, m, above 16.
-
-    Returns:
-        ints, increasing, from 16 to m.
-
-    Raises:
-        ValueError: Not more than 16 features.
-
-    Example:
-        >>> asym_keras.nesting.auto_widths(500)
-        (16, 32, 63, 125, 250, 500)
-    """
-    if features <= SMALLEST:
-        raise ValueError(
-            f"nested: expected more than {SMALLEST} features for widths='auto', received "
-            f"{features}. Name the widths."
-        )
-    widths = [features]
-    while widths[0] > 2 * SMALLEST:
-        widths.insert(0, -(-widths[0] // 2))
-    return (SMALLEST, *widths)
-
-
 def find_readout(model: keras.Model) -> NestedReadout | None:
     """The `NestedReadout` of `model`, or of a model inside it. None: there is none.
 
@@ -143,15 +117,18 @@ def find_readout(model: keras.Model) -> NestedReadout | None:
 
 def of_one_prefix(model: keras.Model, index: int) -> dict[str, Any]:
     """What a model of one prefix of `model` is compiled with; empty: `model` is not compiled."""
-    arguments = _renewed(model)
+    try:
+        arguments = _renewed(model)
+        for key in ("metrics", "weighted_metrics"):
+            given = keras.tree.flatten(arguments.get(key) or [])
+            ours = [m for m in given if isinstance(m, PrefixMetric)]
+            others = [m for m in given if not isinstance(m, PrefixMetric)]
+            arguments[key] = [*(one_like(m.given) for m in ours if m.index == index), *others]
+    except ValueError as error:
+        logger.warning("The model cut out of %s is not compiled. %s", model.name, error)
+        return {}
     if isinstance(arguments.get("loss"), NestedLoss):
         arguments["loss"] = arguments["loss"].loss
-    for key in ("metrics", "weighted_metrics"):
-        given = keras.tree.flatten(arguments.get(key) or [])
-        ours = [m for m in given if isinstance(m, PrefixMetric)]
-        others = [m for m in given if not isinstance(m, PrefixMetric)]
-        kept = [one_like(m.given) for m in ours if m.index == index]
-        arguments[key] = [*kept, *others] or None
     return arguments if model.compiled else {}
 
 
@@ -266,8 +243,7 @@ def _renewed(model: Any) -> dict[str, Any]:
     """What `model` is compiled with, with an optimizer of its own."""
     arguments = compile_arguments(model)
     if arguments:
-        optimizer = arguments["optimizer"]
-        arguments["optimizer"] = type(optimizer).from_config(optimizer.get_config())
+        arguments["optimizer"] = one_like(arguments["optimizer"])
     return arguments
 
 
