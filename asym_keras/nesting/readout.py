@@ -24,6 +24,8 @@ class NestedReadout(keras.layers.Layer):
     The readouts are one kernel whose entries beyond a prefix are masked, so that all outputs are
     one matrix product. The readout of each prefix is drawn as a `Dense` of its width is. The shared
     readout is applied block by block, from one width to the next, and the blocks are summed up.
+    So features have to be finite: one that is not makes NaN of all prefixes of its example, also
+    of those that end before it. With `shared=True` these are as they should be.
 
     Weights: `kernel` (d, P, outputs), or (d, outputs) if shared; `bias` (P, outputs), or
     (outputs,).
