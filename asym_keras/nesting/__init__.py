@@ -6,8 +6,8 @@ many.fit(x, y)  # the log has accuracy_20, accuracy_50, ...
 
 from asym_keras.nesting.loss import NestedLoss, prefix_weights
 from asym_keras.nesting.metrics import PrefixMetric, prefix_metrics
-from asym_keras.nesting.model import auto_widths, find_readout, nested
-from asym_keras.nesting.readout import NestedReadout
+from asym_keras.nesting.model import find_readout, nested
+from asym_keras.nesting.readout import NestedReadout, auto_widths
 from asym_keras.nesting.sure import FirstSure
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from asym_keras.graphs import mask_of
 from asym_keras.nesting.readout import check_widths
+
+# On outputs of a softmax or sigmoid: Keras computes its cross-entropies from what it finds there,
+# if it finds something, since probabilities near 0 lose their gradients.
+LOGITS = "_keras_logits"
+# What `compile` makes of a function: targets (n,) and outputs (n, 1) meet, and do not broadcast.
+Wrapper: Any = keras.losses.MeanSquaredError.__base__
 
 
 @keras.saving.register_keras_serializable(package="asym_keras")
@@ -43,15 +51,18 @@ class NestedLoss(keras.losses.Loss):
         name: str = "nested_loss",
         dtype: Any = None,
     ) -> None:
-        self.loss = keras.losses.get(loss)
+        self.loss = loss if _is_crossentropy(loss) else keras.losses.get(loss)
         whole = isinstance(self.loss, keras.losses.Loss)
-        if self.loss is None or (not whole and not callable(self.loss)):
+        if self.loss is None:
             raise ValueError(f"NestedLoss: expected a Keras loss, received {loss!r}.")
         if isinstance(self.loss, NestedLoss):
             raise ValueError("NestedLoss: expected the loss of one prefix, received a NestedLoss.")
-        if whole:
-            reduction, dtype = reduction or self.loss.reduction, dtype or self.loss.dtype
-        super().__init__(name=name, reduction=reduction or "sum_over_batch_size", dtype=dtype)
+        function = crossentropy if _is_crossentropy(loss) else self.loss
+        self._one = self.loss if whole else Wrapper(function, name=name)
+        if reduction not in (None, self._one.reduction):  # also of the model of one prefix
+            self.loss = self._one = copy.copy(self._one)
+            self._one.reduction = reduction
+        super().__init__(name=name, reduction=self._one.reduction, dtype=dtype or self._one.dtype)
         self.weights = None if weights is None else _check_weights(weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -64,13 +75,10 @@ class NestedLoss(keras.losses.Loss):
                 "and give it a weight for each width."
             )
         shares = np.full(count, 1.0 / count) if self.weights is None else self.weights
-        function = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
-        terms = [
-            float(share) * function(y_true, y_pred[..., index, :])
-            for index, share in enumerate(shares / shares.sum())
-            if share
-        ]
-        return sum(terms[1:], terms[0])
+        kept = [index for index, share in enumerate(shares) if share]
+        values = [self._one.call(y_true, outputs_of_prefix(y_pred, index)) for index in kept]
+        terms = [float(w) * v for w, v in zip(shares[kept] / shares.sum(), values, strict=True)]
+        return masked(sum(terms[1:], terms[0]), mask_of(values[0]))  # of a class that is ignored
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -79,6 +87,38 @@ class NestedLoss(keras.losses.Loss):
             "loss": keras.losses.serialize(self.loss),
             "weights": None if self.weights is None else self.weights.tolist(),
         }
+
+
+@keras.saving.register_keras_serializable(package="asym_keras")
+def crossentropy(y_true: Any, y_pred: Any) -> Any:
+    """The cross-entropy that `compile("adam", "crossentropy")` chooses by the shapes."""
+    return getattr(keras.losses, f"{kind_of(y_true, y_pred)}_crossentropy")(y_true, y_pred)
+
+
+def kind_of(y_true: Any, y_pred: Any) -> str:
+    """What Keras takes targets for: `binary`, `sparse_categorical` (labels) or `categorical`."""
+    if y_pred.shape[-1] == 1:
+        return "binary"
+    labels = len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1
+    return "sparse_categorical" if labels else "categorical"
+
+
+def outputs_of_prefix(outputs: Any, index: int) -> Any:
+    """Outputs (..., K) of one prefix of (..., P, K), with the logits and mask that Keras keeps.
+
+    Only so do its losses and metrics compute what they compute of a model with that prefix alone.
+    """
+    part = outputs[..., index, :]
+    if hasattr(outputs, LOGITS):
+        setattr(part, LOGITS, getattr(outputs, LOGITS)[..., index, :])
+    return masked(part, mask_of(outputs))
+
+
+def masked(tensor: Any, mask: Any) -> Any:
+    """The tensor with a mask, if there is one: for Keras, a layer attaches it."""
+    if mask is None:
+        return tensor
+    return keras.layers.Lambda(lambda t: t, mask=mask, autocast=False, name="masked")(tensor)
 
 
 def prefix_weights(widths: Sequence[int], scalings: npt.ArrayLike) -> np.ndarray:
@@ -124,6 +164,10 @@ def prefix_weights(widths: Sequence[int], scalings: npt.ArrayLike) -> np.ndarray
     if not levels[0]:
         raise ValueError("prefix_weights: expected scalings that are not all zero, received zeros.")
     return np.append(-np.diff(levels), levels[-1]) / levels[0]
+
+
+def _is_crossentropy(loss: Any) -> bool:
+    return isinstance(loss, str) and loss.lower() in ("crossentropy", "ce")
 
 
 def _check_weights(weights: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +12,23 @@ import numpy.typing as npt
 from keras import ops
 
 from asym_keras.copies import copy_model
-from asym_keras.graphs import compile_arguments, graph_of, is_graph, is_plain, layers_of, steps_of
-from asym_keras.inputs import call
+from asym_keras.graphs import (
+    compile_arguments,
+    graph_of,
+    is_graph,
+    is_plain,
+    layers_of,
+    output_structure,
+    steps_of,
+)
+from asym_keras.inputs import stateless_call
 from asym_keras.layer_copies import Change
 from asym_keras.nesting.loss import NestedLoss
-from asym_keras.nesting.metrics import PrefixMetric, prefix_metrics
-from asym_keras.nesting.readout import NestedReadout, check_widths
+from asym_keras.nesting.metrics import PrefixMetric, one_like, prefix_metrics
+from asym_keras.nesting.readout import NestedReadout, auto_widths, check_widths
 from asym_keras.same_outputs import probe_inputs, require_same_outputs
 
-SMALLEST = 16  # the first of the widths that "auto" chooses
+logger = logging.getLogger(__name__)
 
 
 def nested(
@@ -68,6 +77,11 @@ def nested(
         (None, 3, 3)
     """
     dense = _last_dense(model)
+    if isinstance(output_structure(model), dict):
+        raise ValueError(
+            f"nested: expected a model that returns a tensor, received {model.name!r}, which "
+            "returns a dict. Take its tensor: keras.Model(model.inputs, model.outputs[0])."
+        )
     features = dense.kernel.shape[0]
     widths = auto_widths(features) if isinstance(widths, str) and widths == "auto" else widths
     widths = check_widths(widths, "nested")
@@ -79,40 +93,11 @@ def nested(
     arguments = _compilation(model, widths, weights)
     readout = _readout_like(dense, widths, shared)
     many = copy_model(model, changes={id(dense): Change(instead=readout)}, compiled=False)
-    whole = widths[-1] == features
-    _start(readout, dense, whole)
-    if whole:
-        _require_same(model, many)
+    _start(readout, dense, widths[-1] == features)
+    _require_same(model, many, dense, readout)
     if arguments:
         many.compile(**arguments)
     return many
-
-
-def auto_widths(features: int) -> tuple[int, ...]:
-    """Widths of which none is more than twice the one before it: m, its half, and so on to 16.
-
-    Args:
-        features: int, m, above 16.
-
-    Returns:
-        ints, increasing, from 16 to m.
-
-    Raises:
-        ValueError: Not more than 16 features.
-
-    Example:
-        >>> asym_keras.nesting.auto_widths(500)
-        (16, 32, 63, 125, 250, 500)
-    """
-    if features <= SMALLEST:
-        raise ValueError(
-            f"nested: expected more than {SMALLEST} features for widths='auto', received "
-            f"{features}. Name the widths."
-        )
-    widths = [features]
-    while widths[0] > 2 * SMALLEST:
-        widths.insert(0, -(-widths[0] // 2))
-    return (SMALLEST, *widths)
 
 
 def find_readout(model: keras.Model) -> NestedReadout | None:
@@ -132,15 +117,18 @@ def find_readout(model: keras.Model) -> NestedReadout | None:
 
 def of_one_prefix(model: keras.Model, index: int) -> dict[str, Any]:
     """What a model of one prefix of `model` is compiled with; empty: `model` is not compiled."""
-    arguments = _renewed(model)
+    try:
+        arguments = _renewed(model)
+        for key in ("metrics", "weighted_metrics"):
+            given = keras.tree.flatten(arguments.get(key) or [])
+            ours = [m for m in given if isinstance(m, PrefixMetric)]
+            others = [m for m in given if not isinstance(m, PrefixMetric)]
+            arguments[key] = [*(one_like(m.given) for m in ours if m.index == index), *others]
+    except ValueError as error:
+        logger.warning("The model cut out of %s is not compiled. %s", model.name, error)
+        return {}
     if isinstance(arguments.get("loss"), NestedLoss):
         arguments["loss"] = arguments["loss"].loss
-    for key in ("metrics", "weighted_metrics"):
-        given = keras.tree.flatten(arguments.get(key) or [])
-        ours = [m for m in given if isinstance(m, PrefixMetric)]
-        others = [m for m in given if not isinstance(m, PrefixMetric)]
-        kept = [type(m.metric).from_config(m.metric.get_config()) for m in ours if m.index == index]
-        arguments[key] = [*kept, *others] or None
     return arguments if model.compiled else {}
 
 
@@ -225,14 +213,21 @@ def _start(readout: Any, dense: Any, whole: bool) -> None:
             readout.bias.assign(bias)
 
 
-def _require_same(model: keras.Model, many: keras.Model) -> None:
-    """Refuses a model whose last layers do not do the same to each prefix, on made-up inputs."""
+def _require_same(model: keras.Model, many: keras.Model, dense: Any, readout: Any) -> None:
+    """Refuses a model whose last layers do not do the same to each prefix, on made-up inputs.
+
+    Both get made-up weights, for the last prefix the same ones: zeros would look alike.
+    """
+    generator = np.random.default_rng(0)
+    drawn = [generator.normal(size=v.shape) / np.sqrt(v.shape[0]) for v in readout.weights]
+    last = drawn if readout.shared else [a[..., -1, :] for a in drawn]
+    last[0][readout.widths[-1] :] = 0
     try:
         x = probe_inputs(model)
-        expected = call(model, x)
+        expected, *_ = stateless_call(model, dense.weights, last, x, training=False)
     except Exception:  # the layers refuse made-up inputs, so nothing can be compared
         return
-    received = call(many, x)
+    received, *_ = stateless_call(many, readout.weights, drawn, x, training=False)
     if len(received.shape) != len(expected.shape) + 1:
         raise ValueError(
             f"nested: expected layers after the last Dense of {model.name!r} that do the same to "
@@ -240,15 +235,15 @@ def _require_same(model: keras.Model, many: keras.Model) -> None:
             f"them. Leave them out."
         )
     dtypes = {la.compute_dtype for la in layers_of(model)}
-    require_same_outputs(expected, received[..., -1, :], dtypes, "the whole network's outputs")
+    what = "layers after the last Dense that do the same to each width, and copies of the others,"
+    require_same_outputs(expected, received[..., -1, :], dtypes, what)
 
 
 def _renewed(model: Any) -> dict[str, Any]:
     """What `model` is compiled with, with an optimizer of its own."""
     arguments = compile_arguments(model)
     if arguments:
-        optimizer = arguments["optimizer"]
-        arguments["optimizer"] = type(optimizer).from_config(optimizer.get_config())
+        arguments["optimizer"] = one_like(arguments["optimizer"])
     return arguments
 
 
@@ -270,7 +265,8 @@ def _compilation(model: keras.Model, widths: Sequence[int], weights: Any) -> dic
             f"nested: expected a weight for each of {len(widths)} widths, received {len(weights)}."
         )
     arguments["loss"] = NestedLoss(loss, weights)
-    arguments["loss_weights"] = None
+    if arguments.get("loss_weights") is not None:
+        arguments["loss_weights"] = keras.tree.flatten(arguments["loss_weights"])
     for key in ("metrics", "weighted_metrics"):
         given = keras.tree.flatten(arguments.get(key) or [])
         arguments[key] = prefix_metrics(given, widths) if given else None

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+SMALLEST = 16  # the first of the widths that "auto" chooses
+
 
 @keras.saving.register_keras_serializable(package="asym_keras")
 class NestedReadout(keras.layers.Layer):
@@ -22,6 +24,8 @@ class NestedReadout(keras.layers.Layer):
     The readouts are one kernel whose entries beyond a prefix are masked, so that all outputs are
     one matrix product. The readout of each prefix is drawn as a `Dense` of its width is. The shared
     readout is applied block by block, from one width to the next, and the blocks are summed up.
+    So features have to be finite: one that is not makes NaN of all prefixes of its example, also
+    of those that end before it. With `shared=True` these are as they should be.
 
     Weights: `kernel` (d, P, outputs), or (d, outputs) if shared; `bias` (P, outputs), or
     (outputs,).
@@ -189,6 +193,33 @@ def check_widths(widths: Any, who: str) -> tuple[int, ...]:
             f"{who}: expected widths that increase, received {values}. Sort them, each once."
         )
     return tuple(map(int, values))
+
+
+def auto_widths(features: int) -> tuple[int, ...]:
+    """Widths of which none is more than twice the one before it: m, its half, and so on to 16.
+
+    Args:
+        features: int, m, above 16.
+
+    Returns:
+        ints, increasing, from 16 to m.
+
+    Raises:
+        ValueError: Not more than 16 features.
+
+    Example:
+        >>> asym_keras.nesting.auto_widths(500)
+        (16, 32, 63, 125, 250, 500)
+    """
+    if features <= SMALLEST:
+        raise ValueError(
+            f"nested: expected more than {SMALLEST} features for widths='auto', received "
+            f"{features}. Name the widths."
+        )
+    widths = [features]
+    while widths[0] > 2 * SMALLEST:
+        widths.insert(0, -(-widths[0] // 2))
+    return (SMALLEST, *widths)
 
 
 def _is_count(value: Any) -> bool:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, node_scalings
+from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, nested, node_scalings, prune
 from asym_keras.nesting import prefix_weights
 from asym_keras.ntg import shallow_ntg
 
@@ -24,9 +24,67 @@ LOSSES = {
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         LABELS[:, None],
     ),
+    "a class that is ignored": (
+        keras.losses.SparseCategoricalCrossentropy(True, ignore_class=1),
+        LABELS,
+    ),
     "smoothed": (keras.losses.CategoricalCrossentropy(True, label_smoothing=0.1), ONE_HOT),
     "summed": (keras.losses.MeanSquaredError(reduction="sum"), ONE_HOT),
 }
+
+
+def unlike(y, f):
+    """A function of the user's own, in which y (n,) and f (n, 1) would broadcast."""
+    return keras.ops.mean((y - 2.0 * f) ** 2, axis=-1)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+@pytest.mark.parametrize(
+    "loss",
+    ["hinge", "kl_divergence", "huber", "binary_crossentropy", "crossentropy", "CE", unlike],
+)
+def test_functions_meet_targets_as_in_compile(loss, shape):
+    y = np.array([0.0, 1.0, 1.0, 0.0], "float32").reshape(shape)
+    f = RNG.uniform(0.1, 0.9, (4, 2, 1)).astype("float32")
+    assert float(NestedLoss(loss)(y, f)) == pytest.approx(as_compiled(loss, y, f), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["mse", "ce", keras.losses.CategoricalCrossentropy()])
+def test_reduction_is_kept_in_the_file_and_in_the_model_that_is_cut_out(loss):
+    many = nested(keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, "softmax")]), (2, 6))
+    x = RNG.normal(size=(4, 6))
+    whole, summed = NestedLoss(loss), NestedLoss(loss, reduction="sum")
+    back = keras.losses.deserialize(keras.losses.serialize(summed))
+    assert float(back(ONE_HOT, F)) == pytest.approx(4 * float(whole(ONE_HOT, F)), rel=1e-5)
+    many.compile("sgd", summed, run_eagerly=True)
+    cut = prune(many, 2).evaluate(x, ONE_HOT, verbose=0)
+    first = NestedLoss(loss, [1.0, 0.0])(ONE_HOT, many(x))
+    assert cut == pytest.approx(4 * float(first), rel=1e-5)
+
+
+@pytest.mark.parametrize("reduction", [None, "none"])
+def test_a_loss_without_reduction_stays_without(reduction):
+    loss = NestedLoss(keras.losses.MeanSquaredError(reduction=reduction))
+    expected = ((F - ONE_HOT[:, None]) ** 2).mean(axis=(1, 2))
+    np.testing.assert_allclose(loss(ONE_HOT, F), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        NestedLoss.from_config(loss.get_config())(ONE_HOT, F), expected, 1e-5
+    )
+
+
+def as_compiled(loss, y, f):
+    """The mean over prefixes of what Keras makes of a plain model with those outputs."""
+    model = keras.Sequential([keras.Input(f.shape[2:]), keras.layers.Identity()])
+    model.compile("sgd", loss)
+    return np.mean([model.compute_loss(y=y, y_pred=f[:, p]) for p in range(f.shape[1])])
+
+
+@pytest.mark.parametrize("y", [LABELS, LABELS[:, None], ONE_HOT])
+def test_crossentropy_is_the_one_of_the_targets(y):
+    f = keras.ops.convert_to_numpy(keras.ops.softmax(F))
+    loss = NestedLoss("crossentropy")
+    assert float(loss(y, f)) == pytest.approx(as_compiled("crossentropy", y, f), rel=1e-5)
+    assert NestedLoss.from_config(loss.get_config()).loss == "crossentropy"
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.0, 5.0, 0.5], node_scalings(5, 0.3, 0.5)])
@@ -60,6 +118,20 @@ def test_masked_positions_do_not_count():
     squares = ((f - y[:, :, None]) ** 2).mean(axis=(2, 3))
     expected = (squares[0, :2].sum() + squares[1].sum()) / 6
     assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("ignored", [None, 2])
+def test_padding_counts_as_in_a_plain_model(ignored):
+    """In the loss, and in metrics with weights and without."""
+    x, y = RNG.normal(size=(2, 4, 6)).astype("float32"), np.array([[0, 2, 1, 1], [1, 0, 2, 2]])
+    x[0, 2:] = 0.0
+    dense = keras.layers.Dense(3)
+    plain = keras.Sequential([keras.Input((4, 6)), keras.layers.Masking(), dense])
+    loss = keras.losses.SparseCategoricalCrossentropy(True, ignore_class=ignored)
+    metrics = {"metrics": ["accuracy"], "weighted_metrics": ["sparse_categorical_accuracy"]}
+    plain.compile("sgd", loss, run_eagerly=True, **metrics)
+    found = nested(plain, (6,)).evaluate(x, y, verbose=0)
+    assert found == pytest.approx(plain.evaluate(x, y, verbose=0), rel=1e-5)
 
 
 @pytest.mark.parametrize(

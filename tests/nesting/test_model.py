@@ -10,20 +10,13 @@ import numpy as np
 import pytest
 from crossed import some_slow
 
-from asym_keras import AsymScaledDense, NestedLoss, NestedReadout, nested, node_scalings
-from asym_keras.nesting import auto_widths, find_readout, prefix_metrics
+from asym_keras import AsymScaledDense, NestedReadout, nested
+from asym_keras.nesting import auto_widths, find_readout
 
 layers = keras.layers
 MODELS = [*models.CUT, *models.WHOLE]
 X = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
 LABELS = np.random.default_rng(1).integers(0, 3, 40)
-
-
-def compiled(**kwargs):
-    model = models.build(models.mlp)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.02), loss, **kwargs)
-    return model
 
 
 @pytest.mark.parametrize("make", some_slow(MODELS[::2], MODELS[1::2]))
@@ -81,79 +74,6 @@ def test_auto_widths_at_most_double(features, widths):
     assert find_readout(nested(model)).widths == widths
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("jit_compile", [True, False])
-def test_fit_logs_metrics_by_width_and_learns_every_width(jit_compile):
-    model = compiled(metrics=["accuracy", "sparse_categorical_crossentropy"])
-    model.compile(**{**model_arguments(model), "jit_compile": jit_compile})
-    x = np.random.default_rng(0).normal(size=(300, 6)).astype("float32")
-    y = np.abs(x[:, :3]).argmax(axis=1)
-    many = nested(model, (2, 6, 12))
-    assert isinstance(many.loss, NestedLoss)
-    assert many.optimizer is not model.optimizer
-    assert float(many.optimizer.learning_rate) == pytest.approx(0.02)
-    history = many.fit(x, y, epochs=12, verbose=0).history
-    names = [f"{metric}_{width}" for metric in METRICS for width in (2, 6, 12)]
-    assert sorted(history) == sorted(["loss", *names])
-    for width in (2, 6, 12):
-        assert history[f"accuracy_{width}"][-1] > history[f"accuracy_{width}"][0] + 0.05
-    found = many.evaluate(x, y, verbose=0, return_dict=True)
-    right = many.predict(x, verbose=0).argmax(axis=-1) == y[:, None]
-    for p, width in enumerate((2, 6, 12)):
-        assert found[f"accuracy_{width}"] == pytest.approx(right[:, p].mean(), abs=1e-6)
-
-
-METRICS = ("accuracy", "sparse_categorical_crossentropy")
-
-
-def model_arguments(model):
-    return {"optimizer": model.optimizer, "loss": model.loss, "metrics": list(METRICS)}
-
-
-@pytest.mark.parametrize("weights", [None, node_scalings(2, 0.2, 0.5)])
-def test_evaluated_loss_is_the_weighted_mean(weights):
-    model = compiled()
-    many = nested(model, (3, 12), weights=weights)
-    f = many.predict(X, verbose=0)
-    one = [float(model.loss(LABELS, f[:, p])) for p in range(2)]
-    expected = np.average(one, weights=weights)
-    assert many.evaluate(X, LABELS, verbose=0) == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("make", "y", "name"),
-    [
-        (lambda: layers.Dense(1, "sigmoid"), LABELS > 0, "binary_accuracy"),
-        (lambda: layers.Dense(3), LABELS, "sparse_categorical_accuracy"),
-        pytest.param(
-            *(lambda: layers.Dense(3), LABELS[:, None], "sparse_categorical_accuracy"),
-            marks=pytest.mark.slow,
-        ),
-        (lambda: layers.Dense(3), np.eye(3)[LABELS], "categorical_accuracy"),
-    ],
-)
-def test_accuracy_is_what_keras_takes_it_for(make, y, name):
-    many = nested(keras.Sequential([keras.Input((6,)), layers.Dense(20), make()]), (4, 20))
-    metrics = prefix_metrics(["accuracy", name, getattr(keras.metrics, name)], (4, 20))
-    many.compile("sgd", NestedLoss(lambda y, f: keras.ops.sum(f, axis=-1)), metrics=metrics)
-    found = many.evaluate(X, y, verbose=0, return_dict=True)
-    assert found["accuracy_4"] == pytest.approx(found[f"{name}_4"])
-    assert found["accuracy_20"] == pytest.approx(found[f"{name}_20"])
-
-
-def test_nested_model_is_saved_with_loss_and_metrics(tmp_path):
-    many = nested(
-        compiled(metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(2)]), (3, 12)
-    )
-    many.fit(X, LABELS, verbose=0)
-    many.save(tmp_path / "many.keras")
-    back = keras.saving.load_model(tmp_path / "many.keras")
-    np.testing.assert_array_equal(back(X), many(X))
-    found, again = (m.evaluate(X, LABELS, verbose=0, return_dict=True) for m in (many, back))
-    assert found == pytest.approx(again, rel=1e-6)
-    assert "sparse_top_k_categorical_accuracy_12" in found
-
-
 def test_frozen_layers_stay_frozen():
     model = models.build(models.mlp)
     model.layers[0].trainable = False
@@ -161,6 +81,11 @@ def test_frozen_layers_stay_frozen():
     assert [v.path.split("/")[-2] for v in many.trainable_variables] == [model.layers[-1].name] * 2
     model.trainable = False
     assert not nested(model, (3, 12)).trainable_variables
+
+
+def test_a_list_of_one_output_is_that_output():
+    inputs = keras.Input((6,))
+    assert nested(keras.Model(inputs, [layers.Dense(3)(inputs)]), (2, 6))(X).shape == (40, 2, 3)
 
 
 def ends_in(*stack):
@@ -180,6 +105,11 @@ def two_outputs():
     return keras.Model(inputs, [layers.Dense(3)(inputs), layers.Dense(2)(inputs)])
 
 
+def one_by_name():
+    inputs = keras.Input((6,))
+    return keras.Model(inputs, {"o": layers.Dense(3)(inputs)})
+
+
 def called_twice():
     dense, inputs = layers.Dense(6), keras.Input((6,))
     return keras.Model(inputs, dense(dense(inputs)))
@@ -197,6 +127,7 @@ REFUSED = {
     "no model": (lambda: layers.Dense(3), "expected a built functional or Sequential model"),
     "not built": (lambda: keras.Sequential([layers.Dense(3)]), "expected a built functional"),
     "two outputs": (two_outputs, "expected a model with one output, received 2"),
+    "a dict of one": (one_by_name, "expected a model that returns a tensor, .* returns a dict"),
     "own outputs": (
         lambda: ends_in(AsymScaledDense(20, 3, name="all")),
         "'all' .AsymScaledDense.. An AsymScaledDense gives its features with outputs=None",
@@ -218,6 +149,22 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        lambda: layers.Softmax(axis=1),
+        lambda: layers.UnitNormalization(axis=1),
+        lambda: layers.Lambda(lambda f: f - keras.ops.mean(f, axis=1, keepdims=True)),
+        layers.Flatten,
+    ],
+)
+def test_last_layers_in_which_widths_meet_are_refused(mixing):
+    """Also where some features are not read and all outputs are still zero."""
+    model = ends_in(layers.Dense(3, kernel_initializer="zeros"), mixing())
+    with pytest.raises(ValueError, match="do the same to each"):
+        nested(model, (2, 3, 4))
+
+
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
 def test_models_with_another_end_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
@@ -237,11 +184,6 @@ def test_models_with_another_end_are_refused(make, message):
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         nested(models.build(models.mlp), **arguments)
-
-
-def test_another_number_of_weights_is_refused():
-    with pytest.raises(ValueError, match="a weight for each of 2 widths, received 3"):
-        nested(compiled(), (2, 5), weights=[1, 2, 3])
 
 
 def test_two_readouts_are_not_guessed_between():

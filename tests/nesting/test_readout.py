@@ -76,6 +76,15 @@ def test_what_is_beyond_a_prefix_neither_counts_nor_learns():
     assert (readout.kernel.numpy()[~beyond] != kernel[~beyond]).all()
 
 
+@pytest.mark.parametrize(("shared", "finite"), [(False, [0, 0, 0]), (True, [1, 1, 0])])
+def test_a_feature_that_is_infinite_reaches_prefixes_as_told(shared, finite):
+    x = examples(2, 7, dtype="float32")
+    x[0, 5] = np.inf
+    f = built(shared=shared)(x).numpy()
+    np.testing.assert_array_equal(np.isfinite(f[0]).all(axis=-1), finite)
+    assert np.isfinite(f[1]).all()
+
+
 def test_each_prefix_is_drawn_as_a_dense_layer_of_its_width():
     widths = (50, 200, 800)
     kernel = built(800, 10, widths).kernel.numpy()
