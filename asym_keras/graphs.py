@@ -96,6 +96,19 @@ def mask_of(tensor):
     return backend.get_keras_mask(tensor)
 
 
+def logits_of(tensor):
+    """The logits that Keras has attached to the outputs of a softmax or sigmoid, or None.
+
+    Keras computes its cross-entropies from them, since probabilities near 0 lose their gradients.
+    """
+    return getattr(tensor, "_keras_logits", None)
+
+
+def keep_logits(tensor, logits) -> None:
+    """Attaches logits to a tensor, as Keras does."""
+    tensor._keras_logits = logits
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Step:
     """One call of an operation in a graph."""

@@ -10,12 +10,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from asym_keras.graphs import mask_of
+from asym_keras.graphs import keep_logits, logits_of, mask_of
 from asym_keras.nesting.readout import check_widths
 
-# On outputs of a softmax or sigmoid: Keras computes its cross-entropies from what it finds there,
-# if it finds something, since probabilities near 0 lose their gradients.
-LOGITS = "_keras_logits"
 # What `compile` makes of a function: targets (n,) and outputs (n, 1) meet, and do not broadcast.
 Wrapper: Any = keras.losses.MeanSquaredError.__base__
 
@@ -109,8 +106,9 @@ def outputs_of_prefix(outputs: Any, index: int) -> Any:
     Only so do its losses and metrics compute what they compute of a model with that prefix alone.
     """
     part = outputs[..., index, :]
-    if hasattr(outputs, LOGITS):
-        setattr(part, LOGITS, getattr(outputs, LOGITS)[..., index, :])
+    logits = logits_of(outputs)
+    if logits is not None:
+        keep_logits(part, logits[..., index, :])
     return masked(part, mask_of(outputs))
 
 
