@@ -112,7 +112,7 @@ def test_a_folder_is_never_reused_in_silence(tmp_path):
     ("flags", "other"),
     [
         ((), "refits (by cross-entropy here)"),
-        (("--nested",), "first readouts (zeros here), left-out rows (drawn here)"),
+        (("--nested",), "first readouts (zeros for classes here), left-out rows (drawn here)"),
         (("--task", "energy"), None),  # by ridge regression now as then
     ],
 )
