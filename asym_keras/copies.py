@@ -24,6 +24,7 @@ from asym_keras.graphs import (
     unused,
 )
 from asym_keras.layer_copies import FLOATS, Change, made_again, transfer
+from asym_keras.remade import one_like
 
 logger = logging.getLogger(__name__)
 
@@ -210,8 +211,7 @@ def compile_as(model, new) -> None:
     if not arguments:
         return
     try:
-        optimizer = arguments["optimizer"]
-        arguments["optimizer"] = type(optimizer).from_config(optimizer.get_config())
+        arguments["optimizer"] = one_like(arguments["optimizer"])
         new.compile(**arguments)
     except Exception as error:  # of somebody else's optimizer, so of any class
         logger.warning(

@@ -254,3 +254,16 @@ def test_evidence_finds_what_neither_configuration_nor_weights_tell():
     with pytest.raises(ValueError, match=r"Expected the copy to compute .* define get_config"):
         require_same_outputs(model(x), copy(x), {"float32"}, "the copy")
     require_same_outputs(model(x), tf.identity(model(x)), {"float32"}, "the same")
+
+
+def test_a_copy_decays_no_weights_that_the_optimizer_excludes():
+    layer = keras.layers.Dense(2, kernel_initializer="ones", bias_initializer="ones")
+    model = keras.Sequential([keras.Input((3,)), layer])
+    optimizer = keras.optimizers.AdamW(0.5, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model.compile(optimizer, "mse")
+    copy = copy_model(model)
+    kernel, bias = copy.trainable_variables
+    copy.optimizer.apply([np.zeros((3, 2)), np.zeros(2)], [kernel, bias])
+    np.testing.assert_allclose(kernel.numpy(), 0.75)
+    np.testing.assert_array_equal(bias.numpy(), 1.0)

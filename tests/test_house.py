@@ -34,7 +34,7 @@ ROWS = (
     ),
     ("layers", "fingerprint", "tables"),
     ("models", "inputs", "losses"),
-    ("targets", "layer_copies", "compilation", "pairs"),
+    ("targets", "layer_copies", "compilation", "pairs", "remade"),
     ("same_outputs",),
     ("copies",),
     ("evaluator", "nesting"),

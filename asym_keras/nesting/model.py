@@ -24,8 +24,9 @@ from asym_keras.graphs import (
 from asym_keras.inputs import stateless_call
 from asym_keras.layer_copies import Change
 from asym_keras.nesting.loss import NestedLoss
-from asym_keras.nesting.metrics import PrefixMetric, one_like, prefix_metrics
+from asym_keras.nesting.metrics import PrefixMetric, prefix_metrics
 from asym_keras.nesting.readout import NestedReadout, auto_widths, check_widths
+from asym_keras.remade import one_like
 from asym_keras.same_outputs import probe_inputs, require_same_outputs
 
 logger = logging.getLogger(__name__)
